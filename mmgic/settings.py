@@ -1,0 +1,320 @@
+"""Settings of every job: frozen dataclasses whose defaults are the paper's.
+
+A job's settings are a preset (`mmgic.presets`), then a YAML file over it, then `a.b=value` overrides. An unknown key, a
+value of the wrong type or a value outside its range is refused with one sentence that names the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+Recipe = Literal["C", "CL", "CLD", "CLDR", "LDR"]
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the message says which key is wrong and what to write instead."""
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """One dataset on disk. `path` is its folder; the files inside it are found by the format's own names."""
+
+    name: str = ""
+    format: Literal["coco", "visual_genome", "vqav2"] = "coco"
+    path: str = ""
+    annotations: str = ""  # detection or question JSON inside `path`; unused by visual_genome
+    images: str = "images"  # image folder inside `path`
+    captions: str = ""  # COCO-captions JSON inside `path`; empty where the source has none
+    answers: str = ""  # annotations JSON of a vqav2 source
+    karpathy: str = ""  # dataset_coco.json, for Visual Genome's split (F.2 step 7)
+    flickr30k: str = ""  # folder of Flickr30k id lists (train.txt, val.txt, test.txt)
+    min_label_count: int = 1  # F.2 step 1: V3Det 3, Visual Genome 2 (per label and synset), others 1
+    repeats: int = 1  # F.7: V3Det and Visual Genome 3
+    attach_merged_attributes: bool = True  # Visual Genome: attributes of objects that v1.4 merged away
+
+
+@dataclass(frozen=True)
+class CleaningSettings:
+    """Appendix F.2."""
+
+    min_short_side: int = 224
+    min_aspect: float = 0.33
+    max_aspect: float = 3.0
+    min_attribute_count: int = 5
+    min_relationship_count: int = 5
+    box_tolerance: float = 1.0  # pixels by which a box may leave its image before it is dropped
+
+
+@dataclass(frozen=True)
+class RegionSettings:
+    """Appendix F.3. Sides are in patches of the frame (28 and 182 pixels of 224 are 2 and 13 patches of 14)."""
+
+    min_patches: float = 2
+    max_patches: float = 13
+    merge_ioa: float = 0.8
+
+
+@dataclass(frozen=True)
+class VisionSettings:
+    """The visual tokenizer that turns images into codes."""
+
+    checkpoint: str = ""  # folder with config.json and model.safetensors
+    selection: Literal["gumbel", "argmax"] = "gumbel"
+    batch_size: int = 64  # crops per forward pass
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True)
+class DocumentSettings:
+    """Appendix F.6 and F.7."""
+
+    recipe: Recipe = "CLDR"
+    max_tokens: int = 2048
+    image_first_prob: float = 0.5
+    description_dropout: float = 0.5
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The language model and what of it is trained (Sections 3.1 and D.1)."""
+
+    llm: str = ""  # a Hugging Face Llama folder with its tokenizer
+    lora_rank: int = 64
+    lora_alpha: int = 128
+    lora_dropout: float = 0.0
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Appendix E.1: L = visual_weight * L_V + L_T."""
+
+    visual_weight: float = 0.1
+    mask_prob: float = 0.9
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Table 10. `batch_size` counts samples (documents) of one optimizer step over all workers."""
+
+    curriculum: str = "mmgic"
+    epochs: float = 1.0
+    max_steps: int = 0  # 0: as many as the epochs need
+    batch_size: int = 512
+    pack_tokens: int = 2048  # length of one packed row; documents in a row do not see each other
+    rows_per_micro_batch: int = 4
+    learning_rate: float = 2e-4
+    min_lr_ratio: float = 0.1
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.05
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.95
+    grad_clip: float = 1.0
+    zero_stage: Literal[0, 1, 2] = 2
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    max_failures: int = 3
+    name: str = "pretrain"
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Appendix E.2."""
+
+    engine: Literal["transformers", "vllm"] = "vllm"
+    captions: str = ""  # COCO-captions JSON with the references
+    caption_images: str = ""  # folder of its images
+    pope: tuple[str, ...] = ()  # POPE files
+    pope_images: str = ""
+    max_images: int = 0  # 0: all
+    max_new_tokens: int = 64
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where work runs. Counts are actors or training workers; a GPU count of 0 means CPU workers."""
+
+    data_workers: int = 8
+    tokenizer_workers: int = 8
+    tokenizer_gpus: float = 1.0
+    training_workers: int = 32
+    training_gpus: float = 1.0
+    rows_per_block: int = 2000
+    max_error_rate: float = 0.05  # rejected share of rows above which a data stage stops with a message
+
+
+@dataclass(frozen=True)
+class ToySettings:
+    """The generated world that the toy presets run on."""
+
+    scenes: int = 0  # 0: the run uses real data
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything one run needs. `output` is any fsspec path; each stage writes a folder under it."""
+
+    preset: str = "mmgic-7b"
+    output: str = "output"
+    seed: int = 0
+    toy: ToySettings = field(default_factory=ToySettings)
+    sources: tuple[SourceSettings, ...] = ()
+    descriptions: str = ""  # label descriptions, JSON lines of {kind, label, description}
+    cleaning: CleaningSettings = field(default_factory=CleaningSettings)
+    regions: RegionSettings = field(default_factory=RegionSettings)
+    vision: VisionSettings = field(default_factory=VisionSettings)
+    documents: DocumentSettings = field(default_factory=DocumentSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+
+
+# key -> (lowest, highest) value that makes sense; checked after every merge
+RANGES: dict[str, tuple[float, float]] = {
+    "cleaning.min_aspect": (0, 1),
+    "cleaning.max_aspect": (1, math.inf),
+    "regions.merge_ioa": (0, 1),
+    "documents.max_tokens": (16, 1 << 20),
+    "documents.image_first_prob": (0, 1),
+    "documents.description_dropout": (0, 1),
+    "loss.mask_prob": (0, 1),
+    "loss.visual_weight": (0, math.inf),
+    "training.batch_size": (1, math.inf),
+    "training.pack_tokens": (16, math.inf),
+    "training.rows_per_micro_batch": (1, math.inf),
+    "training.learning_rate": (0, math.inf),
+    "training.min_lr_ratio": (0, 1),
+    "training.warmup_ratio": (0, 1),
+    "training.epochs": (0, math.inf),
+    "training.checkpoint_every": (1, math.inf),
+    "model.lora_rank": (0, 4096),
+    "cluster.data_workers": (1, math.inf),
+    "cluster.tokenizer_workers": (1, math.inf),
+    "cluster.training_workers": (0, math.inf),
+    "cluster.rows_per_block": (1, math.inf),
+    "cluster.max_error_rate": (0, 1),
+    "toy.scenes": (0, math.inf),
+}
+
+T = TypeVar("T")
+
+
+def merge(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
+    """Returns `settings` (a frozen dataclass) with the nested `changes` applied and checked.
+
+    Raises SettingsError for an unknown key, a wrong type or a value outside RANGES.
+    """
+    hints = typing.get_type_hints(type(settings))
+    updates = {}
+    for key, value in changes.items():
+        name = f"{where}{key}"
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
+            raise SettingsError(f"unknown setting '{name}'; did you mean '{where}{near[0]}'?")
+        updates[key] = _convert(value, hints[key], name, getattr(settings, key))
+    return dataclasses.replace(settings, **updates)  # type: ignore[type-var]
+
+
+def _convert(value: Any, kind: Any, name: str, current: Any = None) -> Any:
+    """Checks that `value` fits the annotation `kind`; strings from the command line arrive already parsed as YAML."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"'{name}' is a group of settings; write {name}.<key>=<value>")
+        return merge(current if current is not None else kind(), value, f"{name}.")  # type: ignore[operator]
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        if value not in arguments:
+            near = difflib.get_close_matches(str(value), map(str, arguments), n=1, cutoff=0.0)
+            options = ", ".join(map(str, arguments))
+            raise SettingsError(f"'{name}' is {value!r}; it takes one of {options} (nearest: {near[0]})")
+        return value
+    if origin is tuple:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise SettingsError(f"'{name}' takes a list, not {value!r}")
+        return tuple(_convert(item, arguments[0], f"{name}[{i}]") for i, item in enumerate(value))
+    if kind is float and isinstance(value, str):
+        # YAML 1.1 reads 2e-4 as text
+        try:
+            value = float(value)
+        except ValueError:
+            raise SettingsError(f"'{name}' takes a number, not {value!r}") from None
+    accepted: tuple[type, ...] = (int, float) if kind is float else (kind,)
+    if isinstance(value, bool) is not (kind is bool) or not isinstance(value, accepted):
+        raise SettingsError(f"'{name}' takes {_noun(kind)}, not {value!r}")
+    if name in RANGES:
+        low, high = RANGES[name]
+        if not low <= value <= high:
+            raise SettingsError(f"'{name}' is {value}; it must lie between {low:g} and {high:g}")
+    return kind(value)
+
+
+def _noun(kind: type) -> str:
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[kind]
+
+
+def load_settings(base: Settings, config: str | Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Returns `base` with the YAML file `config` and then the `a.b=value` `overrides` applied.
+
+    Raises SettingsError with one sentence for anything that cannot be used.
+    """
+    if config:
+        try:
+            loaded = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"cannot read the settings file {config}: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise SettingsError(f"{config} is not a YAML file; write lines such as 'training: {{batch_size: 512}}'") from None
+        if not isinstance(loaded, Mapping):
+            raise SettingsError(f"{config} holds no settings; write lines such as 'training: {{batch_size: 512}}'")
+        base = merge(base, loaded)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise SettingsError(f"'{override}' is no override; write --set {override or 'a.b'}=value")
+        try:
+            value = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:
+            value = text
+        nested: Any = value
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        if _leaf_type(type(base), key.strip()) is str and not isinstance(value, str):
+            nested = _replace_leaf(nested, text)
+        base = merge(base, nested)
+    return base
+
+
+def _leaf_type(kind: Any, key: str) -> Any:
+    """The annotation of the setting `key`, or None where there is no such setting."""
+    for part in key.split("."):
+        kind = typing.get_type_hints(kind).get(part) if dataclasses.is_dataclass(kind) else None
+    return kind
+
+
+def _replace_leaf(nested: Any, leaf: Any) -> Any:
+    return {k: _replace_leaf(v, leaf) for k, v in nested.items()} if isinstance(nested, dict) else leaf
+
+
+def to_yaml(settings: Settings) -> str:
+    """The effective settings as YAML that `load_settings` reads back to the same settings."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+    return yaml.safe_dump(plain(dataclasses.asdict(settings)), sort_keys=False)  # type: ignore[no-any-return]
