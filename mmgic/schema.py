@@ -130,7 +130,9 @@ DOCUMENT = pa.schema(
         pa.field("with_descriptions", pa.bool_()),
         pa.field("text", pa.string()),  # the filled template; [IMG] stands for each image's tokens
         pa.field("input_ids", pa.list_(pa.int32())),
-        pa.field("answer_spans", pa.list_(pa.list_(pa.int32(), 2))),  # [start, end) that alone are supervised; empty: all
+        pa.field(
+            "answer_spans", pa.list_(pa.list_(pa.int32(), 2))
+        ),  # [start, end) that alone are supervised; empty: all
         pa.field("num_visual_tokens", pa.int32()),  # codes, without [IMG] and [/IMG]
         pa.field("num_text_tokens", pa.int32()),  # everything else
         pa.field("num_regions", pa.int32()),  # regions that fitted
@@ -148,7 +150,9 @@ def row_id(source: str, record_id: str, repeat: int = 0) -> int:
 def record_generator(seed: int, stage: str, source: str, record_id: str, repeat: int = 0) -> np.random.Generator:
     """The generator that all randomness of one record in one stage comes from (design: determinism by identity)."""
     text = f"{seed}\x1f{stage}\x1f{source}\x1f{record_id}\x1f{repeat}".encode()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")))
+    return np.random.Generator(
+        np.random.PCG64(int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little"))
+    )
 
 
 def reject(reason: str, detail: str = "") -> dict[str, object]:

@@ -19,6 +19,13 @@ import yaml
 
 Recipe = Literal["C", "CL", "CLD", "CLDR", "LDR"]
 
+# Appendix H.2, the system prompt of instruction rounds
+SYSTEM_PROMPT = (
+    "You are a helpful, respectful and honest assistant. Always answer as helpfully as possible, while being safe. Your "
+    "answers should not include any harmful, unethical, racist, sexist, toxic, dangerous, or illegal content. Please ensure "
+    "that your responses are socially unbiased and positive in nature"
+)
+
 
 class SettingsError(ValueError):
     """The settings cannot be used; the message says which key is wrong and what to write instead."""
@@ -81,6 +88,7 @@ class DocumentSettings:
     max_tokens: int = 2048
     image_first_prob: float = 0.5
     description_dropout: float = 0.5
+    system_prompt: str = SYSTEM_PROMPT  # of instruction rounds (H.2)
 
 
 @dataclass(frozen=True)
@@ -277,7 +285,9 @@ def load_settings(base: Settings, config: str | Path | None = None, overrides: S
         except OSError as error:
             raise SettingsError(f"cannot read the settings file {config}: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError):
-            raise SettingsError(f"{config} is not a YAML file; write lines such as 'training: {{batch_size: 512}}'") from None
+            raise SettingsError(
+                f"{config} is not a YAML file; write lines such as 'training: {{batch_size: 512}}'"
+            ) from None
         if not isinstance(loaded, Mapping):
             raise SettingsError(f"{config} holds no settings; write lines such as 'training: {{batch_size: 512}}'")
         base = merge(base, loaded)
