@@ -1,7 +1,7 @@
 """The Arrow schemas of the tables that pass between stages, and the row keys.
 
-A stage reads the table before it and writes every row that it read, with `keep`, `reason` and `detail` saying what became
-of it. Rows with `keep = false` are carried to the stage's own output and go no further.
+A stage reads the table before it and writes every row that it read, with `keep`, `reason` and `detail` saying what
+became of it. Rows with `keep = false` are carried to the stage's own output and go no further.
 """
 
 from __future__ import annotations

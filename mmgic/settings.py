@@ -21,9 +21,9 @@ Recipe = Literal["C", "CL", "CLD", "CLDR", "LDR"]
 
 # Appendix H.2, the system prompt of instruction rounds
 SYSTEM_PROMPT = (
-    "You are a helpful, respectful and honest assistant. Always answer as helpfully as possible, while being safe. Your "
-    "answers should not include any harmful, unethical, racist, sexist, toxic, dangerous, or illegal content. Please ensure "
-    "that your responses are socially unbiased and positive in nature"
+    "You are a helpful, respectful and honest assistant. Always answer as helpfully as possible, while being safe. "
+    "Your answers should not include any harmful, unethical, racist, sexist, toxic, dangerous, or illegal content. "
+    "Please ensure that your responses are socially unbiased and positive in nature"
 )
 
 
@@ -218,6 +218,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "toy.scenes": (0, math.inf),
 }
 
+EXAMPLE = "write lines such as 'training: {batch_size: 512}'"
+
 T = TypeVar("T")
 
 
@@ -237,7 +239,7 @@ def merge(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
     return dataclasses.replace(settings, **updates)  # type: ignore[type-var]
 
 
-def _convert(value: Any, kind: Any, name: str, current: Any = None) -> Any:
+def _convert(value: Any, kind: Any, name: str, current: Any) -> Any:
     """Checks that `value` fits the annotation `kind`; strings from the command line arrive already parsed as YAML."""
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
@@ -253,7 +255,7 @@ def _convert(value: Any, kind: Any, name: str, current: Any = None) -> Any:
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise SettingsError(f"'{name}' takes a list, not {value!r}")
-        return tuple(_convert(item, arguments[0], f"{name}[{i}]") for i, item in enumerate(value))
+        return tuple(_convert(item, arguments[0], f"{name}[{i}]", None) for i, item in enumerate(value))
     if kind is float and isinstance(value, str):
         # YAML 1.1 reads 2e-4 as text
         try:
@@ -263,7 +265,7 @@ def _convert(value: Any, kind: Any, name: str, current: Any = None) -> Any:
     accepted: tuple[type, ...] = (int, float) if kind is float else (kind,)
     if isinstance(value, bool) is not (kind is bool) or not isinstance(value, accepted):
         raise SettingsError(f"'{name}' takes {_noun(kind)}, not {value!r}")
-    if name in RANGES:
+    if name in RANGES and isinstance(value, (int, float)):
         low, high = RANGES[name]
         if not low <= value <= high:
             raise SettingsError(f"'{name}' is {value}; it must lie between {low:g} and {high:g}")
@@ -327,4 +329,4 @@ def to_yaml(settings: Settings) -> str:
             return {k: plain(v) for k, v in value.items()}
         return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
 
-    return yaml.safe_dump(plain(dataclasses.asdict(settings)), sort_keys=False)  # type: ignore[no-any-return]
+    return yaml.safe_dump(plain(dataclasses.asdict(settings)), sort_keys=False)

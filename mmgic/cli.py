@@ -1,0 +1,98 @@
+"""The `mmgic` command, and the settings flags that every job shares."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mmgic.errors import InputError
+from mmgic.presets import PRESETS, preset
+from mmgic.settings import Settings, SettingsError, load_settings, to_yaml
+
+
+def add_settings_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", default="toy", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: toy)")
+    parser.add_argument("--config", metavar="FILE", help="YAML file whose keys replace the preset's")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=value", help="replace one setting; repeatable"
+    )
+    parser.add_argument("--print-config", action="store_true", help="print the effective settings and stop")
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    """The effective settings of parsed `add_settings_flags`. Raises SettingsError."""
+    return load_settings(preset(arguments.preset), arguments.config, arguments.set)
+
+
+def run_job(doc: str | None, work: Callable[[Settings], None]) -> None:
+    """Runs a job script: parses its flags, then calls `work(settings)`.
+
+    `doc` is the script's docstring. Wrong settings or unusable input end in one sentence and exit code 2, before Ray
+    starts where that can be known.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_settings_flags(parser)
+    arguments = parser.parse_args()
+
+    def job() -> None:
+        settings = settings_from(arguments)
+        if arguments.print_config:
+            print(to_yaml(settings), end="")
+        else:
+            work(settings)
+
+    sys.exit(report_errors(job))
+
+
+def report_errors(work: Callable[[], None]) -> int:
+    """Calls `work` and returns the exit code: 0, or 2 after printing the sentence of a user's error."""
+    try:
+        work()
+    except (SettingsError, InputError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="mmgic", description="Tools around the jobs in jobs/ and tune/.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    toy = commands.add_parser("toy", help="the generated toy world").add_subparsers(required=True, metavar="COMMAND")
+    make = toy.add_parser("make", help="write a toy world in the datasets' own formats")
+    make.add_argument("--scenes", type=int, required=True, help="number of training scenes")
+    make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--output", type=Path, required=True, metavar="DIR")
+    make.set_defaults(run=_make_toy)
+
+    digest = commands.add_parser("digest", help="print a digest of a table's rows, whatever its files")
+    digest.add_argument("dataset", metavar="DATASET", help="folder of a finished stage")
+    digest.set_defaults(run=_digest)
+
+    from mmgic.evaluation import score_cli
+
+    score_cli.add_parser(commands)
+
+    parsed = parser.parse_args(arguments)
+    return report_errors(lambda: parsed.run(parsed))
+
+
+def _make_toy(arguments: argparse.Namespace) -> None:
+    from mmgic.toy.write import make_world
+
+    if arguments.scenes < 1:
+        raise InputError(f"--scenes is {arguments.scenes}; write at least 1")
+    make_world(arguments.output, arguments.scenes, arguments.seed)
+    print(f"toy world: {arguments.output}")
+
+
+def _digest(arguments: argparse.Namespace) -> None:
+    from mmgic.digest import digest
+
+    print(digest(arguments.dataset))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
