@@ -22,6 +22,7 @@ from mmgic.settings import (
     VisionSettings,
 )
 
+WORLD = "{output}/world"  # "{output}" is filled in once the output folder is known
 TOY_WEIGHTS = Path(__file__).parent / "toy" / "weights"
 
 
@@ -67,13 +68,12 @@ def mmgic_7b() -> Settings:
 
 def toy() -> Settings:
     """The whole road on the toy world, in minutes on two CPU cores. Same code as the paper's run, other sizes."""
-    world = Path("output/toy/world")
     return Settings(
         preset="toy",
         output="output/toy",
         toy=ToySettings(scenes=2000, seed=0),
-        sources=toy_sources(world),
-        descriptions=str(world / "descriptions.jsonl"),
+        sources=toy_sources(),
+        descriptions=f"{WORLD}/descriptions.jsonl",
         cleaning=CleaningSettings(min_short_side=64),
         regions=RegionSettings(min_patches=2, max_patches=6.5),  # the paper's 2 to 13 of 16, scaled to 8 patches
         vision=VisionSettings(checkpoint=str(TOY_WEIGHTS / "tokenizer"), batch_size=64),
@@ -87,7 +87,7 @@ def toy() -> Settings:
             learning_rate=3e-3,
             checkpoint_every=100,
         ),
-        evaluation=toy_evaluation(world),
+        evaluation=toy_evaluation(),
         cluster=ClusterSettings(
             data_workers=2,
             tokenizer_workers=1,
@@ -99,27 +99,27 @@ def toy() -> Settings:
     )
 
 
-def toy_sources(world: Path) -> tuple[SourceSettings, ...]:
+def toy_sources() -> tuple[SourceSettings, ...]:
     """The toy world's datasets, in the folders that `mmgic toy make` writes."""
     return (
         SourceSettings(
             name="visual_genome",
             format="visual_genome",
-            path=str(world / "visual_genome"),
+            path=f"{WORLD}/visual_genome",
             captions="captions.json",
             min_label_count=2,
             repeats=3,
         ),
         SourceSettings(
             name="objects365",
-            path=str(world / "objects365"),
+            path=f"{WORLD}/objects365",
             annotations="annotations/zhiyuan_objv2_train.json",
             captions="captions.json",
         ),
         SourceSettings(
             name="vqav2",
             format="vqav2",
-            path=str(world / "vqav2"),
+            path=f"{WORLD}/vqav2",
             annotations="v2_OpenEnded_mscoco_train2014_questions.json",
             answers="v2_mscoco_train2014_annotations.json",
             images="train2014",
@@ -127,13 +127,13 @@ def toy_sources(world: Path) -> tuple[SourceSettings, ...]:
     )
 
 
-def toy_evaluation(world: Path) -> EvaluationSettings:
+def toy_evaluation() -> EvaluationSettings:
     return EvaluationSettings(
         engine="transformers",
-        captions=str(world / "coco" / "annotations" / "captions_val2017.json"),
-        caption_images=str(world / "coco" / "images" / "val2017"),
-        pope=tuple(str(world / "pope" / f"coco_pope_{kind}.json") for kind in ("random", "popular", "adversarial")),
-        pope_images=str(world / "coco" / "images" / "val2017"),
+        captions=f"{WORLD}/coco/annotations/captions_val2017.json",
+        caption_images=f"{WORLD}/coco/images/val2017",
+        pope=tuple(f"{WORLD}/pope/coco_pope_{kind}.json" for kind in ("random", "popular", "adversarial")),
+        pope_images=f"{WORLD}/coco/images/val2017",
         max_new_tokens=32,
     )
 

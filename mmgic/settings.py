@@ -279,7 +279,8 @@ def _noun(kind: type) -> str:
 def load_settings(base: Settings, config: str | Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     """Returns `base` with the YAML file `config` and then the `a.b=value` `overrides` applied.
 
-    Raises SettingsError with one sentence for anything that cannot be used.
+    A text setting may begin with "{output}", which stands for the output folder. Raises SettingsError with one sentence
+    for anything that cannot be used.
     """
     if config:
         try:
@@ -307,7 +308,18 @@ def load_settings(base: Settings, config: str | Path | None = None, overrides: S
         if _leaf_type(type(base), key.strip()) is str and not isinstance(value, str):
             nested = _replace_leaf(nested, text)
         base = merge(base, nested)
-    return base
+    return _expand_output(base, base.output)
+
+
+def _expand_output(value: T, output: str) -> T:
+    if isinstance(value, str):
+        return value.replace("{output}", output)  # type: ignore[return-value]
+    if isinstance(value, tuple):
+        return tuple(_expand_output(item, output) for item in value)  # type: ignore[return-value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _expand_output(getattr(value, f.name), output) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)
+    return value
 
 
 def _leaf_type(kind: Any, key: str) -> Any:

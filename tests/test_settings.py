@@ -1,0 +1,83 @@
+"""Presets, YAML and overrides: what is accepted, what is refused and how."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmgic.presets import PRESETS, preset
+from mmgic.settings import Settings, SettingsError, load_settings, merge, to_yaml
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_effective_settings_survive_yaml(name: str, tmp_path: Path) -> None:
+    settings = load_settings(preset(name))
+    file = tmp_path / "settings.yaml"
+    file.write_text(to_yaml(settings))
+    assert load_settings(Settings(), file) == settings
+
+
+def test_defaults_are_table_10() -> None:
+    training = preset("mmgic-7b").training
+    assert (training.learning_rate, training.weight_decay, training.batch_size) == (2e-4, 0.05, 512)
+    assert (training.warmup_ratio, training.min_lr_ratio, training.epochs, training.pack_tokens) == (0.1, 0.1, 1, 2048)
+
+
+def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("training: {learning_rate: 1e-3, batch_size: 8}\noutput: there\n")
+    settings = load_settings(preset("toy"), file, ["training.batch_size=16"])
+    assert (settings.training.learning_rate, settings.training.batch_size) == (1e-3, 16)
+    assert settings.training.curriculum == preset("toy").training.curriculum
+    assert settings.sources[0].path == "there/world/visual_genome"
+
+
+@given(st.floats(0, 1))
+def test_numbers_in_range_are_taken_exactly(value: float) -> None:
+    assert load_settings(Settings(), None, [f"loss.mask_prob={value!r}"]).loss.mask_prob == value
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.batchsize=8", "did you mean 'training.batch_size'"),
+        ("traning.batch_size=8", "did you mean 'training'"),
+        ("training.batch_size=many", "takes a whole number, not 'many'"),
+        ("training.batch_size=1.5", "takes a whole number"),
+        ("training.batch_size=true", "takes a whole number"),
+        ("loss.mask_prob=1.5", "between 0 and 1"),
+        ("documents.recipe=CDL", "one of C, CL, CLD, CLDR, LDR"),
+        ("training=3", "is a group of settings"),
+        ("training.batch_size", "write --set"),
+        ("evaluation.pope=file.json", "takes a list"),
+    ],
+)
+def test_a_wrong_override_is_refused_in_one_sentence(override: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as error:
+        load_settings(Settings(), None, [override])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["- a list", "just text", "a: [1, 2", "\x00"])
+def test_a_file_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"bad\.yaml"):
+        load_settings(Settings(), file)
+
+
+def test_text_settings_stay_text() -> None:
+    assert load_settings(Settings(), None, ["output=123"]).output == "123"
+
+
+@given(st.text(min_size=1).filter(lambda key: key not in {f.name for f in dataclasses.fields(Settings)}))
+def test_any_unknown_key_is_refused(key: str) -> None:
+    with pytest.raises(SettingsError, match="unknown setting"):
+        merge(Settings(), {key: 1})
+
+
+def test_an_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'mmgic-7b'"):
+        preset("mmgic7b")
