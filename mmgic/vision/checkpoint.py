@@ -1,0 +1,73 @@
+"""Tokenizer folders on disk: config.json beside model.safetensors, or LaVIT's released files."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mmgic.errors import InputError
+from mmgic.vision.config import VisionConfig
+from mmgic.vision.tokenizer import VisualTokenizer
+
+# the released encoder, then the rest of the tokenizer
+LAVIT_FILES = ("eva_vitg_psz14.bin", "tokenizer_encoder.bin")
+
+
+def save_tokenizer(model: VisualTokenizer, folder: str | Path) -> None:
+    """Writes config.json and model.safetensors (keys as LaVIT's, encoder prefixed) into `folder`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(asdict(model.config), indent=2) + "\n", encoding="utf-8")
+
+
+def load_config(folder: str | Path) -> VisionConfig:
+    """Reads config.json. Raises InputError where it is missing or holds other fields than VisionConfig's."""
+    path = Path(folder) / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{folder} is no visual tokenizer: it holds no readable config.json") from None
+    except ValueError:
+        raise InputError(f"{path} is no JSON file; save_tokenizer writes a good one") from None
+    names = {field.name for field in fields(VisionConfig)}
+    if not isinstance(config, dict) or config.keys() != names:
+        raise InputError(f"{path} does not hold exactly the fields {', '.join(sorted(names))}")
+    return VisionConfig(**config)
+
+
+def load_tokenizer(folder: str | Path, dtype: str = "float32") -> VisualTokenizer:
+    """The tokenizer of `folder`, in evaluation mode on the CPU; `dtype` is what encoder and merger compute in.
+
+    `folder` is one that `save_tokenizer` wrote, or LaVIT's released `visual_tokenizer` as downloaded.
+    Raises InputError where a file is missing, unreadable, or of other sizes than the config says.
+    """
+    folder = Path(folder)
+    if all((folder / name).is_file() for name in LAVIT_FILES):
+        model = VisualTokenizer(VisionConfig())
+        model.load_lavit({key: value for name in LAVIT_FILES for key, value in read_weights(folder / name).items()})
+    else:
+        model = VisualTokenizer(load_config(folder))
+        model.load_lavit(read_weights(folder / "model.safetensors"))
+    model.trunk_dtype = getattr(torch, dtype)
+    return model.eval()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, of a .safetensors file or of a PyTorch file that holds nothing but tensors."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; a visual tokenizer needs it") from None
+    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, ValueError) as error:
+        # the libraries' own messages run over several lines and, for pickles, advise to switch the safety off
+        raise InputError(f"{path} is damaged or holds more than tensors; fetch or save it again") from error

@@ -1,0 +1,47 @@
+"""The token selector: which patches of an image are worth a visual token."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mmgic.vision.config import VisionConfig
+
+Selection = Literal["gumbel", "argmax"]
+
+
+class TokenSelector(nn.Module):
+    """LaVIT's token predictor: per patch, its own features beside the image's mean, through a small MLP."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.in_conv = nn.Sequential(nn.LayerNorm(width, eps=1e-5), nn.Linear(width, width), nn.GELU())
+        self.out_conv = nn.Sequential(
+            nn.Linear(width, width // 2),
+            nn.GELU(),
+            nn.Linear(width // 2, width // 4),
+            nn.GELU(),
+            nn.Linear(width // 4, 2),
+            nn.LogSoftmax(dim=-1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Encoder features [B, N, width] float32 -> log-probabilities [B, N, 2] of (keep, drop)."""
+        local, whole = self.in_conv(features).chunk(2, dim=-1)
+        whole = whole.mean(dim=1, keepdim=True).expand_as(local)
+        return self.out_conv(torch.cat((local, whole), dim=-1))
+
+
+def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Standard Gumbel draws, float32, -log of an exponential; from torch's global generator where none is given."""
+    return -torch.empty(shape, device=device).exponential_(generator=generator).log()
+
+
+def choose(log_probs: Tensor, noise: Tensor | None) -> Tensor:
+    """The patches to keep, bool [B, N]: a sample of the selector's Bernoulli under Gumbel `noise` [B, N, 2], else its
+    likelier side (a tie keeps)."""
+    scores = log_probs if noise is None else log_probs + noise
+    return scores[..., 0] >= scores[..., 1]

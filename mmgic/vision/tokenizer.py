@@ -1,0 +1,113 @@
+"""The dynamic visual tokenizer: pixels -> patch features -> kept patches -> merged features -> codes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mmgic.errors import InputError
+from mmgic.vision.config import VisionConfig
+from mmgic.vision.encoder import Encoder
+from mmgic.vision.merger import TokenMerger
+from mmgic.vision.quantizer import Quantizer
+from mmgic.vision.selector import Selection, TokenSelector, choose, gumbel_noise
+
+# EVA-CLIP's classifier end: part of the released encoder, read by nobody
+UNUSED_KEYS = {f"encoder.{name}" for name in ("norm.weight", "norm.bias", "head.weight", "head.bias")}
+
+
+class VisualTokenizer(nn.Module):
+    """LaVIT's visual tokenizer. Submodules are named as LaVIT's checkpoints name them.
+
+    Weights are float32. Where `trunk_dtype` is bfloat16, encoder and merger compute under autocast; selector and
+    quantizer always compute in float32, because near ties there decide which patches and which codes come out.
+    """
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk_dtype = torch.float32
+        self.encoder = Encoder(config)
+        self.token_predictor = TokenSelector(config)
+        self.causal_encoder = TokenMerger(config)
+        self.encode_task_layer = nn.Sequential(
+            nn.Linear(config.width, config.width), nn.Tanh(), nn.Linear(config.width, config.codebook_dim)
+        )
+        self.quantize = Quantizer(config)
+
+    def encode(
+        self,
+        pixels: Tensor,
+        *,
+        selection: Selection = "gumbel",
+        noise: Tensor | None = None,
+        policy: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[Tensor]:
+        """Normalised pixels [B, 3, S, S] -> for each image its codes, int64 [T], T between 0 and the number of patches.
+
+        `policy` [B, N] (1 keeps) forces which of the N patches are kept. Otherwise `noise` [B, N, 2] is added to the
+        selector's log-probabilities and the larger side wins; "gumbel" without given noise draws it from `generator`
+        (LaVIT's own way at inference), "argmax" adds none. Codes follow the raster order of the kept patches.
+        Raises InputError where pixels, noise or policy have another shape.
+        """
+        size, patches = self.config.image_size, self.config.patches
+        check_shape("pixels", pixels, (len(pixels), 3, size, size))
+        with torch.inference_mode():
+            with self._trunk(pixels):
+                features = self.encoder(pixels)[:, 1:]
+            if policy is None:
+                if noise is None and selection == "gumbel":
+                    noise = gumbel_noise((len(pixels), patches, 2), generator, pixels.device)
+                if noise is not None:
+                    check_shape("noise", noise, (len(pixels), patches, 2))
+                policy = choose(self.token_predictor(features.float()), noise)
+            check_shape("policy", policy, (len(pixels), patches))
+            kept = policy.bool()
+            with self._trunk(pixels):
+                merged = self.causal_encoder(features, kept.float())
+            codes = self.quantize.nearest(self.encode_task_layer(merged[kept].float()))
+        # a clone made outside is an ordinary tensor, which a caller may also train on
+        return list(codes.clone().split(kept.sum(dim=1).tolist()))
+
+    def _trunk(self, pixels: Tensor) -> torch.autocast:
+        return torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.trunk_dtype is torch.bfloat16)
+
+    def load_lavit(self, state: Mapping[str, Tensor]) -> list[str]:
+        """Copies in tensors under LaVIT's names, the encoder's with or without their prefix, of any float type.
+
+        Returns the names that the tokenizer has no place for, after a warning that lists them. (A `vit_proj` among them
+        betrays the weights of LaVIT's understanding model, whose merger makes no codes.)
+        Raises InputError that names missing keys or keys of another shape.
+        """
+        own = self.state_dict()
+        expected = own.keys() | UNUSED_KEYS
+        found = {f"encoder.{key}" if f"encoder.{key}" in expected else key: value for key, value in state.items()}
+        if missing := sorted(own.keys() - found.keys()):
+            raise InputError(f"the visual tokenizer's checkpoint lacks {listing(missing)}")
+        wrong = [
+            f"{key} {list(found[key].shape)} instead of {list(own[key].shape)}"
+            for key in own
+            if found[key].shape != own[key].shape
+        ]
+        if wrong:
+            raise InputError(f"the visual tokenizer's checkpoint is of other sizes than its config: {listing(wrong)}")
+        self.load_state_dict({key: found[key] for key in own})
+        unexpected = sorted(found.keys() - expected)
+        if unexpected:
+            warnings.warn(f"not part of the visual tokenizer, left out: {listing(unexpected)}", stacklevel=2)
+        return unexpected
+
+
+def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise InputError(f"{name} are {list(tensor.shape)}; this visual tokenizer takes {list(shape)}")
+
+
+def listing(names: list[str], most: int = 8) -> str:
+    """The first names of a list that may run to hundreds."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from mmgic.schema import REASONS
+from mmgic.vision import preprocess
+from mmgic.vision.images import ImageError, read_image
+from mmgic.vision.preprocess import CLIP_MEAN, CLIP_STD
+
+
+@pytest.fixture
+def photo():
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_preprocess_equals_torchvision(photo, size):
+    transform = v2.Compose(
+        [
+            v2.Resize((size, size), interpolation=v2.InterpolationMode.BICUBIC),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(CLIP_MEAN, CLIP_STD),
+        ]
+    )
+    assert torch.allclose(preprocess(photo, size), transform(photo), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1", "I;16"])
+def test_every_mode_becomes_rgb(photo, mode, tmp_path):
+    grey = photo.convert("L")
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    elif mode == "LA":
+        image = photo.convert("RGBA").convert("LA")
+    else:
+        image = photo.convert(mode)
+    path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
+    image.save(path)
+    read = read_image(path)
+    assert (read.mode, read.size) == ("RGB", (53, 37))
+    if mode in ("L", "LA", "I;16"):
+        assert np.abs(np.asarray(read)[..., 0].astype(int) - np.asarray(grey)).max() <= 1
+    elif mode in ("RGB", "RGBA"):
+        assert np.array_equal(np.asarray(read), np.asarray(photo))
+
+
+def test_first_frame_of_an_animation_and_pixels_as_stored(tmp_path):
+    frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    assert read_image(tmp_path / "film.gif").getpixel((0, 0)) == (255, 0, 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees to show"
+    frames[0].save(tmp_path / "turned.jpg", exif=exif)
+    assert read_image(tmp_path / "turned.jpg").size == (8, 4)
+
+
+def test_what_cannot_be_read_says_why(photo, tmp_path):
+    photo.save(tmp_path / "whole.jpg")
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:700])
+    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "empty.png").touch()
+    expected = {
+        "none.jpg": "image_missing",
+        "half.jpg": "image_undecodable",
+        "text.jpg": "image_undecodable",
+        "empty.png": "image_undecodable",
+    }
+    for name, reason in expected.items():
+        with pytest.raises(ImageError) as error:
+            read_image(tmp_path / name)
+        assert error.value.reason == reason
+        assert reason in REASONS
+        assert name in error.value.detail
+    with pytest.raises(ImageError) as error:
+        read_image(tmp_path / "whole.jpg", max_pixels=37 * 53 - 1)
+    assert error.value.reason == "image_too_large"
+    assert read_image(tmp_path / "whole.jpg", max_pixels=37 * 53).size == (53, 37)
