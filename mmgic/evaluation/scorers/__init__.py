@@ -1,0 +1,1 @@
+"""Scorers of prediction files in the benchmarks' own formats. They need no model and no torch."""
