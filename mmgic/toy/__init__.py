@@ -1,0 +1,1 @@
+"""A small generated world: scenes, their pictures, and everything true that can be said about them."""
