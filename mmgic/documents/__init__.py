@@ -1,0 +1,7 @@
+"""Interleaved image-text documents: templates, filling and fitting (F.6, F.7), instruction rounds (H)."""
+
+from mmgic.documents.build import build_document
+from mmgic.documents.descriptions import Descriptions, load_descriptions
+from mmgic.documents.questions import build_question_document
+
+__all__ = ["Descriptions", "build_document", "build_question_document", "load_descriptions"]

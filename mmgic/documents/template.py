@@ -21,6 +21,7 @@ from mmgic.settings import Recipe
 Order = Literal["image_first", "text_first"]
 
 TITLE = "# Detailed Analysis of Objects in the Image\n"
+IMAGE_FIRST_OPENING = f"{TITLE}\nImage: "
 REGIONS_HEADING = "\n\n## Overview of Selected Object Regions"
 REGION_TITLE = "\n\n### Overview of a Selected Object Region"
 
@@ -47,7 +48,7 @@ def image_part(
     concepts = _concept_lines(row, descriptions if "D" in recipe else None) if "L" in recipe else []
     if order == "image_first":
         lines = ["", *captions, *concepts]
-        return [f"{TITLE}\nImage: ", ImageSlot(0), *(["\n".join(lines)] if len(lines) > 1 else [])]
+        return [IMAGE_FIRST_OPENING, ImageSlot(0), *(["\n".join(lines)] if len(lines) > 1 else [])]
     return ["\n".join([TITLE, *concepts, *captions, "Image: "]), ImageSlot(0)]
 
 
@@ -61,6 +62,11 @@ def region_part(region: Mapping[str, Any], index: int, order: Order) -> list[Seg
     if order == "image_first":
         return [f"{REGION_TITLE}\nRegion: ", ImageSlot(index), "\n".join(["", *lines])]
     return ["\n".join([REGION_TITLE, *lines, "Region: "]), ImageSlot(index)]
+
+
+def caption_prefix() -> list[Segment]:
+    """The image-first document up to where the caption's own words start."""
+    return [IMAGE_FIRST_OPENING, ImageSlot(0), "\nCaption:"]
 
 
 def to_text(segments: Sequence[Segment]) -> str:
@@ -80,7 +86,7 @@ def unique(items: Iterable[str]) -> list[str]:
 
 def _caption_lines(row: Mapping[str, Any]) -> list[str]:
     named = (("Caption", row["caption"]), ("Localized narrative caption", row["narrative"]))
-    return [f"{name}: {one_line(text)}" for name, text in named if text]
+    return [f"{name}: {one_line(text)}" for name, text in named if text.strip()]
 
 
 def _concept_lines(row: Mapping[str, Any], descriptions: Descriptions | None) -> list[str]:

@@ -1,0 +1,74 @@
+"""From segments to token ids.
+
+Each text segment is tokenized by itself, without the tokenizer's own start and end tokens, so the ids of a document are
+the ids of its segments one after the other and an evaluation prompt is an exact prefix of the documents trained on.
+A sentencepiece tokenizer starts every segment with its word-start mark, in documents and prompts alike. Special tokens
+spelled out in a text, such as "</s>" in a caption, are tokenized as plain characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from mmgic.documents.template import Segment
+from mmgic.errors import InputError
+from mmgic.model.vocabulary import VLVocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of each text of `texts`."""
+    encoded: list[list[int]] = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )["input_ids"]
+    return encoded
+
+
+def encode_parts(
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: VLVocabulary,
+    parts: Sequence[Sequence[Segment]],
+    images: Sequence[Sequence[int]],
+) -> list[list[int]]:
+    """The ids of each part of `parts`; `ImageSlot(k)` becomes [IMG], the ids of the codes `images[k]`, [/IMG]."""
+    texts = [segment for segment in chain.from_iterable(parts) if isinstance(segment, str)]
+    encoded = iter(encode_texts(tokenizer, texts)) if texts else iter(())
+    return [
+        list(
+            chain.from_iterable(
+                next(encoded) if isinstance(segment, str) else vocabulary.image_tokens(images[segment.index])
+                for segment in part
+            )
+        )
+        for part in parts
+    ]
+
+
+def encode_continuation(tokenizer: PreTrainedTokenizerBase, context: str, text: str) -> tuple[list[int], list[int]]:
+    """The ids of the segment `context`, and the ids that `context + text` has beyond them.
+
+    Raises InputError where `context`'s ids are no prefix of `context + text`'s: the tokenizer merges across the border.
+    """
+    before, whole = encode_texts(tokenizer, [context, context + text])
+    if whole[: len(before)] != before:
+        raise InputError(
+            f"the tokenizer joins {context[-8:]!r} and {text[:8]!r} into one token; "
+            "use a tokenizer that does not merge across spaces"
+        )
+    return before, whole[len(before) :]
+
+
+def start_and_end(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """The ids of <s> and </s>. Raises InputError where the tokenizer lacks one."""
+    if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
+        raise InputError("the tokenizer has no bos_token or no eos_token; set both in its tokenizer_config.json")
+    return tokenizer.bos_token_id, tokenizer.eos_token_id

@@ -1,0 +1,59 @@
+"""Evaluation prompts that are exact prefixes of the documents that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmgic.documents.encode import encode_continuation, encode_parts, start_and_end
+from mmgic.documents.questions import instruction, opening, response
+from mmgic.documents.template import caption_prefix
+from mmgic.errors import InputError
+from mmgic.model.vocabulary import VLVocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def caption_prompt(tokenizer: PreTrainedTokenizerBase, vocabulary: VLVocabulary, codes: Sequence[int]) -> list[int]:
+    """An image-first document up to and including "Caption:"; the model goes on with the caption's line."""
+    start, _ = start_and_end(tokenizer)
+    return [start, *encode_parts(tokenizer, vocabulary, [caption_prefix()], [codes])[0]]
+
+
+def caption_stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that end a caption: </s> and every token with a line break in it, as the caption is one line."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    breaks = [i for i, token in enumerate(tokens) if "\n" in tokenizer.convert_tokens_to_string([token])]
+    return sorted({start_and_end(tokenizer)[1], *breaks})
+
+
+def question_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: VLVocabulary,
+    codes: Sequence[int],
+    question: str,
+    system_prompt: str,
+) -> list[int]:
+    """A question document's first round up to and including [/INST]; `system_prompt` as in `DocumentSettings`."""
+    start, _ = start_and_end(tokenizer)
+    segments = [*opening(system_prompt), instruction(question, first_round=True)]
+    return [start, *encode_parts(tokenizer, vocabulary, [segments], [codes])[0]]
+
+
+def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> list[int]:
+    """The one token that each option ("Yes", "No") adds to a question prompt.
+
+    Found as the tokens of prompt + option minus the tokens of the prompt, since "Yes" and " Yes" are different tokens.
+    Raises InputError where that is not exactly one token.
+    """
+    ids = []
+    for option in options:
+        _, added = encode_continuation(tokenizer, instruction("", first_round=True), response(option))
+        if len(added) != 1:
+            raise InputError(
+                f"the answer '{option}' is {len(added)} tokens of this tokenizer; "
+                "options are compared by the probability of one token, so use options that are one token each"
+            )
+        ids += added
+    return ids

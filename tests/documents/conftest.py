@@ -1,0 +1,61 @@
+"""Two tiny tokenizers of the kinds that matter: byte-level BPE, and LLaMA's with a word-start mark."""
+
+import json
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from mmgic.documents.template import IMAGE_FIRST_OPENING, REGION_TITLE, REGIONS_HEADING
+from mmgic.model.vocabulary import VLVocabulary
+
+CORPUS = [
+    f"{IMAGE_FIRST_OPENING}{REGIONS_HEADING}{REGION_TITLE}\nRegion: \nCaption: a woman holding a baby at the beach.",
+    "\nObjects and their descriptions:\n- dog: a furry animal\nAttributes of objects:\n- red {dog}\n- on {dog-table}",
+    "\nLocation of the selected region in the image: Top Middle\nObjects:\n- cup",
+    "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n\nIs there a dog?\nAnswer the question using a single word or phrase. "
+    "[/INST] Yes\n [/INST] No [/INST] yes [/INST] no",
+] * 20
+SPECIAL = ["<unk>", "<s>", "</s>"]
+
+
+def byte_level() -> PreTrainedTokenizerBase:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def llama() -> PreTrainedTokenizerBase:
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split("\n", "removed"), pre_tokenizers.Metaspace(prepend_scheme="never")]
+    )
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=650, special_tokens=SPECIAL + byte_tokens, show_progress=False)
+    trained.train_from_iterator(CORPUS, trainer)
+    model = json.loads(trained.to_str())["model"]
+    return LlamaTokenizer(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])
+
+
+@pytest.fixture(scope="session", params=[byte_level, llama], ids=["byte_level", "llama"])
+def tokenizer(request) -> PreTrainedTokenizerBase:
+    return request.param()
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tokenizer) -> VLVocabulary:
+    return VLVocabulary(len(tokenizer), 64)
