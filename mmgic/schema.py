@@ -7,7 +7,7 @@ became of it. Rows with `keep = false` are carried to the stage's own output and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +63,7 @@ DROPS = (
     "region_too_large",
     "region_duplicate",
     "region_no_visual_tokens",
+    "question_unanswered",
 )
 
 # ---------------------------------------------------------------- annotated images: sources, cleaning
@@ -71,7 +72,7 @@ OBJECT = pa.struct(
     [
         pa.field("object_id", pa.string()),
         pa.field("label", pa.string()),
-        pa.field("synset", pa.string()),  # "" where the source has none
+        pa.field("synset", pa.string()),  # "" for none; several, before cleaning, joined by blanks
         pa.field("x", pa.float64()),  # box in pixels of the original image, origin top left
         pa.field("y", pa.float64()),
         pa.field("w", pa.float64()),
@@ -168,3 +169,9 @@ KEPT: dict[str, object] = {"keep": True, "reason": "", "detail": ""}
 def count_drops(reasons: Sequence[str]) -> list[dict[str, object]]:
     """`reasons` as the sorted counts that a row's `drops` column holds."""
     return [{"reason": r, "count": reasons.count(r)} for r in sorted(set(reasons))]
+
+
+def add_drops(drops: Sequence[Mapping[str, object]], reasons: Sequence[str]) -> list[dict[str, object]]:
+    """A row's `drops` with `reasons` counted on top."""
+    before = [str(drop["reason"]) for drop in drops for _ in range(int(str(drop["count"])))]
+    return count_drops([*before, *reasons])

@@ -1,0 +1,110 @@
+"""Object regions (Appendix F.3): a square crop around each object, the labels in it, and where it lies.
+
+Everything is computed in the frame, the unit square that the whole image is squashed to; lengths are fractions of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mmgic.schema import add_drops
+from mmgic.settings import RegionSettings
+
+# F.7 step 2, in the order of the 3 x 3 grid, rows first
+LOCATIONS = (
+    "Top Left",
+    "Top Middle",
+    "Top Right",
+    "Middle Left",
+    "Center",
+    "Middle Right",
+    "Bottom Left",
+    "Bottom Middle",
+    "Bottom Right",
+)
+
+# a length that rounding put this little beside a limit is at the limit
+EPSILON = 1e-9
+
+
+def make_regions(row: dict[str, Any], settings: RegionSettings, patches: int) -> dict[str, Any]:
+    """Returns a cleaned row with its `regions` (columns of IMAGE_WITH_REGIONS, `codes` empty), in order of object ids.
+
+    The frame is `patches` visual patches wide. Squares of the same set of objects are one region, that of the first
+    object; squares smaller or larger than the settings allow are dropped. Both are counted in `drops`.
+    """
+    objects = sorted(row["objects"], key=_id_order)
+    if not objects:
+        return {**row, "regions": []}
+    boxes = np.array([[o["x"], o["y"], o["w"], o["h"]] for o in objects]) / ([row["width"], row["height"]] * 2)
+    corners, sides = squares(boxes)
+    inside = intersection_over_area(corners, sides, boxes) >= settings.merge_ioa - EPSILON
+    # rounding must not cost a square the object it was made for
+    np.fill_diagonal(inside, True)
+
+    regions, drops, seen = [], [], set()
+    for i, members in enumerate(inside):
+        side = float(sides[i])
+        if members.tobytes() in seen:
+            drops.append("region_duplicate")
+        elif side * patches < settings.min_patches - EPSILON:
+            drops.append("region_too_small")
+        elif side * patches > settings.max_patches + EPSILON:
+            drops.append("region_too_large")
+        else:
+            x, y = map(float, corners[i])
+            labels = [objects[i]["label"], *(objects[j]["label"] for j in np.flatnonzero(members))]
+            where = location(x + side / 2, y + side / 2)
+            unique = list(dict.fromkeys(labels))
+            regions.append({"x": x, "y": y, "side": side, "location": where, "labels": unique, "codes": []})
+        # the first square stands for its objects even where its size rules it out: duplicates go before the size rule
+        seen.add(members.tobytes())
+    return {**row, "regions": regions, "drops": add_drops(row["drops"], drops)}
+
+
+def _id_order(thing: dict[str, Any]) -> tuple[bool, int, str]:
+    """Numeric ids by their number, before the others."""
+    object_id = thing["object_id"]
+    number = object_id.isdecimal()
+    return not number, int(object_id) if number else 0, object_id
+
+
+def squares(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The square around each box: its top left corners [N, 2] and its sides [N].
+
+    `boxes` is float [N, 4] of x, y, w, h in the frame. A side is the box's longer edge, and the square's centre is as
+    close to the box's as the frame allows.
+    """
+    sides = np.minimum(boxes[:, 2:].max(axis=1), 1)
+    centres = boxes[:, :2] + boxes[:, 2:] / 2
+    corners = np.clip(centres - sides[:, None] / 2, 0, 1 - sides[:, None])
+    return corners, sides
+
+
+def intersection_over_area(corners: np.ndarray, sides: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """IoA(S_i, R_j) = Area(S_i and R_j) / Area(R_j) of every square i and box j: float [N, N]."""
+    start = np.maximum(corners[:, None], boxes[None, :, :2])
+    end = np.minimum(corners[:, None] + sides[:, None, None], boxes[None, :, :2] + boxes[None, :, 2:])
+    shared = np.clip(end - start, 0, None) / boxes[None, :, 2:]
+    return np.asarray(shared.prod(axis=2))
+
+
+def location(x: float, y: float) -> str:
+    """The name of the grid cell that holds the point; a point on a line belongs to the right or lower cell."""
+    column, line = (min(2, int(3 * value + EPSILON)) for value in (x, y))
+    return LOCATIONS[3 * line + column]
+
+
+def crop_region(image: Image.Image, x: float, y: float, side: float) -> Image.Image:
+    """The part of the original image under the frame's square: a rectangle of whole pixels, at least one."""
+    left, right = _pixels(x, side, image.width)
+    top, bottom = _pixels(y, side, image.height)
+    return image.crop((left, top, right, bottom))
+
+
+def _pixels(start: float, length: float, size: int) -> tuple[int, int]:
+    first = min(round(start * size), size - 1)
+    return first, max(first + 1, min(round((start + length) * size), size))

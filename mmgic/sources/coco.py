@@ -1,0 +1,132 @@
+"""COCO-style detection JSON: the form of Objects365, BigDetection, V3Det and COCO itself.
+
+{"images": [{"id", "file_name", "width", "height"}], "annotations": [{"id", "image_id", "category_id", "bbox",
+"iscrowd"}], "categories": [{"id", "name"}]}; `bbox` is x, y, w, h in pixels. The three lists may stand in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmgic.errors import InputError
+from mmgic.schema import count_drops
+from mmgic.settings import SourceSettings
+from mmgic.sources.captions import first_caption, index_captions
+from mmgic.sources.files import (
+    ImageFinder,
+    collapse_spaces,
+    image_size,
+    is_number,
+    is_safe_name,
+    source_file,
+    stream_json,
+    text_id,
+)
+from mmgic.sources.index import RecordIndex
+from mmgic.sources.rows import annotated_image, bad_record
+
+
+def read_coco(source: SourceSettings) -> Iterator[dict[str, Any]]:
+    """Yields a row per image record; see `mmgic.sources.read_source`.
+
+    Crowd boxes are dropped, as detection training does. A box of several categories (V3Det's pre-release files) becomes
+    an object for each.
+    """
+    path = source_file(source, source.annotations, "annotations")
+    finder = ImageFinder(source)
+    labels = _labels(path)
+    with RecordIndex() as index:
+        if not index.fill("box", _boxes(path)):
+            raise _not_detection(path, "annotations")
+        index_captions(index, source)
+        index.build()
+        images = 0
+        for images, record in enumerate(stream_json(path, "images.item"), start=1):
+            yield _image_row(record, images, source, labels, finder, index)
+        if not images:
+            raise _not_detection(path, "images")
+        for image_id, boxes in index.unseen(["box"]):
+            detail = f"{boxes} annotations are of image '{image_id}', which is not in the 'images' list"
+            yield bad_record(source.name, image_id, 0, detail)
+
+
+def _not_detection(path: str, missing: str) -> InputError:
+    return InputError(
+        f"{path} has no '{missing}' list; give a COCO-style detection file (images, annotations and categories)"
+    )
+
+
+def _labels(path: str) -> dict[str, str]:
+    """Category id -> label; BigDetection's `bow_(weapon)` reads `bow (weapon)`."""
+    records = [record for record in stream_json(path, "categories.item") if isinstance(record, dict)]
+    if not records:
+        raise _not_detection(path, "categories")
+    names = {text_id(r.get("id")): collapse_spaces(str(r.get("name") or "").replace("_", " ")) for r in records}
+    return {category: name for category, name in names.items() if category and name}
+
+
+def _boxes(path: str) -> Iterator[tuple[str, Any]]:
+    """(image id, the fields of the annotation that are used)."""
+    fields = ("id", "category_id", "bbox", "iscrowd")
+    for annotation in stream_json(path, "annotations.item"):
+        record = annotation if isinstance(annotation, dict) else {}
+        yield text_id(record.get("image_id")), [record.get(field) for field in fields]
+
+
+def _image_row(
+    record: Any, position: int, source: SourceSettings, labels: dict[str, str], finder: ImageFinder, index: RecordIndex
+) -> dict[str, Any]:
+    image_id = text_id(record.get("id")) if isinstance(record, dict) else ""
+    if not image_id:
+        return bad_record(source.name, f"#{position}", 0, f"record {position} of the 'images' list has no id")
+    times_seen = index.times_seen(image_id)
+    name, size = record.get("file_name"), image_size(record)
+    if not is_safe_name(name):
+        return bad_record(source.name, image_id, times_seen, f"file_name {name!r} is no name inside the image folder")
+    if size is None:
+        return bad_record(source.name, image_id, times_seen, "the record has no usable width and height")
+    objects, drops = _objects(index.get("box", image_id), labels)
+    return annotated_image(
+        source.name,
+        image_id,
+        times_seen,
+        image_path=finder.path(name),
+        width=size[0],
+        height=size[1],
+        caption=first_caption(index, image_id),
+        objects=objects,
+        drops=count_drops(drops),
+    )
+
+
+def _objects(boxes: list[Any], labels: dict[str, str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The objects of one image, and the reasons of the annotations that give none."""
+    objects: dict[str, dict[str, Any]] = {}
+    drops: list[str] = []
+    for position, (annotation_id, categories, box, crowd) in enumerate(boxes):
+        own_id = text_id(annotation_id) or f"#{position:06d}"
+        categories = categories if isinstance(categories, list) else [categories]
+        for i, category in enumerate(categories or [None]):
+            object_id = f"{own_id}/{i}" if i else own_id
+            label = labels.get(text_id(category))
+            if crowd:
+                drops.append("object_crowd")
+            elif label is None:
+                drops.append("object_label_unknown")
+            elif not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
+                drops.append("object_bad_box")
+            elif object_id in objects:
+                drops.append("object_duplicate")
+            else:
+                x, y, w, h = map(float, box)
+                objects[object_id] = {
+                    "object_id": object_id,
+                    "label": label,
+                    "synset": "",
+                    "x": x,
+                    "y": y,
+                    "w": w,
+                    "h": h,
+                }
+    return list(objects.values()), drops

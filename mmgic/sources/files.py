@@ -1,0 +1,119 @@
+"""Reading a dataset's files: streamed JSON, image names resolved to paths, ids and labels as text."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+import ijson
+
+from mmgic.errors import InputError
+from mmgic.settings import SourceSettings
+
+
+def source_file(source: SourceSettings, name: str, setting: str) -> str:
+    """The path of the file `name` of a source. Raises InputError where the folder, the name or the file is missing."""
+    try:
+        filesystem, _ = fsspec.url_to_fs(source.path)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"source '{source.name}': the path '{source.path}' cannot be opened: {error}") from None
+    if not source.path or not filesystem.isdir(source.path):
+        raise InputError(
+            f"source '{source.name}': the folder '{source.path}' does not exist; set its 'path' to the dataset's folder"
+        )
+    if not name:
+        raise InputError(
+            f"source '{source.name}' names no {setting} file; set its '{setting}' to a file in {source.path}"
+        )
+    path = posixpath.join(source.path, name)
+    if not filesystem.exists(path):
+        raise InputError(f"source '{source.name}': there is no file {path}; put the dataset's {setting} file there")
+    return path
+
+
+def stream_json(path: str, prefix: str) -> Iterator[Any]:
+    """Yields the values under ijson's `prefix` ("images.item", "item") in file order, in memory of one value.
+
+    The whole file is parsed, also after the last value. Raises InputError where it is not complete JSON.
+    """
+    try:
+        with fsspec.open(path, "rb") as file:
+            yield from ijson.items(file, prefix, use_float=True)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        problem = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} is damaged, cut short or not JSON ({problem}); download or export it again") from None
+
+
+class ImageFinder:
+    """Resolves the image names of an annotation file to paths inside the source's folder.
+
+    Archives unpack to different roots, so a name is tried below the image folder, below the source's folder, by its
+    last two parts (`patch8/x.jpg`) and by its last part. The layout that fitted last is tried first: one look-up per
+    image. An image that is nowhere gets the path below the image folder; that it is missing is found when it is read.
+    """
+
+    def __init__(self, source: SourceSettings) -> None:
+        self._filesystem, _ = fsspec.url_to_fs(source.path)
+        root, images = source.path, posixpath.normpath(posixpath.join(source.path, source.images))
+        if not self._filesystem.isdir(images):
+            raise InputError(
+                f"source '{source.name}': the image folder {images} does not exist; set its 'images' to the folder of "
+                f"the images inside {root}"
+            )
+        self._layouts: list[Callable[[PurePosixPath], str]] = [
+            lambda name: posixpath.join(images, str(name)),
+            lambda name: posixpath.join(root, str(name)),
+            lambda name: posixpath.join(images, *name.parts[-2:]),
+            lambda name: posixpath.join(images, name.name),
+        ]
+        self._default = self._layouts[0]
+
+    def path(self, name: str) -> str:
+        """The path of the image `name`, which `is_safe_name` must have accepted."""
+        relative = PurePosixPath(name)
+        for i, layout in enumerate(self._layouts):
+            path = layout(relative)
+            if self._filesystem.exists(path):
+                self._layouts.insert(0, self._layouts.pop(i))
+                return path
+        return self._default(relative)
+
+
+def is_safe_name(name: Any) -> bool:
+    """Whether `name`, read from an annotation file, stays inside the folder that it is joined to."""
+    if not isinstance(name, str) or not name.strip() or any(mark in name for mark in ("\\", "\0", "://", "::")):
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and bool(path.parts)
+
+
+def text_id(value: Any) -> str:
+    """A dataset's id as text: 7, 7.0 and "7" are one id. "" where the value is no id."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def collapse_spaces(text: Any) -> str:
+    """`text` with every run of white space as one space and none at the ends; "" where it is no text."""
+    return " ".join(text.split()) if isinstance(text, str) else ""
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def image_size(record: dict[str, Any]) -> tuple[int, int] | None:
+    """The (width, height) in pixels that a record gives, or None where it gives none that can be."""
+    width, height = (
+        int(size) if is_number(size) and 1 <= size < 2**31 and size == int(size) else 0
+        for size in (record.get("width", 0), record.get("height", 0))
+    )
+    return (width, height) if width and height else None
