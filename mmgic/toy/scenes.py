@@ -144,7 +144,8 @@ def _choose_groups(rng: np.random.Generator, setting: str, wanted: int) -> list[
         paired = left >= 2 and (left + len(groups) > 4 or rng.random() < 0.5)
         possible = [kind for kind, sides in pairs.items() if all(set(side) - used for side in sides)]
         if paired and possible:
-            kind = _choose(rng, possible)
+            # hats would be everywhere otherwise
+            kind = _choose(rng, [kind for kind in possible for _ in range(1 if kind == "wears" else 3)])
             subjects, objects = pairs[kind]
             # the rarer side first: a box may be both carried and carrier
             if kind in ("on", "inside"):
@@ -193,7 +194,7 @@ def _arrange(kind: str, members: list[Thing], side: float, groups: int, rng: np.
     if kind == "holds":
         person = _fit(first, 0.58 * side)
         hand_x, hand_y = 0.97 * person.box[2], 0.46 * person.box[3]
-        held = _fit(second, side * (0.4 if second.category in ("balloon", "umbrella", "kite") else 0.28))
+        held = _fit(second, side * (0.4 if second.category in ("balloon", "umbrella", "kite") else 0.31))
         grip = 0.97 if second.category in ("balloon", "umbrella", "kite", "flower") else 0.5
         return [person, _at(held, hand_x - 0.02 * side, hand_y - grip * held.box[3])]
     if kind == "wears":
@@ -219,7 +220,7 @@ def _cells(groups: int, width: int, height: int) -> list[Box]:
         return [(0, 0, width, height)]
     if groups == 2:
         columns, rows = (2, 1) if width >= 0.85 * height else (1, 2)
-    elif groups == 3 and width >= 1.1 * height:
+    elif groups == 3 and width >= 1.25 * height:
         columns, rows = 3, 1
     else:
         columns, rows = 2, 2

@@ -32,7 +32,7 @@ def test_scene_keeps_its_promises(seed, index, split):
         assert x + w <= scene.width
         assert y + h <= scene.height
         # more than one of 8x8 patches in one direction once squashed to a square
-        assert max(w / scene.width, h / scene.height) > 1.2 / 8
+        assert max(w / scene.width, h / scene.height) > 1.15 / 8
         assert split == "eval" or not words.held_out(thing.category, thing.colour)
 
 
