@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmgic.regions import crop_region
-from mmgic.schema import count_drops, record_generator, reject
+from mmgic.schema import add_drops, record_generator, reject
 from mmgic.settings import VisionSettings
 from mmgic.vision.checkpoint import load_tokenizer
 from mmgic.vision.images import ImageError, read_image
@@ -53,8 +53,8 @@ class TokenizeImages:
         if not codes:
             return {**row, "codes": [], **reject("no_visual_tokens", "the selector kept no patch of the image")}
         kept = [{**region, "codes": c} for region, c in zip(regions, region_codes, strict=True) if c]
-        drops = count_drops(["region_no_visual_tokens"] * (len(regions) - len(kept)))
-        return {**row, "codes": codes, "regions": kept, "drops": [*row["drops"], *drops]}
+        drops = add_drops(row["drops"], ["region_no_visual_tokens"] * (len(regions) - len(kept)))
+        return {**row, "codes": codes, "regions": kept, "drops": drops}
 
     def encode(self, pixels: Tensor, source: str, image_id: str) -> list[list[int]]:
         """Codes of the frames of one record: the image first, then its regions."""
