@@ -28,7 +28,9 @@ def instruction(question: str, *, first_round: bool) -> str:
 
 
 def response(answer: str) -> str:
-    return f" {one_line(answer)}"
+    """The answer as a sentence's beginning: VQAv2 writes "yes", POPE's options are "Yes" and "No"."""
+    line = one_line(answer)
+    return f" {line[:1].upper()}{line[1:]}"
 
 
 def build_question_document(

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from mmgic.documents import build_question_document
 from mmgic.documents.encode import encode_continuation, encode_texts
 from mmgic.documents.prompts import caption_stop_ids, option_ids, question_prompt
+from mmgic.documents.questions import response
 from mmgic.errors import InputError
 from mmgic.settings import SYSTEM_PROMPT, DocumentSettings
 
@@ -35,13 +36,13 @@ def test_open_ended_vqa_of_table_16(tokenizer, vocabulary):
     assert document["template"] == "question"
     assert document["text"] == (
         f"[INST] <<SYS>>\n{SYSTEM_PROMPT}\n<</SYS>>\n\n[IMG]\n"
-        "Is there a dog?\nAnswer the question using a single word or phrase. [/INST] yes</s><s>[INST] "
-        "What colour is it?\nAnswer the question using a single word or phrase. [/INST] dark red"
+        "Is there a dog?\nAnswer the question using a single word or phrase. [/INST] Yes</s><s>[INST] "
+        "What colour is it?\nAnswer the question using a single word or phrase. [/INST] Dark red"
     )
     ids = document["input_ids"]
     first, second = (ids[start:end] for start, end in document["answer_spans"])
-    assert tokenizer.decode(first).strip() == "yes</s>"
-    assert tokenizer.decode(second).strip() == "dark red</s>"
+    assert tokenizer.decode(first).strip() == "Yes</s>"
+    assert tokenizer.decode(second).strip() == "Dark red</s>"
     assert ids[-1] == tokenizer.eos_token_id
     assert ids.count(tokenizer.bos_token_id) == ids.count(tokenizer.eos_token_id) == 2
     assert (document["num_visual_tokens"], ids.count(vocabulary.img)) == (2, 1)
@@ -56,7 +57,7 @@ def test_spans_cover_the_answers_and_prompts_are_prefixes(tokenizer, vocabulary,
         return
     prompts = [question_prompt(tokenizer, vocabulary, [1, 2], q["question"], system_prompt) for q in questions]
     if not document["keep"]:
-        answers = [encode_continuation(tokenizer, "[/INST]", f" {' '.join(q['answer'].split())}")[1] for q in questions]
+        answers = [encode_continuation(tokenizer, "[/INST]", response(q["answer"]))[1] for q in questions]
         assert document["reason"] == "too_long"
         assert all(len(prompt) + len(answer) + 1 > max_tokens for prompt, answer in zip(prompts, answers, strict=True))
         return
@@ -65,7 +66,7 @@ def test_spans_cover_the_answers_and_prompts_are_prefixes(tokenizer, vocabulary,
     assert len(spans) == ids.count(tokenizer.eos_token_id) == document["text"].count(". [/INST] ")
     assert [ids[end - 1] for _, end in spans] == [tokenizer.eos_token_id] * len(spans)
     rest = [tokenizer.decode(ids[start : end - 1]).strip() for start, end in spans]
-    answers = iter([" ".join(entry["answer"].split()) for entry in questions])
+    answers = iter([response(entry["answer"]).strip() for entry in questions])
     assert all(answer in answers for answer in rest), "the rounds that fit keep their order"
     assert ids[: spans[0][0]] in prompts
 
