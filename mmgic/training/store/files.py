@@ -1,0 +1,75 @@
+"""What a token store is on disk. The folder is local, as its files are memory-mapped.
+
+    shard-00000.arrow ...   one record batch each, documents in the order in which they were read
+    locations.npy           int64 [samples]: sample -> position over all shards
+    lengths.npy             int32 [samples]: tokens of each sample
+    store.json              written last: the store is finished if and only if it is there
+
+Samples are numbered in the order of (corpus, row_id, repeat), so a sample's number does not depend on how the documents
+were split into files, and a corpus is a range of numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmgic.errors import InputError
+
+MANIFEST = "store.json"
+LOCATIONS = "locations.npy"
+LENGTHS = "lengths.npy"
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    return folder / f"shard-{number:05d}.arrow"
+
+
+@dataclass(frozen=True)
+class SourceCounts:
+    documents: int
+    visual_tokens: int
+    text_tokens: int
+
+
+@dataclass(frozen=True)
+class CorpusCounts:
+    """Samples `start` to `stop` (exclusive) are this corpus; what of it comes from which source."""
+
+    start: int
+    stop: int
+    sources: dict[str, SourceCounts]
+
+
+@dataclass(frozen=True)
+class StoreManifest:
+    """What a finished store holds. `inputs` are the fingerprints of the document tables that it was made from."""
+
+    vocabulary_size: int
+    samples: int
+    tokens: int
+    corpora: dict[str, CorpusCounts]
+    shard_samples: list[int]
+    inputs: list[str]
+
+
+def read_store_manifest(folder: str | Path) -> StoreManifest:
+    """Raises InputError where `folder` holds no finished store."""
+    path = Path(folder) / MANIFEST
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        corpora = {
+            name: CorpusCounts(
+                counts["start"],
+                counts["stop"],
+                {source: SourceCounts(**numbers) for source, numbers in counts["sources"].items()},
+            )
+            for name, counts in fields.pop("corpora").items()
+        }
+        return StoreManifest(corpora=corpora, **fields)
+    except OSError:
+        raise InputError(f"{folder} holds no finished token store; run jobs/build_mmgic.py first") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path} is not a token store of this version; delete {folder} and build it again") from None

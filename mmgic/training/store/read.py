@@ -1,0 +1,118 @@
+"""Random access to a token store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from mmgic.errors import InputError
+from mmgic.training.store.files import LENGTHS, LOCATIONS, read_store_manifest, shard_path
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One document. `tokens` is a read-only view of the store, uint16 [tokens] (uint32 for large vocabularies)."""
+
+    tokens: np.ndarray
+    template: str
+    answer_spans: list[list[int]]  # [start, end) in `tokens`; empty: the whole document
+    row_id: int
+    repeat: int
+
+
+class TokenStore:
+    """Random access to a finished store. Files are opened when first needed; pickling carries the folder alone."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raises InputError where `folder` holds no finished store."""
+        self.folder = Path(folder).absolute()
+        self.manifest = read_store_manifest(self.folder)
+        self._first = np.concatenate([[0], np.cumsum(self.manifest.shard_samples)])  # of each shard
+        self._shards: dict[int, _Shard] = {}
+
+    def __reduce__(self) -> tuple[type[TokenStore], tuple[Path]]:
+        return TokenStore, (self.folder,)
+
+    def __len__(self) -> int:
+        return self.manifest.samples
+
+    @property
+    def corpora(self) -> list[str]:
+        return list(self.manifest.corpora)
+
+    def corpus_indices(self, name: str) -> range:
+        """The numbers of a corpus's samples; empty for a corpus that the store does not have."""
+        counts = self.manifest.corpora.get(name)
+        return range(counts.start, counts.stop) if counts else range(0)
+
+    def lengths(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The tokens of each sample, int32 [indices], without touching the tokens themselves."""
+        return self._lengths[np.asarray(indices, dtype=np.int64)]
+
+    def sample(self, index: int) -> Sample:
+        """Raises IndexError outside 0 ... len - 1."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of a store of {len(self)}")
+        location = int(self._locations[index])
+        number = int(np.searchsorted(self._first, location, side="right")) - 1
+        shard = self._shards.get(number)
+        if shard is None:
+            shard = self._shards[number] = _Shard(self.folder, number, self.manifest.shard_samples[number])
+        return shard.sample(location - int(self._first[number]))
+
+    @cached_property
+    def _locations(self) -> np.ndarray:
+        return self._array(LOCATIONS)
+
+    @cached_property
+    def _lengths(self) -> np.ndarray:
+        return self._array(LENGTHS)
+
+    def _array(self, name: str) -> np.ndarray:
+        try:
+            array: np.ndarray = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            raise _damaged(self.folder, name) from None
+        if len(array) != len(self):
+            raise _damaged(self.folder, name)
+        return array
+
+
+class _Shard:
+    """One memory-mapped file of the store."""
+
+    def __init__(self, folder: Path, number: int, samples: int) -> None:
+        path = shard_path(folder, number)
+        try:
+            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        except (OSError, pa.ArrowInvalid):
+            raise _damaged(folder, path.name) from None
+        if batch.num_rows != samples:
+            raise _damaged(folder, path.name)
+        tokens = batch["tokens"]
+        self._offsets = tokens.offsets.to_numpy()
+        self._tokens = tokens.values.to_numpy()
+        self._row_ids = batch["row_id"].to_numpy()
+        self._repeats = batch["repeat"].to_numpy()
+        self._templates, self._spans = batch["template"], batch["answer_spans"]
+
+    def sample(self, row: int) -> Sample:
+        return Sample(
+            tokens=self._tokens[self._offsets[row] : self._offsets[row + 1]],
+            template=self._templates[row].as_py(),
+            answer_spans=self._spans[row].as_py(),
+            row_id=int(self._row_ids[row]),
+            repeat=int(self._repeats[row]),
+        )
+
+
+def _damaged(folder: Path, name: str) -> InputError:
+    return InputError(
+        f"the token store {folder} is damaged: {name} is missing or cut short; delete it and build it again"
+    )

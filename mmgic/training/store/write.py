@@ -1,0 +1,175 @@
+"""From document tables to a token store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+
+from mmgic import tables
+from mmgic.errors import InputError
+from mmgic.training.store.files import (
+    LENGTHS,
+    LOCATIONS,
+    MANIFEST,
+    CorpusCounts,
+    SourceCounts,
+    StoreManifest,
+    read_store_manifest,
+    shard_path,
+)
+
+SHARD_BYTES = 1 << 27
+ROWS_AT_ONCE = 1024  # documents read at a time: about 8 MiB
+KEY = np.dtype([("corpus", "i2"), ("row_id", "i8"), ("repeat", "i4"), ("length", "i4")])
+
+
+def build_store(documents: Sequence[str | Path], folder: str | Path, vocabulary_size: int) -> StoreManifest:
+    """Writes the kept rows of the `schema.DOCUMENT` tables `documents` as a token store in the local `folder`.
+
+    Where `folder` already holds the store of the same tables it is left as it is; another store there is replaced.
+    Memory holds one shard and about 40 bytes a sample. Raises InputError for a table that is missing or unfinished, for
+    token ids outside the vocabulary, for a document that is there twice and where nothing was kept.
+    """
+    folder = Path(folder)
+    inputs = [_fingerprint(str(table)) for table in documents]
+    if all(inputs) and (folder / MANIFEST).exists():
+        manifest = read_store_manifest(folder)
+        if (manifest.inputs, manifest.vocabulary_size) == (inputs, vocabulary_size):
+            return manifest
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [folder / MANIFEST, *folder.glob("shard-*.arrow")]:
+        old.unlink(missing_ok=True)
+
+    corpora: list[str] = []
+    keys: list[np.ndarray] = []
+    counts: dict[tuple[str, str], SourceCounts] = {}
+    shard_samples: list[int] = []
+    shard: list[pa.Table] = []
+    for rows in chain.from_iterable(_kept(str(table)) for table in documents):
+        corpora += [name for name in pc.unique(rows["corpus"]).to_pylist() if name not in corpora]
+        keys.append(_keys(rows, corpora))
+        _count(counts, rows)
+        shard.append(_shard_columns(rows, vocabulary_size))
+        if sum(part.nbytes for part in shard) >= SHARD_BYTES:
+            shard_samples.append(_write_shard(folder, len(shard_samples), shard))
+            shard = []
+    if shard:
+        shard_samples.append(_write_shard(folder, len(shard_samples), shard))
+    if not keys:
+        raise InputError(f"no document was kept in {', '.join(map(str, documents))}; their manifests say why")
+
+    start, ranges = 0, {}
+    for name, samples in _write_index(folder, np.concatenate(keys), corpora).items():
+        sources = {source: value for (corpus, source), value in sorted(counts.items()) if corpus == name}
+        ranges[name] = CorpusCounts(start, start + samples, sources)
+        start += samples
+    manifest = StoreManifest(
+        vocabulary_size=vocabulary_size,
+        samples=start,
+        tokens=sum(count.visual_tokens + count.text_tokens for count in counts.values()),
+        corpora=ranges,
+        shard_samples=shard_samples,
+        inputs=inputs,
+    )
+    tables.write_text(str(folder / MANIFEST), json.dumps(asdict(manifest), indent=2) + "\n")
+    return manifest
+
+
+def _fingerprint(table: str) -> str:
+    """The fingerprint of a finished stage's table; "" for a table that no stage made."""
+    manifest = tables.read_manifest(table)
+    if manifest is None and tables.read_text(f"{tables.absolute(table)}/{tables.SETTINGS}") is not None:
+        raise InputError(f"{table} is not finished; run the job that builds it again, it goes on where it was")
+    return manifest.fingerprint if manifest else ""
+
+
+def _kept(table: str) -> Iterator[pa.Table]:
+    """The kept rows of a table in small pieces, with memory for a few of them."""
+    for batch in tables.open_table(table).to_batches(
+        columns=[
+            *("row_id", "repeat", "corpus", "source", "template", "input_ids", "answer_spans"),
+            *("num_visual_tokens", "num_text_tokens"),
+        ],
+        filter=tables.select(),
+        batch_size=ROWS_AT_ONCE,
+        batch_readahead=2,
+        fragment_readahead=1,
+    ):
+        if batch.num_rows:
+            yield pa.Table.from_batches([batch])
+
+
+def _keys(rows: pa.Table, corpora: list[str]) -> np.ndarray:
+    keys = np.empty(rows.num_rows, KEY)
+    keys["corpus"] = pc.index_in(rows["corpus"], pa.array(corpora)).to_numpy()
+    keys["row_id"] = rows["row_id"].to_numpy()
+    keys["repeat"] = rows["repeat"].to_numpy()
+    keys["length"] = pc.list_value_length(rows["input_ids"]).to_numpy()
+    return keys
+
+
+def _count(counts: dict[tuple[str, str], SourceCounts], rows: pa.Table) -> None:
+    """Adds the documents and tokens of `rows` to `counts` by (corpus, source)."""
+    groups = rows.group_by(["corpus", "source"]).aggregate(
+        [([], "count_all"), ("num_visual_tokens", "sum"), ("num_text_tokens", "sum")]
+    )
+    for group in groups.to_pylist():
+        key = (group["corpus"], group["source"])
+        before = counts.get(key, SourceCounts(0, 0, 0))
+        counts[key] = SourceCounts(
+            before.documents + group["count_all"],
+            before.visual_tokens + group["num_visual_tokens_sum"],
+            before.text_tokens + group["num_text_tokens_sum"],
+        )
+
+
+def _shard_columns(rows: pa.Table, vocabulary_size: int) -> pa.Table:
+    """The columns of a shard; `tokens` is `input_ids` in the narrowest unsigned integers that hold the vocabulary."""
+    ids = rows["input_ids"].combine_chunks()
+    values = ids.flatten()
+    lowest, highest = pc.min_max(values).as_py().values()
+    if len(values) and not 0 <= lowest <= highest < vocabulary_size:
+        raise InputError(
+            f"the documents hold token ids from {lowest} to {highest} but the vocabulary has {vocabulary_size}; build "
+            "the documents with the model's own text tokenizer and visual tokenizer"
+        )
+    width = pa.uint16() if vocabulary_size < 1 << 16 else pa.uint32()
+    offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(ids).to_numpy())]).astype(np.int32)
+    tokens = pa.ListArray.from_arrays(pa.array(offsets), values.cast(width))
+    return rows.select(["row_id", "repeat", "corpus", "template", "answer_spans"]).append_column("tokens", tokens)
+
+
+def _write_shard(folder: Path, number: int, parts: list[pa.Table]) -> int:
+    """Writes `parts` as one record batch and returns its number of rows."""
+    (batch,) = pa.concat_tables(parts).combine_chunks().to_batches()
+    with pa.ipc.new_file(str(shard_path(folder, number)), batch.schema) as file:
+        file.write_batch(batch)
+    return int(batch.num_rows)
+
+
+def _write_index(folder: Path, keys: np.ndarray, corpora: list[str]) -> dict[str, int]:
+    """Writes both index files in the order of the samples; returns the number of samples of each corpus, in order."""
+    rank = np.argsort(np.argsort(corpora))
+    keys["corpus"] = rank[keys["corpus"]]
+    order = np.lexsort((keys["repeat"], keys["row_id"], keys["corpus"]))
+    keys = keys[order]
+    identity = keys[["corpus", "row_id", "repeat"]]
+    (twice,) = np.nonzero(identity[1:] == identity[:-1])
+    names = sorted(corpora)
+    if len(twice):
+        corpus, row_id, repeat = identity[twice[0]].tolist()
+        raise InputError(
+            f"{len(twice)} documents are there twice (first: {names[corpus]}, row_id {row_id}, repeat {repeat}); "
+            "name each table of documents once and give each source its own name"
+        )
+    np.save(folder / LOCATIONS, order)
+    np.save(folder / LENGTHS, keys["length"])
+    return dict(zip(names, np.bincount(keys["corpus"]).tolist(), strict=True))
