@@ -30,8 +30,8 @@ from mmgic.sources.rows import annotated_image, bad_record
 def read_coco(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per image record; see `mmgic.sources.read_source`.
 
-    Crowd boxes are dropped, as detection training does. A box of several categories (V3Det's pre-release files) becomes
-    an object for each.
+    Crowd boxes are dropped, as detection training does, and so are exact repeats (label and box), of which Objects365
+    has many. A box of several categories (V3Det's pre-release files) becomes an object for each.
     """
     path = source_file(source, source.annotations, "annotations")
     finder = ImageFinder(source)
@@ -102,8 +102,9 @@ def _image_row(
 
 def _objects(boxes: list[Any], labels: dict[str, str]) -> tuple[list[dict[str, Any]], list[str]]:
     """The objects of one image, and the reasons of the annotations that give none."""
-    objects: dict[str, dict[str, Any]] = {}
+    objects: list[dict[str, Any]] = []
     drops: list[str] = []
+    seen: set[Any] = set()  # ids, and labels with their boxes
     for position, (annotation_id, categories, box, crowd) in enumerate(boxes):
         own_id = text_id(annotation_id) or f"#{position:06d}"
         categories = categories if isinstance(categories, list) else [categories]
@@ -116,17 +117,10 @@ def _objects(boxes: list[Any], labels: dict[str, str]) -> tuple[list[dict[str, A
                 drops.append("object_label_unknown")
             elif not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
                 drops.append("object_bad_box")
-            elif object_id in objects:
+            elif object_id in seen or (label, *box) in seen:
                 drops.append("object_duplicate")
             else:
+                seen |= {object_id, (label, *box)}
                 x, y, w, h = map(float, box)
-                objects[object_id] = {
-                    "object_id": object_id,
-                    "label": label,
-                    "synset": "",
-                    "x": x,
-                    "y": y,
-                    "w": w,
-                    "h": h,
-                }
-    return list(objects.values()), drops
+                objects.append({"object_id": object_id, "label": label, "synset": "", "x": x, "y": y, "w": w, "h": h})
+    return objects, drops

@@ -55,12 +55,13 @@ class ImageFinder:
     Archives unpack to different roots, so a name is tried below the image folder, below the source's folder, by its
     last two parts (`patch8/x.jpg`) and by its last part. The layout that fitted last is tried first: one look-up per
     image. An image that is nowhere gets the path below the image folder; that it is missing is found when it is read.
+    Raises InputError where the source has neither its image folder nor one of the folders `others`.
     """
 
-    def __init__(self, source: SourceSettings) -> None:
+    def __init__(self, source: SourceSettings, others: tuple[str, ...] = ()) -> None:
         self._filesystem, _ = fsspec.url_to_fs(source.path)
         root, images = source.path, posixpath.normpath(posixpath.join(source.path, source.images))
-        if not self._filesystem.isdir(images):
+        if not any(map(self._filesystem.isdir, (images, *(posixpath.join(root, other) for other in others)))):
             raise InputError(
                 f"source '{source.name}': the image folder {images} does not exist; set its 'images' to the folder of "
                 f"the images inside {root}"

@@ -31,6 +31,7 @@ from mmgic.sources.rows import annotated_image, bad_record
 from mmgic.sources.splits import Splits, read_splits
 
 _TABLES = ("objects", "attributes", "relationships")
+_IMAGE_FOLDERS = ("VG_100K", "VG_100K_2")  # what the two image archives unpack to
 
 
 def read_visual_genome(source: SourceSettings) -> Iterator[dict[str, Any]]:
@@ -40,7 +41,7 @@ def read_visual_genome(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """
     image_data = source_file(source, "image_data.json", "image_data")
     tables = {table: source_file(source, f"{table}.json", table) for table in _TABLES}
-    finder, splits = ImageFinder(source), read_splits(source)
+    finder, splits = ImageFinder(source, _IMAGE_FOLDERS), read_splits(source)
     with RecordIndex() as index:
         for table, path in tables.items():
             if not index.fill(table, _per_image(path, table)):
