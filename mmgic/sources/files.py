@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 import fsspec
@@ -66,31 +65,30 @@ class ImageFinder:
                 f"source '{source.name}': the image folder {images} does not exist; set its 'images' to the folder of "
                 f"the images inside {root}"
             )
-        self._layouts: list[Callable[[PurePosixPath], str]] = [
-            lambda name: posixpath.join(images, str(name)),
-            lambda name: posixpath.join(root, str(name)),
-            lambda name: posixpath.join(images, *name.parts[-2:]),
-            lambda name: posixpath.join(images, name.name),
+        self._layouts: list[Callable[[str], str]] = [
+            lambda name: posixpath.join(images, name),
+            lambda name: posixpath.join(root, name),
+            lambda name: posixpath.join(images, *name.split("/")[-2:]),
+            lambda name: posixpath.join(images, posixpath.basename(name)),
         ]
         self._default = self._layouts[0]
 
     def path(self, name: str) -> str:
         """The path of the image `name`, which `is_safe_name` must have accepted."""
-        relative = PurePosixPath(name)
         for i, layout in enumerate(self._layouts):
-            path = layout(relative)
+            path = layout(name)
             if self._filesystem.exists(path):
                 self._layouts.insert(0, self._layouts.pop(i))
                 return path
-        return self._default(relative)
+        return self._default(name)
 
 
 def is_safe_name(name: Any) -> bool:
     """Whether `name`, read from an annotation file, stays inside the folder that it is joined to."""
     if not isinstance(name, str) or not name.strip() or any(mark in name for mark in ("\\", "\0", "://", "::")):
         return False
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and bool(path.parts)
+    parts = name.split("/")
+    return parts[0] != "" and parts[-1] not in ("", ".") and ".." not in parts
 
 
 def text_id(value: Any) -> str:
