@@ -271,3 +271,24 @@ def test_coco_itself(shared, dropped):
         for row in rows:
             own = {c["id"]: c["caption"] for c in captions if str(c["image_id"]) == row["image_id"]}
             assert row["caption"].split() == own[min(own)].split()
+
+
+def test_boxes_and_names_of_the_other_real_datasets(shared, read):
+    lvis = json.loads((shared / "data/lvis/lvis_val_100.json").read_text())
+    rows = read(lvis["images"], lvis["annotations"], lvis["categories"])
+    assert len(rows) == 100
+    assert sum(len(row["objects"]) for row in rows) == len(lvis["annotations"])
+
+    v3det = json.loads((shared / "data/v3det/v3det_2023_v1_train_cat_info.json").read_text())
+    names = json.loads((shared / "data/bigdetection/bigdetection_600_classes.json").read_text())
+    urls = json.loads((shared / "data/v3det/v3det_2023_v1_image2url_val.json").read_text())
+    unified = [{"id": i, "name": name} for i, name in enumerate(names)]
+    for categories in (v3det, unified):
+        boxes = [box(i, 7, category_id=category["id"], bbox=[i, 0, 5, 5]) for i, category in enumerate(categories)]
+        [row] = read([image(7, file_name=next(iter(urls)))], boxes, categories)
+        assert len(row["objects"]) == len(categories)
+        assert [o["label"] for o in row["objects"]] == [
+            " ".join(c["name"].replace("_", " ").split()) for c in categories
+        ]
+        assert row["image_path"].endswith(next(iter(urls)))
+    assert {"bow (weapon)", "car (automobile)", "air conditioner"} <= {o["label"] for o in row["objects"]}
