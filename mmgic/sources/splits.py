@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import fsspec
 
@@ -42,8 +41,9 @@ def read_splits(source: SourceSettings) -> Splits:
 
 
 def _karpathy(path: str) -> dict[str, str]:
-    images: list[Any] = [image for image in stream_json(path, "images.item") if isinstance(image, dict)]
-    splits = {text_id(image.get("cocoid")): str(image.get("split")) for image in images if text_id(image.get("cocoid"))}
+    images = (image for image in stream_json(path, "images.item") if isinstance(image, dict))
+    splits = {text_id(image.get("cocoid")): str(image.get("split")) for image in images}
+    splits.pop("", None)
     if not splits:
         raise InputError(
             f"{path} lists no images with a 'cocoid'; set 'karpathy' to dataset_coco.json of Karpathy's split"

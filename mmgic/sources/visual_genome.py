@@ -10,7 +10,6 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from mmgic.errors import InputError
 from mmgic.schema import count_drops
@@ -65,11 +64,9 @@ def _not_a_table(path: str) -> InputError:
 def _per_image(path: str, table: str) -> Iterator[tuple[str, Any]]:
     for entry in stream_json(path, "item"):
         record = entry if isinstance(entry, dict) else {}
-        items = record.get(table)
-        yield (
-            _id(record, "image_id"),
-            [item for item in items if isinstance(item, dict)] if isinstance(items, list) else [],
-        )
+        # an item that is no record is as good as an empty one: it is counted as unusable later
+        items = [item if isinstance(item, dict) else {} for item in _list(record.get(table))]
+        yield _id(record, "image_id"), items
 
 
 def _id(record: dict[str, Any], key: str) -> str:
@@ -86,9 +83,8 @@ def _image_row(
     times_seen = index.times_seen(image_id)
     name, size = _image_name(record.get("url")), image_size(record)
     if not is_safe_name(name):
-        return bad_record(
-            source.name, image_id, times_seen, f"url {record.get('url')!r} does not end in folder and file"
-        )
+        detail = f"url {record.get('url')!r} does not end in folder and file"
+        return bad_record(source.name, image_id, times_seen, detail)
     if size is None:
         return bad_record(source.name, image_id, times_seen, "the record has no usable width and height")
     tables = {table: [item for items in index.get(table, image_id) for item in items] for table in _TABLES}
@@ -113,7 +109,7 @@ def _image_name(url: Any) -> str:
     """The folder (VG_100K or VG_100K_2) and file name at the end of an image's url, "" where there are none."""
     if not isinstance(url, str):
         return ""
-    parts = urlsplit(url).path.split("/")[-2:]
+    parts = url.split("/")[-2:]
     return posixpath.join(*parts) if len(parts) == 2 and all(parts) else ""
 
 

@@ -42,7 +42,8 @@ class TokenizeImages:
             image = read_image(row["image_path"])
         except ImageError as error:
             return {**row, "codes": [], **reject(error.reason, error.detail)}
-        if image.size != (row["width"], row["height"]):
+        # a source that gives no sizes (VQAv2) has width 0
+        if row["width"] and image.size != (row["width"], row["height"]):
             detail = f"{image.width} x {image.height} decoded, {row['width']} x {row['height']} annotated"
             return {**row, "codes": [], **reject("size_mismatch", detail)}
 
