@@ -1,0 +1,313 @@
+"""How a stage runs on Ray Data: the kept rows of one table in, one row out for each, in blocks that survive a kill.
+
+Ray Data's job checkpointing does the resuming. What it needs is arranged here, once: a row_id in every row, blocks cut
+before the work (a block is what a kill can cost), nothing filtered between reading and writing, a CPU left for the
+actor that skips finished rows, and a manifest written last (a checkpoint alone lets a finished stage run twice).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import operator
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
+from ray.data.checkpoint import CheckpointConfig
+from ray.data.expressions import col, lit
+from ray.util.metrics import Counter
+
+from mmgic import tables
+from mmgic.errors import InputError
+from mmgic.progress import Tally, progress_line
+from mmgic.tables import Manifest
+from mmgic.transform import Row, Transform, to_table
+
+T = TypeVar("T")
+
+# Reasons that speak of damaged input or of a fault, not of a rule that chose
+ERRORS = ("bad_record", "image_missing", "image_undecodable", "image_too_large", "size_mismatch", "stage_error")
+OTHER_CPUS = 2  # logical CPUs that an actor pool leaves to reading, writing and skipping finished rows
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One table made from another. Its rows depend on `settings` and on the table read, and on nothing else."""
+
+    name: str
+    table: str  # folder that is read
+    output: str  # folder that is written
+    schema: pa.Schema
+    transform: Transform | type  # keeps the rows' order and ids; a class is built with `arguments` once per worker
+    settings: Mapping[str, Any]
+    arguments: tuple[Any, ...] = ()
+    sources: tuple[str, ...] = ()  # reads the rows of these sources alone; empty: all
+    workers: int = 2
+    gpus: float = 0  # of each worker that holds a class
+    rows_per_block: int = 2000
+    rows_per_call: int = 100
+    max_error_rate: float = 0.05
+
+
+def run_stage(stage: Stage) -> Manifest:
+    """Makes the stage's table, or goes on where a run was killed, or returns at once if the table is finished.
+
+    Raises InputError if the table was begun with other settings, if there is nothing to read, if more than
+    `max_error_rate` of the rows are errors, and if the rows written are not exactly the rows read.
+    """
+    started = time.monotonic()
+    output = tables.absolute(stage.output)
+    source = tables.read_manifest(stage.table)
+    if source is None:
+        raise InputError(f"{stage.table} is not finished; run the stage that makes it first")
+    settings = {**stage.settings, "sources": list(stage.sources)}
+    fingerprint, done = _begin(output, stage.name, settings, source.fingerprint)
+    if done is not None:
+        return done
+
+    selection, table = tables.select(stage.sources), tables.open_table(stage.table)
+    rows = table.count_rows(filter=selection)
+    if not rows:
+        raise InputError(f"no row of {stage.table} was kept for stage '{stage.name}' ({source.summary()})")
+    tally = _tally(stage.max_error_rate * rows)
+    with progress_line(stage.name, rows, lambda: int(ray.get(tally.rows.remote()))):
+        _write_rows(stage, output, tally)
+    written = tables.open_table(output)
+    tables.check_same_ids(table, written, selection, rows)
+    manifest = Manifest(stage.name, fingerprint, rows, **tables.count(written), seconds=time.monotonic() - started)
+    return _finish(output, manifest, stage.max_error_rate)
+
+
+def ingest(
+    name: str,
+    output: str,
+    schema: pa.Schema,
+    readers: Sequence[Callable[[], Iterable[Row]]],
+    settings: Mapping[str, Any],
+    rows_per_file: int = 2000,
+    max_error_rate: float = 0.05,
+) -> Manifest:
+    """Makes the first table of all from `readers`, each streamed by one task into files of `rows_per_file` rows.
+
+    A reader that was killed begins again and writes the same files; one that ended is not read again. `settings` must
+    tell the readers' data from any other, by digests of the files. Raises InputError like `run_stage`, and where two
+    rows have one row_id.
+    """
+    started = time.monotonic()
+    output = tables.absolute(output)
+    fingerprint, done = _begin(output, name, settings, "")
+    if done is not None:
+        return done
+
+    tally = _tally(0)
+    with progress_line(name, None, lambda: int(ray.get(tally.rows.remote()))):
+        tasks = [
+            _read_rows.remote(reader, output, number, schema, rows_per_file, tally)
+            for number, reader in enumerate(readers)
+        ]
+        try:
+            rows = sum(ray.get(tasks))
+        except ray.exceptions.RayTaskError:
+            for task in tasks:
+                ray.cancel(task)
+            _raise_problem(tally)
+            raise
+    if not rows:
+        raise InputError(f"the sources hold no images, so {output} stays empty; check their 'path' and 'annotations'")
+    written = tables.open_table(output)
+    tables.check_ids(written, rows)
+    manifest = Manifest(name, fingerprint, rows, **tables.count(written), seconds=time.monotonic() - started)
+    return _finish(output, manifest, max_error_rate)
+
+
+@ray.remote
+def _read_rows(
+    reader: Callable[[], Iterable[Row]], output: str, number: int, schema: pa.Schema, rows_per_file: int, tally: Any
+) -> int:
+    """Writes the rows of one reader and returns their number."""
+    note = f"{_checkpoint(output)}/{number}"
+    if (before := tables.read_text(note)) is not None:
+        return int(before)
+    total = 0
+    with _reporting(tally):
+        rows = iter(reader())
+        while block := list(islice(rows, rows_per_file)):
+            path = f"{output}/part-{number:03}-{total // rows_per_file:06}.parquet"
+            tables.write_part(path, to_table(block, schema))
+            total += len(block)
+            tally.add.remote(block[0]["row_id"], len(block), 0)
+    tables.write_text(note, str(total))
+    return total
+
+
+def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
+    """Sums (with +) what `partial` returns for each block of a table's rows, kept or not. For small results: counts."""
+
+    def block(batch: pa.Table) -> pa.Table:
+        return pa.table({"partial": [pickle.dumps(partial(batch.to_pylist()))]})
+
+    with DataContext.current(_context()):
+        parts = ray.data.read_parquet(tables.absolute(table), partitioning=None).map_batches(
+            block, batch_size=None, batch_format="pyarrow", compute=TaskPoolStrategy(size=workers)
+        )
+        results = (pickle.loads(row["partial"]) for row in parts.iter_rows())
+        return functools.reduce(operator.add, results, partial([]))
+
+
+def _begin(output: str, name: str, settings: Mapping[str, Any], source: str) -> tuple[str, Manifest | None]:
+    """The fingerprint of a table that is to be made, and its manifest if it is finished."""
+    if tables.read_text(f"{output}/{tables.SETTINGS}") is None:
+        tables.remove(_checkpoint(output))  # of a table that was deleted
+    fingerprint = tables.claim(output, name, settings, source)
+    done = tables.read_manifest(output)
+    if done is not None:
+        tables.remove(_checkpoint(output))
+        print(f"{name}: done before, {done.kept:,} rows kept", flush=True)
+    return fingerprint, done
+
+
+def _finish(output: str, manifest: Manifest, max_error_rate: float) -> Manifest:
+    """Writes the manifest of a table whose rows are all there. Raises InputError if too many of them are errors."""
+    errors = {reason: manifest.reasons[reason] for reason in ERRORS if reason in manifest.reasons}
+    if sum(errors.values()) > max_error_rate * manifest.rows_in:
+        found = ", ".join(f"{reason} {number:,}" for reason, number in errors.items())
+        raise _too_many_errors(manifest.stage, output, found, max_error_rate)
+    tables.write_manifest(output, manifest)
+    tables.remove(_checkpoint(output))
+    print(manifest.summary(), flush=True)
+    return manifest
+
+
+def _too_many_errors(stage: str, output: str, found: str, max_error_rate: float) -> InputError:
+    return InputError(
+        f"stage '{stage}' stops because more than {max_error_rate:.1%} of its rows are errors ({found}); correct the "
+        f"input, delete {output}, and run again, or raise cluster.max_error_rate"
+    )
+
+
+def _write_rows(stage: Stage, output: str, tally: Any) -> None:
+    """Runs what is left of the stage with Ray Data and leaves Parquet files in `output`."""
+    context = _context()
+    context.checkpoint_config = CheckpointConfig("row_id", _checkpoint(output), delete_checkpoint_on_success=False)
+    # One actor skips finished rows as fast as they are read; ten of them would starve a small cluster of CPUs.
+    context.checkpoint_config.checkpoint_actor_pool_max_size = 1
+    batches: dict[str, Any] = {"batch_size": stage.rows_per_call, "batch_format": "pyarrow"}
+    with DataContext.current(context):
+        blocks = _kept_rows(stage.table, stage.sources).repartition(target_num_rows_per_block=stage.rows_per_block)
+        if isinstance(stage.transform, type):
+            made = blocks.map_batches(
+                _Worker,
+                fn_constructor_args=(stage, tally),
+                compute=ActorPoolStrategy(size=stage.workers),
+                num_cpus=_actor_cpus(stage.workers),
+                num_gpus=stage.gpus,
+                **batches,
+            )
+        else:
+            made = blocks.map_batches(
+                _Worker(stage, tally).__call__, compute=TaskPoolStrategy(size=stage.workers), **batches
+            )
+        try:
+            # as many tasks as the work has, so that a block is made and written by one task
+            made.write_parquet(output, concurrency=stage.workers)
+        except ray.exceptions.RayError:
+            _raise_problem(tally)
+            raise
+
+
+def _context() -> DataContext:
+    """Ray Data's settings for one execution. Its progress bars are off and its logs go to its log file alone."""
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # The newer reader starts 32 actors to read the footers of even one file: minutes on a small machine.
+    context.use_datasource_v2 = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if type(handler).__name__ == "PlainRayHandler":
+            handler.setLevel(logging.CRITICAL)
+    return context
+
+
+def _kept_rows(table: str, sources: Sequence[str]) -> Dataset:
+    # The reader itself applies this filter: rows that are not part of the stage never meet the checkpoint.
+    kept = col("keep") == lit(True)
+    if sources:
+        kept = kept & col("source").is_in(list(sources))
+    return ray.data.read_parquet(tables.absolute(table), partitioning=None).filter(expr=kept)
+
+
+def _checkpoint(output: str) -> str:
+    # Beside the table, not in it: Ray's recovery deletes files inside the table by the prefix of their name.
+    return f"{output}.checkpoint"
+
+
+def _actor_cpus(workers: int) -> float:
+    """Logical CPUs of each actor of a pool, such that the pool never starves the operators around it."""
+    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    spare = cluster.get("CPU", 0) - OTHER_CPUS
+    return int(100 * max(0.0, min(1.0, spare / workers))) / 100
+
+
+class _Worker:
+    """A stage's transform inside a worker process, on Arrow tables."""
+
+    def __init__(self, stage: Stage, tally: Any) -> None:
+        self.stage = stage
+        self.tally = tally
+        with _reporting(tally):
+            made = stage.transform(*stage.arguments) if isinstance(stage.transform, type) else stage.transform
+        self.transform: Transform = made
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        rows = batch.to_pylist()
+        with _reporting(self.tally):
+            results = self.transform(rows)
+            self._count(rows, results)
+        return to_table(results, self.stage.schema)
+
+    def _count(self, rows: list[Row], results: list[Row]) -> None:
+        """Counts a batch. Raises InputError once the stage has more errors than it may have."""
+        if [row["row_id"] for row in results] != [row["row_id"] for row in rows]:
+            raise RuntimeError(f"the transform of stage '{self.stage.name}' did not return one row for each row")
+        kept = sum(row["keep"] for row in results)
+        for outcome, number in (("kept", kept), ("set_aside", len(rows) - kept)):
+            if number:
+                _metrics().inc(number, {"stage": self.stage.name, "outcome": outcome})
+        errors = [f"{row['reason']}: {row['detail']}" for row in results if row["reason"] in ERRORS]
+        within_limit = not rows or ray.get(self.tally.add.remote(rows[0]["row_id"], len(rows), len(errors)))
+        if errors and not within_limit:
+            output, limit = tables.absolute(self.stage.output), self.stage.max_error_rate
+            raise _too_many_errors(self.stage.name, output, f"such as {errors[-1]}", limit)
+
+
+@functools.cache
+def _metrics() -> Counter:
+    return Counter("mmgic_rows", "Rows that the data stages made", tag_keys=("stage", "outcome"))
+
+
+def _tally(most_errors: float) -> Any:
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Tally).remote(most_errors)
+
+
+@contextmanager
+def _reporting(tally: Any) -> Iterator[None]:
+    """In a worker: hands the sentence of an InputError to the driver, where only a stack trace would arrive."""
+    try:
+        yield
+    except InputError as error:
+        ray.get(tally.fail.remote(str(error)))
+        raise
+
+
+def _raise_problem(tally: Any) -> None:
+    """In the driver: raises the InputError that a worker reported, if one did."""
+    if problem := ray.get(tally.problem.remote()):
+        raise InputError(problem) from None

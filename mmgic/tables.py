@@ -1,0 +1,249 @@
+"""The table of one stage on disk: a folder of Parquet files, `settings.yaml`, and `manifest.json` once it is finished.
+
+A folder is any fsspec path. A table is finished if and only if its manifest is there: it is written last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import yaml
+
+from mmgic.errors import InputError
+
+MANIFEST = "manifest.json"
+SETTINGS = "settings.yaml"
+IDS_PER_PASS = 1 << 24  # ids that are compared at once: 128 MiB a table
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a finished stage did. Counts are rows, but `drops` counts what was taken out of its rows so far."""
+
+    stage: str
+    fingerprint: str  # of the stage's settings and, through its input's fingerprint, of all that came before
+    rows_in: int
+    rows_out: int
+    kept: int
+    reasons: dict[str, int]  # why rows were set aside
+    drops: dict[str, int]
+    sources: dict[str, dict[str, int]]  # rows and kept rows of each source
+    seconds: float  # of the run that finished the stage
+
+    def summary(self) -> str:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in self.reasons.items())
+        return (
+            f"{self.stage}: {self.rows_in:,} rows in, {self.kept:,} kept, {self.rows_out - self.kept:,} set aside"
+            f"{f' ({reasons})' if reasons else ''}; {self.seconds:.1f} s"
+        )
+
+
+def absolute(folder: str | os.PathLike[str]) -> str:
+    """`folder` as every process of a cluster understands it: a URL as it is, a local path from the root."""
+    folder = os.fspath(folder)
+    return folder.rstrip("/") if "://" in folder else os.path.abspath(folder)
+
+
+def read_manifest(folder: str) -> Manifest | None:
+    """The manifest of a finished table, or None. Raises InputError where the file is not a manifest."""
+    path = posixpath.join(absolute(folder), MANIFEST)
+    text = read_text(path)
+    if text is None:
+        return None
+    try:
+        return Manifest(**json.loads(text))
+    except (json.JSONDecodeError, TypeError):
+        raise InputError(f"{path} is not a manifest of this version; delete {folder} and run again") from None
+
+
+def write_manifest(folder: str, manifest: Manifest) -> None:
+    write_text(posixpath.join(folder, MANIFEST), json.dumps(dataclasses.asdict(manifest), indent=2) + "\n")
+
+
+def claim(folder: str, stage: str, settings: Mapping[str, Any], source: str) -> str:
+    """Makes `folder` the place of this stage with these settings, and returns their fingerprint.
+
+    `source` is the fingerprint of what the stage reads. The first call writes `settings.yaml`; later ones
+    compare, so that rows made in another way are neither kept nor mixed in. Raises InputError where they
+    differ.
+    """
+    recipe = {"stage": stage, "input": source, "settings": json.loads(json.dumps(settings))}
+    path = posixpath.join(folder, SETTINGS)
+    text = read_text(path)
+    if text is None:
+        write_text(path, yaml.safe_dump(recipe, sort_keys=False))
+    else:
+        before, now = _flat(yaml.safe_load(text)), _flat(recipe)
+        changed = next((k for k in [*now, *before] if before.get(k) != now.get(k)), None)
+        if changed is not None:
+            key, old, new = changed.removeprefix("settings."), before.get(changed), now.get(changed)
+            what = "from another input" if changed == "input" else f"with {key} = {old!r}, now {new!r}"
+            raise InputError(f"{folder} was built {what}; delete it to build it again, or set another 'output'")
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def _flat(tree: Any, name: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; the elements of lists are numbered."""
+    if isinstance(tree, list):
+        tree = {f"[{i}]": item for i, item in enumerate(tree)}
+    if not isinstance(tree, dict):
+        return {name: tree}
+    return {
+        key: value
+        for part, branch in tree.items()
+        for key, value in _flat(branch, part if not name else f"{name}{'' if part[0] == '[' else '.'}{part}").items()
+    }
+
+
+def open_table(*folders: str) -> pyarrow.dataset.Dataset:
+    """The Parquet files of one table, or of several with one schema. Raises InputError where there are none."""
+    filesystem, _ = fsspec.url_to_fs(absolute(folders[0]))
+    paths = [fsspec.url_to_fs(absolute(folder))[1] for folder in folders]
+    files = [file for path in paths for file in sorted(filesystem.glob(posixpath.join(path, "*.parquet")))]
+    if not files:
+        raise InputError(f"{folders[0]} holds no table; run the stage that makes it first")
+    return pyarrow.dataset.dataset(files, filesystem=filesystem, format="parquet")
+
+
+def finished_tables(folder: str) -> list[str]:
+    """The finished tables in `folder`, itself or at any depth below it."""
+    filesystem, path = fsspec.url_to_fs(absolute(folder))
+    manifests = filesystem.glob(posixpath.join(path, "**", MANIFEST))
+    return [filesystem.unstrip_protocol(posixpath.dirname(manifest)) for manifest in sorted(manifests)]
+
+
+def select(sources: Sequence[str] = ()) -> pc.Expression:
+    """The kept rows, of these sources alone where some are named."""
+    kept = pc.field("keep")
+    return kept & pc.field("source").isin(list(sources)) if sources else kept
+
+
+def check_ids(table: pyarrow.dataset.Dataset, rows: int) -> None:
+    """Raises InputError where two of the `rows` rows have one row_id. Memory does not grow with the table."""
+    for ids in _sorted_ids(table, rows, None):
+        repeated = ids[1:][ids[1:] == ids[:-1]]
+        if len(repeated):
+            twice = table.to_table(columns=["source", "image_id"], filter=pc.field("row_id") == int(repeated[0]))
+            names = " and ".join(f"{row['source']}:{row['image_id']}" for row in twice.slice(0, 2).to_pylist())
+            raise InputError(
+                f"{len(repeated)} row ids occur more than once (first: {names}); delete the table and run again, and "
+                "rename a source if it happens again"
+            )
+
+
+def check_same_ids(
+    read: pyarrow.dataset.Dataset, written: pyarrow.dataset.Dataset, selection: pc.Expression, rows: int
+) -> None:
+    """Raises InputError unless `written` has exactly the rows of `read` that `selection` selects, each once."""
+    check_ids(written, rows)
+    both = zip(_sorted_ids(read, rows, selection), _sorted_ids(written, rows, None), strict=True)
+    lost = gained = 0
+    for expected, found in both:
+        lost += len(np.setdiff1d(expected, found, assume_unique=True))
+        gained += len(np.setdiff1d(found, expected, assume_unique=True))
+    if lost or gained:
+        raise InputError(
+            f"{lost} of {rows} rows are missing from the result and {gained} in it were never read; delete the table "
+            "and run again"
+        )
+
+
+def _sorted_ids(
+    table: pyarrow.dataset.Dataset, rows: int, selection: pc.Expression | None
+) -> Iterator[np.ndarray[Any, Any]]:
+    """The row ids, sorted, in as many parts (by remainder) as keep a part small."""
+    passes = -(-rows // IDS_PER_PASS) or 1
+    for remainder in range(passes):
+        parts = [np.empty(0, np.int64)]
+        for batch in table.to_batches(columns=["row_id"], filter=selection):
+            ids = batch.column("row_id").to_numpy()
+            parts.append(ids[ids % passes == remainder])
+        yield np.sort(np.concatenate(parts))
+
+
+def count(table: pyarrow.dataset.Dataset) -> dict[str, Any]:
+    """The counts of a Manifest: rows_out, kept, reasons, drops, sources. Streams the table."""
+    reasons: Counter[str] = Counter()
+    drops: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    kept: Counter[str] = Counter()
+    has_drops = "drops" in table.schema.names
+    for batch in table.to_batches(columns=["source", "keep", "reason", *(["drops"] if has_drops else [])]):
+        rows.update(_values(batch.column("source")))
+        kept.update(_values(batch.filter(batch.column("keep")).column("source")))
+        reasons.update(_values(batch.filter(pc.invert(batch.column("keep"))).column("reason")))
+        if has_drops:
+            entries = pa.table(batch.column("drops").flatten().flatten(), names=["reason", "count"])
+            for entry in entries.group_by("reason").aggregate([("count", "sum")]).to_pylist():
+                drops[entry["reason"]] += entry["count_sum"]
+    return {
+        "rows_out": rows.total(),
+        "kept": kept.total(),
+        "reasons": dict(sorted(reasons.items())),
+        "drops": dict(sorted(drops.items())),
+        "sources": {name: {"rows": rows[name], "kept": kept[name]} for name in sorted(rows)},
+    }
+
+
+def _values(column: pa.Array) -> dict[str, int]:
+    return {entry["values"]: entry["counts"] for entry in column.value_counts().to_pylist()}
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a file's bytes, in memory of one block. Raises InputError where it cannot be read."""
+    try:
+        with fsspec.open(path, "rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    return digest.hexdigest()
+
+
+def read_text(path: str) -> str | None:
+    """The text of a file, or None where there is none."""
+    filesystem, path = fsspec.url_to_fs(path)
+    return str(filesystem.read_text(path, encoding="utf-8")) if filesystem.exists(path) else None
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a file that is either whole or not there."""
+    with _whole_file(path) as file:
+        file.write(text.encode())
+
+
+def write_part(path: str, rows: pa.Table) -> None:
+    """Writes a Parquet file that is either whole or not there."""
+    with _whole_file(path) as file:
+        pq.write_table(rows, file)
+
+
+def remove(folder: str) -> None:
+    filesystem, path = fsspec.url_to_fs(folder)
+    if filesystem.exists(path):
+        filesystem.rm(path, recursive=True)
+
+
+@contextmanager
+def _whole_file(path: str) -> Iterator[IO[bytes]]:
+    filesystem, path = fsspec.url_to_fs(path)
+    filesystem.makedirs(posixpath.dirname(path), exist_ok=True)
+    with filesystem.open(f"{path}.unfinished", "wb") as file:
+        yield file
+    filesystem.mv(f"{path}.unfinished", path)
