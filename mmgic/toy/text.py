@@ -16,6 +16,10 @@ def with_article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
+def sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
 def noun_phrase(thing: Thing, details: bool) -> str:
     """`thing` with its article and colour, with `details` also size, state and material: "a small red wooden chair"."""
     before = [thing.size, thing.state] if details else []
@@ -54,7 +58,7 @@ def captions(scene: Scene, rng: np.random.Generator, count: int) -> list[str]:
         forms[3] = f"{plain[0]} to the left of {plain[1]}{rest} {where}"
     # the first wording is the usual one: a model that learned it is not marked down for a rare choice
     order = [0, *(1 + rng.permutation(len(forms) - 1))][:count]
-    return [f"{forms[i][0].upper()}{forms[i][1:]}." for i in order]
+    return [sentence(forms[i]) for i in order]
 
 
 def existence_question(category: str) -> str:

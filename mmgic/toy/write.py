@@ -86,7 +86,7 @@ def descriptions() -> list[dict[str, str]]:
         "relationship": words.RELATIONSHIP_DESCRIPTIONS,
     }
     return [
-        {"kind": kind, "label": label, "description": f"{meaning[0].upper()}{meaning[1:]}."}
+        {"kind": kind, "label": label, "description": text.sentence(meaning)}
         for kind, labels in meanings.items()
         for label, meaning in labels.items()
     ]

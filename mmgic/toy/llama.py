@@ -1,0 +1,170 @@
+"""The toy world's frozen language model: a byte-level BPE tokenizer and a small plain Llama, trained on text alone."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from mmgic.documents.encode import encode_texts, start_and_end
+from mmgic.toy.corpus import passages, whole_texts
+
+_IGNORED = -100
+
+
+@dataclass(frozen=True)
+class LlamaRun:
+    """What is trained and how; the defaults are the packaged model's."""
+
+    seed: int = 100  # of the world; another one than the presets'
+    tokenizer_scenes: int = 1500
+    vocabulary: int = 960
+    hidden: int = 160
+    layers: int = 4
+    heads: int = 5
+    mlp_hidden: int = 384
+    positions: int = 1024
+    steps: int = 800
+    batch_scenes: int = 8
+    learning_rate: float = 3e-3
+    warmup_steps: int = 40
+
+
+def train_tokenizer(run: LlamaRun) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with <s>, </s> and <pad>; like Llama's it puts <s> before a text when asked to."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=run.vocabulary,
+        special_tokens=["<s>", "</s>", "<pad>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(whole_texts(run.seed, run.tokenizer_scenes), trainer)
+    bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_max_length=run.positions,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def encode_scene(tokenizer: PreTrainedTokenizerFast, seed: int, index: int) -> tuple[list[int], list[int]]:
+    """The ids of one scene's text and its labels: documents are learned whole, of instructions the answers alone."""
+    start, end = start_and_end(tokenizer)
+    ids: list[int] = []
+    labels: list[int] = []
+    for passage in passages(seed, index):
+        segments = [*passage.context, *passage.answer]
+        encoded = encode_texts(tokenizer, segments)
+        context = list(itertools.chain.from_iterable(encoded[: len(passage.context)]))
+        answer = [*itertools.chain.from_iterable(encoded[len(passage.context) :]), end]
+        ids += [start, *context, *answer]
+        labels += [_IGNORED] * (1 + len(context)) + answer
+    return ids, labels
+
+
+def train_llama(
+    run: LlamaRun, tokenizer: PreTrainedTokenizerFast, report: Callable[[int, float, float], None]
+) -> LlamaForCausalLM:
+    """Trains from scratch on scenes that are each seen once; `report` gets (step, document loss, answer loss)."""
+    torch.manual_seed(run.seed)
+    model = LlamaForCausalLM(_config(run, tokenizer))
+    model.train()
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
+        lr=run.learning_rate,
+        betas=(0.9, 0.95),
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, run))
+    for step, (documents, rounds) in enumerate(_batches(run, tokenizer)):
+        losses = [_loss(model, *batch) for batch in (documents, rounds)]
+        optimizer.zero_grad()
+        (losses[0] + losses[1]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        report(step + 1, losses[0].item(), losses[1].item())
+    return model.eval()
+
+
+def _config(run: LlamaRun, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=run.hidden,
+        intermediate_size=run.mlp_hidden,
+        num_hidden_layers=run.layers,
+        num_attention_heads=run.heads,
+        num_key_value_heads=run.heads,
+        max_position_embeddings=run.positions,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+
+
+def _rate(run: LlamaRun, step: int) -> float:
+    """Linear warm-up, then a cosine down to a twentieth."""
+    if step < run.warmup_steps:
+        return (step + 1) / run.warmup_steps
+    done = (step - run.warmup_steps) / max(1, run.steps - run.warmup_steps)
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _batches(run: LlamaRun, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[tuple[Tensor, Tensor], ...]]:
+    """For each step the padded (ids, labels), int64 [N, L], of its documents and of its instructions."""
+    for step in range(run.steps):
+        scenes = range(step * run.batch_scenes, (step + 1) * run.batch_scenes)
+        samples = [encode_scene(tokenizer, run.seed, index) for index in scenes]
+        yield tuple(
+            _pad([sample for sample in samples if (sample[1][1] == _IGNORED) is of_rounds], tokenizer.pad_token_id)
+            for of_rounds in (False, True)
+        )
+
+
+def _pad(samples: list[tuple[list[int], list[int]]], padding: int) -> tuple[Tensor, Tensor]:
+    longest = max(len(ids) for ids, _ in samples)
+    ids = torch.tensor([ids + [padding] * (longest - len(ids)) for ids, _ in samples])
+    labels = torch.tensor([labels + [_IGNORED] * (longest - len(labels)) for _, labels in samples])
+    return ids, labels
+
+
+def _loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
+    # padding stands at the end, where causal attention never looks
+    logits = model(input_ids=ids).logits[:, :-1]
+    return cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED)
+
+
+@torch.no_grad()
+def answer_accuracy(
+    run: LlamaRun, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, scenes: int
+) -> dict[str, float]:
+    """The share of "existence" and "colour" questions answered right on scenes beyond those of the training."""
+    first = run.steps * run.batch_scenes
+    right: dict[str, list[bool]] = {"existence": [], "colour": []}
+    no_or_yes = {ids[0] for ids in encode_texts(tokenizer, [" Yes", " No"])}
+    for index in range(first, first + scenes):
+        ids, labels = (torch.tensor(column) for column in encode_scene(tokenizer, run.seed, index))
+        if labels[1] != _IGNORED:
+            continue
+        guesses = model(input_ids=ids[None]).logits[0].argmax(-1)
+        answers = [i for i in range(1, len(ids)) if labels[i] != _IGNORED and labels[i - 1] == _IGNORED]
+        for i in answers:
+            kind = "existence" if int(ids[i]) in no_or_yes else "colour"
+            right[kind].append(bool(guesses[i - 1] == ids[i]))
+    return {kind: round(sum(hits) / len(hits), 3) for kind, hits in right.items()}
