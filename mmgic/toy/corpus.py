@@ -114,10 +114,10 @@ def _rounds(scene: Scene, rng: np.random.Generator) -> list[Passage]:
     asked = text.existence_questions(scene, rng, pairs=3)
     asked += [text.colour_question(scene.things[int(i)]) for i in rng.permutation(len(scene.things))[:2]]
     system = _SYSTEM_PROMPTS[int(rng.choice(len(_SYSTEM_PROMPTS), p=(0.8, 0.1, 0.1)))]
-    rounds = []
+    rounds: list[Passage] = []
     for i in rng.permutation(len(asked)):
         question, answer = asked[int(i)]
-        context = (instruction(question, first_round=not rounds),)
+        context: tuple[str, ...] = (instruction(question, first_round=not rounds),)
         if not rounds:
             before = [segment if isinstance(segment, str) else told for segment in opening(system)]
             context = (*before, *context)
