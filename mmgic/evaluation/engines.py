@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -115,16 +116,16 @@ class VLLMEngine:
         ):
             os.environ.setdefault(name, value)
         from transformers import LlamaConfig
-        from vllm import LLM
 
+        self.vllm: Any = import_module("vllm")
         config = LlamaConfig.from_pretrained(folder, local_files_only=True)
         self.positions = config.max_position_embeddings
         # vLLM's own "auto" would turn float32 weights into 16 bits
-        weights: Any = str(config.dtype).removeprefix("torch.")
+        weights = str(config.dtype).removeprefix("torch.")
         # without a GPU vLLM would claim most of the memory for its cache
         on_cpu: dict[str, Any] = {"distributed_executor_backend": "uni", "enforce_eager": True}
         on_cpu["kv_cache_memory_bytes"] = max(1 << 28, cache_bytes(config, self.positions))
-        self.llm = LLM(
+        self.llm = self.vllm.LLM(
             model=str(folder),
             skip_tokenizer_init=True,
             dtype=weights if dtype == "auto" else dtype,
@@ -146,10 +147,8 @@ class VLLMEngine:
         return np.array(rows, np.float32).reshape(len(prompts), len(options))
 
     def _run(self, prompts: Prompts, **parameters: Any) -> list[Any]:
-        from vllm import SamplingParams
-
-        sampling = SamplingParams(temperature=0, ignore_eos=True, detokenize=False, **parameters)
-        requests: Any = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        sampling = self.vllm.SamplingParams(temperature=0, ignore_eos=True, detokenize=False, **parameters)
+        requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         return [request.outputs[0] for request in self.llm.generate(requests, sampling, use_tqdm=False)]
 
 
