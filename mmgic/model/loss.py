@@ -1,0 +1,78 @@
+"""The training objective (Appendix E.1): L = visual_weight * L_V + L_T, and which tokens it is computed on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from mmgic.model.vocabulary import VLVocabulary
+from mmgic.schema import record_generator
+
+IGNORE = -100
+LOGITS_AT_ONCE = 1 << 26  # 256 MB in float32
+
+# the modality that a sample generates, given the other
+TARGET_IS_VISUAL = {"image_first": False, "text_first": True}
+
+
+def draws_target_only(seed: int, mask_prob: float, row_id: int, repeat: int, visit: str) -> bool:
+    """Whether this visit to a sample is supervised on its target modality alone (mask_prob, Figure 11).
+
+    The draw is the visit's own: the same in every run with this seed, whatever worker or batch the sample lands in.
+    """
+    return record_generator(seed, "mask_prob", visit, str(row_id), repeat).random() < mask_prob
+
+
+def target_labels(
+    tokens: np.ndarray,
+    template: str,
+    answer_spans: Sequence[Sequence[int]],
+    vocabulary: VLVocabulary,
+    target_only: bool,
+) -> np.ndarray:
+    """The token that each position of one document has to predict, int64 [tokens]; IGNORE where nothing is supervised.
+
+    `answer_spans` ([start, end) in `tokens`) where given are all that is supervised. Otherwise all tokens are, or with
+    `target_only` those of the modality that the template generates. [IMG] and [/IMG] count as visual, as in
+    `VLVocabulary.is_visual`: where an image begins and ends is part of generating it.
+    """
+    supervised = np.ones(len(tokens), dtype=bool)
+    if len(answer_spans):
+        supervised[:] = False
+        for start, end in answer_spans:
+            supervised[start:end] = True
+    elif target_only and template in TARGET_IS_VISUAL:
+        supervised = vocabulary.is_visual(tokens) == TARGET_IS_VISUAL[template]
+    labels = np.full(len(tokens), IGNORE, dtype=np.int64)
+    labels[:-1] = np.where(supervised[1:], tokens[1:], IGNORE)
+    return labels
+
+
+def modality_loss_sums(hidden: Tensor, head: Tensor, labels: Tensor, first_visual: int) -> Tensor:
+    """Cross entropy summed over the visual and over the text targets: float32 [2], (visual, text).
+
+    `hidden` [tokens, width], `head` [vocabulary, width], `labels` int64 [tokens] with IGNORE. Only supervised
+    positions meet the head, and never more than LOGITS_AT_ONCE logits exist at once: chunks are computed again in the
+    backward pass.
+    """
+    positions = torch.nonzero(labels != IGNORE).squeeze(1)
+    hidden, labels = hidden[positions], labels[positions]
+    rows = max(1, LOGITS_AT_ONCE // head.shape[0])
+    if len(labels) <= rows:
+        return _loss_sums(hidden, head, labels, first_visual)
+    sums = [
+        checkpoint(_loss_sums, *chunk, first_visual, use_reentrant=False)
+        for chunk in zip(hidden.split(rows), [head] * -(-len(labels) // rows), labels.split(rows), strict=True)
+    ]
+    return torch.stack(sums).sum(0)
+
+
+def _loss_sums(hidden: Tensor, head: Tensor, labels: Tensor, first_visual: int) -> Tensor:
+    losses = F.cross_entropy(F.linear(hidden, head).float(), labels, reduction="none")
+    visual = labels >= first_visual
+    return torch.stack([losses[visual].sum(), losses[~visual].sum()])

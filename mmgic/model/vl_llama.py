@@ -1,0 +1,202 @@
+"""A Llama with the extended VL vocabulary and its trainable parts (Sections 3.1 and D.1).
+
+Trained: the VL vocabulary (text embedding, special tokens, codebook, projection), the norm layers, LoRA and the whole
+head. Everything else is frozen. Trained parameters are float32; frozen ones have `ModelSettings.dtype`, which is also
+what is computed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, inject_adapter_in_model
+from torch import Tensor, nn
+from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+from mmgic.errors import InputError
+from mmgic.model.attention import attention_arguments, attention_name
+from mmgic.model.loss import modality_loss_sums
+from mmgic.model.vocabulary import VLVocabulary
+from mmgic.settings import ModelSettings
+
+LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class VLEmbedding(nn.Module):
+    """Rows of the text vocabulary and the two special tokens as they are; a code's row is codebook[code] @ projection.
+
+    The factorization is ALBERT's: |V| x 32 and 32 x 4096 instead of |V| x 4096.
+    """
+
+    def __init__(self, text: Tensor, codebook: Tensor, generator: torch.Generator) -> None:
+        """`text` [V, hidden] and `codebook` [codes, width] are the initial values.
+
+        The projection is drawn so that codes start with the text rows' mean norm, the special tokens so that they
+        start with the text rows' mean and deviation.
+        """
+        super().__init__()
+        text, codebook = text.float(), codebook.float()
+        projection = torch.randn(codebook.shape[1], text.shape[1], generator=generator)
+        projection *= mean_norm(text) / mean_norm(codebook @ projection)
+        special = text.mean(0) + text.std(0) * torch.randn(2, text.shape[1], generator=generator)
+        self.rows = nn.Parameter(torch.cat([text, special]))  # [V + 2, hidden]
+        self.codebook = nn.Parameter(codebook.clone())
+        self.projection = nn.Parameter(projection)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """`ids` int64 [...] to float32 [..., hidden]."""
+        # both tables take part in every batch, so that each parameter always has a gradient to reduce between workers
+        codes = ids - len(self.rows)
+        visual = F.embedding(codes.clamp(min=0), self.codebook) @ self.projection
+        return torch.where(codes.unsqueeze(-1) >= 0, visual, F.embedding(ids.clamp(max=len(self.rows) - 1), self.rows))
+
+    def table(self) -> Tensor:
+        """The plain embedding [V + 2 + codes, hidden] that the factors stand for."""
+        return torch.cat([self.rows, self.codebook @ self.projection])
+
+
+class VLLlama(nn.Module):
+    """See the module's docstring; made by `build_model`. `llama` is the decoder with LoRA inside its linears."""
+
+    def __init__(self, llama: LlamaForCausalLM, vocabulary: VLVocabulary, codebook: Tensor, seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        text_head = llama.lm_head.weight.detach().float()
+        self.vocabulary = vocabulary
+        self.dtype = llama.dtype
+        self.embedding = VLEmbedding(llama.model.embed_tokens.weight.detach(), codebook, generator)
+        self.llama = llama.model
+        self.llama.embed_tokens = None  # its rows live in `embedding`
+        with torch.no_grad():
+            new = self.embedding.table()[vocabulary.text_size :]
+            new *= mean_norm(text_head) / new.norm(dim=1, keepdim=True)
+            self.head = nn.Parameter(torch.cat([text_head, new]))  # [V + 2 + codes, hidden]
+
+    @property
+    def config(self) -> LlamaConfig:
+        return self.llama.config
+
+    def hidden_states(self, ids: Tensor, document_lengths: Sequence[int]) -> Tensor:
+        """Final hidden states [tokens, hidden] of documents laid end to end in `ids` int64 [tokens].
+
+        `document_lengths` adds up to tokens; no document sees another and positions restart in each.
+        """
+        positions = torch.cat([torch.arange(length) for length in document_lengths]).to(ids.device)
+        output = self.llama(
+            inputs_embeds=self.embedding(ids).to(self.dtype).unsqueeze(0),
+            position_ids=positions.unsqueeze(0),
+            use_cache=False,
+            **attention_arguments(self.config._attn_implementation, document_lengths, ids.device),
+        )
+        return output.last_hidden_state[0]
+
+    def logits(self, ids: Tensor, document_lengths: Sequence[int]) -> Tensor:
+        """[tokens, V + 2 + codes] in the shapes of `hidden_states`."""
+        with self._precision(ids.device):
+            return F.linear(self.hidden_states(ids, document_lengths), self.head)
+
+    def forward(self, ids: Tensor, document_lengths: Sequence[int], labels: Tensor) -> Tensor:
+        """Summed losses float32 [2], (visual, text); `labels` as `mmgic.model.loss.target_labels` gives them."""
+        with self._precision(ids.device):
+            hidden = self.hidden_states(ids, document_lengths)
+            return modality_loss_sums(hidden, self.head, labels, self.vocabulary.img)
+
+    def _precision(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+
+def build_model(settings: ModelSettings, vocabulary: VLVocabulary, codebook: Tensor, seed: int = 0) -> VLLlama:
+    """The model before training, on the CPU; the same for the same seed.
+
+    `codebook` float [num_codes, width] holds the visual tokenizer's codes. Raises InputError where `settings.llm` is
+    no Llama folder or the sizes do not belong together.
+    """
+    config = load_llama_config(settings.llm)
+    if (config.vocab_size, len(codebook)) != (vocabulary.text_size, vocabulary.num_codes):
+        raise InputError(
+            f"{settings.llm} has {config.vocab_size} text tokens and the codebook {len(codebook)} codes, but the "
+            f"vocabulary has {vocabulary.text_size} and {vocabulary.num_codes}; use the model and tokenizer it was "
+            "made for"
+        )
+    try:
+        llama = LlamaForCausalLM.from_pretrained(
+            settings.llm,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation=attention_name(),
+            local_files_only=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"the Llama weights in {settings.llm} cannot be loaded: {error}") from None
+    llama.requires_grad_(False)
+    model = VLLlama(llama, vocabulary, codebook, seed)
+    for module in model.llama.modules():
+        if isinstance(module, LlamaRMSNorm):
+            module.weight.requires_grad_(True)
+    if settings.lora_rank:
+        # PEFT draws the first LoRA factor from the global generator
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            norms = [parameter for parameter in model.llama.parameters() if parameter.requires_grad]
+            inject_adapter_in_model(_lora(settings), model.llama)
+        for norm in norms:
+            norm.requires_grad_(True)  # PEFT freezes all but its own
+    for parameter in model.trained_parameters().values():
+        parameter.data = parameter.data.float()
+    return model
+
+
+def _lora(settings: ModelSettings) -> LoraConfig:
+    return LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=LORA_TARGETS,
+    )
+
+
+def load_llama_config(folder: str | Path) -> LlamaConfig:
+    """Raises InputError where `folder` is no Hugging Face Llama."""
+    if not folder:
+        raise InputError("no language model is given; set model.llm to a Hugging Face Llama folder")
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError):
+        raise InputError(f"{folder} is no Hugging Face model folder; set model.llm to one that holds a Llama") from None
+    if not isinstance(config, LlamaConfig):
+        raise InputError(f"{folder} holds a {config.model_type} model; set model.llm to the folder of a Llama")
+    return config
+
+
+@dataclass(frozen=True)
+class TrainableSummary:
+    """Parameter counts of a VLLlama."""
+
+    trained: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        return self.trained / self.total
+
+    def __str__(self) -> str:
+        return f"{self.trained:,} of {self.total:,} parameters are trained ({self.share:.2%})"
+
+
+def trainable_summary(model: VLLlama) -> TrainableSummary:
+    """Counts parameters. The paper trains under 8 % of LLaMA-2-7B's."""
+    return TrainableSummary(
+        trained=sum(parameter.numel() for parameter in model.trained_parameters().values()),
+        total=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def mean_norm(rows: Tensor) -> Tensor:
+    return rows.norm(dim=1).mean()

@@ -1,0 +1,143 @@
+"""DeepSpeed around the model: ZeRO over float32 trained parameters, torch's AdamW, and its state without shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore
+
+from mmgic.settings import TrainingSettings
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+_BUCKET = 200_000_000  # elements that ZeRO reduces at once
+
+
+def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.device) -> Any:
+    """A DeepSpeedEngine over `model`, moved to `device`. The process group must exist.
+
+    The engine averages gradients over workers and never scales for accumulation: `mmgic.training.loop` sets the
+    boundaries. Weight decay applies to matrices, not to norm weights.
+    """
+    os.environ["DS_ACCELERATOR"] = device.type
+    import deepspeed
+
+    # DeepSpeed would compile a C++ extension at start-up that only its inference code calls
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    model.to(device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(settings.adam_beta1, settings.adam_beta2))
+    bucket = min(_BUCKET, sum(parameter.numel() for parameter in trained))
+    engine, *_ = deepspeed.initialize(
+        model=model,
+        optimizer=optimizer,
+        config={
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": settings.grad_clip,
+            "zero_allow_untested_optimizer": True,
+            "zero_optimization": {
+                "stage": settings.zero_stage,
+                "reduce_bucket_size": bucket,
+                "allgather_bucket_size": bucket,
+            },
+        },
+    )
+    _start_adam(engine)
+    return engine
+
+
+def full_moments(engine: Any, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Adam's two moments of each parameter, whole, as `<name>.exp_avg` and `<name>.exp_avg_sq`.
+
+    A collective of all workers; only rank 0 gets tensors (on the CPU), the others an empty dict.
+    """
+    from deepspeed.utils import safe_get_full_optimizer_state
+
+    moments = {}
+    for name, parameter in parameters.items():
+        for moment in MOMENTS:
+            if engine.zero_optimization_stage():
+                tensor = safe_get_full_optimizer_state(parameter, moment)
+            else:
+                tensor = engine.optimizer.state[parameter][moment]
+            if torch.distributed.get_rank() == 0:
+                moments[f"{name}.{moment}"] = tensor.cpu().clone()
+    return moments
+
+
+def set_moments(engine: Any, parameters: Mapping[str, nn.Parameter], moments: Mapping[str, Tensor], step: int) -> None:
+    """Continues AdamW after `step` steps from what `full_moments` returned, on any number of workers."""
+    from deepspeed.utils import safe_set_full_optimizer_state
+
+    for state in _adam_states(engine):
+        state["step"] = torch.tensor(float(step))
+    for name, parameter in parameters.items():
+        for moment in MOMENTS:
+            value = moments[f"{name}.{moment}"].to(parameter.device)
+            if engine.zero_optimization_stage():
+                safe_set_full_optimizer_state(parameter, value, moment)
+            else:
+                engine.optimizer.state[parameter][moment].copy_(value)
+
+
+def _start_adam(engine: Any) -> None:
+    """Gives AdamW the state that it would make in its first step.
+
+    DeepSpeed ties parameters to that state once, after the first parameter group has been stepped; with two groups, the
+    second would stay untied for ever. So the state has to be there before.
+    """
+    for group in engine.optimizer.param_groups:
+        for tensor in group["params"]:
+            _adam(engine).state[tensor] = {
+                "step": torch.tensor(0.0),
+                **{moment: torch.zeros_like(tensor) for moment in MOMENTS},
+            }
+    if engine.zero_optimization_stage():
+        engine.optimizer._lazy_init_hp_params_optimizer_state()
+
+
+def _adam(engine: Any) -> torch.optim.Optimizer:
+    return engine.optimizer.optimizer if engine.zero_optimization_stage() else engine.optimizer
+
+
+def _adam_states(engine: Any) -> list[dict[str, Any]]:
+    return list(_adam(engine).state.values())
+
+
+def gradient_norm(engine: Any) -> float:
+    """Norm of the whole gradient before clipping, of the step that was just made."""
+    norm = engine.get_global_grad_norm()
+    return float(norm) if norm is not None else float("nan")
+
+
+@contextmanager
+def single_process_group(device: torch.device) -> Iterator[None]:
+    """A process group of this process alone, for training without workers; nothing is left behind."""
+    import deepspeed.comm
+
+    variables = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    torch.distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo", store=HashStore(), rank=0, world_size=1
+    )
+    try:
+        yield
+    finally:
+        if deepspeed.comm.is_initialized():
+            deepspeed.comm.destroy_process_group()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
