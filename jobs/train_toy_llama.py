@@ -33,12 +33,12 @@ def main() -> None:
     losses: list[tuple[float, float]] = []
     started = time.monotonic()
 
-    def report(step: int, documents: float, answers: float) -> None:
-        losses.append((documents, answers))
+    def report(step: int, loss: float, answer_loss: float) -> None:
+        losses.append((loss, answer_loss))
         if step % 20 == 0:
             seconds = time.monotonic() - started
             print(
-                f"step {step}/{run.steps}: documents {documents:.3f}, answers {answers:.3f}, {seconds:.0f} s",
+                f"step {step}/{run.steps}: loss {loss:.3f}, answers {answer_loss:.3f}, {seconds:.0f} s",
                 flush=True,
             )
 
@@ -50,8 +50,8 @@ def main() -> None:
         "command": f"python jobs/train_toy_llama.py {' '.join(sys.argv[1:])}",
         "run": asdict(run),
         "parameters": model.num_parameters(),
-        "document_loss": round(sum(documents for documents, _ in last) / len(last), 3),
-        "answer_loss": round(sum(answers for _, answers in last) / len(last), 3),
+        "loss": round(sum(loss for loss, _ in last) / len(last), 3),
+        "answer_loss": round(sum(loss for _, loss in last) / len(last), 3),
         "accuracy_on_unseen_scenes": answer_accuracy(run, model, tokenizer, scenes=150),
     }
     (flags.output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")

@@ -42,10 +42,13 @@ class Passage:
 
 
 def passages(seed: int, index: int) -> list[Passage]:
-    """The text of one training scene: a document for one in three, else an instruction with several rounds."""
+    """The text of one training scene: a document, an instruction with several rounds, or (half of all) a plain quiz."""
     scene = make_scene(seed, "train", index)
     rng = record_generator(seed, "toy corpus", "train", str(index))
-    return [Passage((), tuple(_document(scene, rng)))] if index % 3 == 0 else _rounds(scene, rng)
+    if index % 4 == 0:
+        return [Passage((), tuple(_document(scene, rng)))]
+    told, asked = _told(scene, rng), _asked(scene, rng)
+    return _rounds(told, asked, rng) if index % 4 == 1 else _quiz(told, asked)
 
 
 def whole_texts(seed: int, scenes: int) -> Iterator[str]:
@@ -106,20 +109,32 @@ def _row(scene: Scene, caption: str) -> dict[str, Any]:
     }
 
 
-def _rounds(scene: Scene, rng: np.random.Generator) -> list[Passage]:
-    """Questions about a scene that the first round describes by a caption or a listing."""
-    told = text.captions(scene, rng, 1)[0]
-    if rng.random() < 0.5:
-        told = _listing(scene, list(range(len(scene.things))), rng) or told
-    asked = text.existence_questions(scene, rng, pairs=3)
-    asked += [text.colour_question(scene.things[int(i)]) for i in rng.permutation(len(scene.things))[:2]]
+def _told(scene: Scene, rng: np.random.Generator) -> str:
+    """What is said of a scene before questions are asked about it: a caption or a listing."""
+    caption = text.captions(scene, rng, 1)[0]
+    return caption if rng.random() < 0.5 else _listing(scene, list(range(len(scene.things))), rng) or caption
+
+
+def _asked(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """Questions with their answers: for each object that is there, one that is not and one colour."""
+    asked = text.existence_questions(scene, rng, pairs=len(scene.things))
+    asked += [text.colour_question(thing) for thing in scene.things]
+    return [asked[int(i)] for i in rng.permutation(len(asked))]
+
+
+def _rounds(told: str, asked: list[tuple[str, str]], rng: np.random.Generator) -> list[Passage]:
+    """Up to eight questions in Table 16's form; the first round carries what is told."""
     system = _SYSTEM_PROMPTS[int(rng.choice(len(_SYSTEM_PROMPTS), p=(0.8, 0.1, 0.1)))]
-    rounds: list[Passage] = []
-    for i in rng.permutation(len(asked)):
-        question, answer = asked[int(i)]
-        context: tuple[str, ...] = (instruction(question, first_round=not rounds),)
-        if not rounds:
-            before = [segment if isinstance(segment, str) else told for segment in opening(system)]
-            context = (*before, *context)
-        rounds.append(Passage(context, (response(answer),)))
+    rounds = []
+    for i, (question, answer) in enumerate(asked[:8]):
+        before = [segment if isinstance(segment, str) else told for segment in opening(system)] if i == 0 else []
+        rounds.append(Passage((*before, instruction(question, first_round=i == 0)), (response(answer),)))
     return rounds
+
+
+def _quiz(told: str, asked: list[tuple[str, str]]) -> list[Passage]:
+    """Questions without the ceremony of an instruction: more of what is to be learned in as many tokens."""
+    return [
+        Passage((f"{told}\n{question}" if i == 0 else question,), (response(answer),))
+        for i, (question, answer) in enumerate(asked)
+    ]
