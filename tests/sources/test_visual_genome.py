@@ -113,9 +113,7 @@ def test_tables_are_joined_by_id_through_merged_ids(read, dropped, attach, owner
 def test_unusable_objects_are_counted(read, dropped):
     good = thing(5, "cat")
     no_width = {key: value for key, value in thing(6, "cat").items() if key != "w"}
-    rows = read(
-        [image(1)], [good, thing(5, "dog"), no_width, thing(7, "  "), thing(8, "cat", names=[]), None]
-    )
+    rows = read([image(1)], [good, thing(5, "dog"), no_width, thing(7, "  "), thing(8, "cat", names=[]), None])
     assert [o["object_id"] for o in rows[0]["objects"]] == ["5"]
     assert dropped(rows) == {"object_duplicate": 1, "object_bad_box": 2, "object_no_name": 2}
 
