@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import operator
+import os
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ T = TypeVar("T")
 
 # Reasons that speak of damaged input or of a fault, not of a rule that chose
 ERRORS = ("bad_record", "image_missing", "image_undecodable", "image_too_large", "size_mismatch", "stage_error")
+LOCAL_CPUS = 6
 OTHER_CPUS = 2  # logical CPUs that an actor pool leaves to reading, writing and skipping finished rows
 
 
@@ -46,15 +48,32 @@ class Stage:
     table: str  # folder that is read
     output: str  # folder that is written
     schema: pa.Schema
-    transform: Transform | type  # keeps the rows' order and ids; a class is built with `arguments` once per worker
+    make_transform: Callable[[], Transform]  # called only if the table is not finished
     settings: Mapping[str, Any]
-    arguments: tuple[Any, ...] = ()
+    actors: bool = False  # the transform is made in each of the workers, as a model is; otherwise once, and sent along
     sources: tuple[str, ...] = ()  # reads the rows of these sources alone; empty: all
     workers: int = 2
-    gpus: float = 0  # of each worker that holds a class
+    gpus: float = 0  # of each actor
     rows_per_block: int = 2000
     rows_per_call: int = 100
     max_error_rate: float = 0.05
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Joins the cluster that a job was submitted to or RAY_ADDRESS names; otherwise starts one on this machine."""
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=True)
+    else:
+        # The stages' own small actors need logical CPUs beside the work, also on a laptop of two cores.
+        ray.init(address="local", num_cpus=max(LOCAL_CPUS, os.cpu_count() or 1), include_dashboard=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def run_stage(stage: Stage) -> Manifest:
@@ -170,7 +189,7 @@ def _begin(output: str, name: str, settings: Mapping[str, Any], source: str) -> 
     done = tables.read_manifest(output)
     if done is not None:
         tables.remove(_checkpoint(output))
-        print(f"{name}: done before, {done.kept:,} rows kept", flush=True)
+        print(f"{done.summary()} (done before)", flush=True)
     return fingerprint, done
 
 
@@ -202,7 +221,7 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
     batches: dict[str, Any] = {"batch_size": stage.rows_per_call, "batch_format": "pyarrow"}
     with DataContext.current(context):
         blocks = _kept_rows(stage.table, stage.sources).repartition(target_num_rows_per_block=stage.rows_per_block)
-        if isinstance(stage.transform, type):
+        if stage.actors:
             made = blocks.map_batches(
                 _Worker,
                 fn_constructor_args=(stage, tally),
@@ -212,9 +231,8 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
                 **batches,
             )
         else:
-            made = blocks.map_batches(
-                _Worker(stage, tally).__call__, compute=TaskPoolStrategy(size=stage.workers), **batches
-            )
+            worker = _Worker(stage, tally)
+            made = blocks.map_batches(worker.__call__, compute=TaskPoolStrategy(size=stage.workers), **batches)
         try:
             # as many tasks as the work has, so that a block is made and written by one task
             made.write_parquet(output, concurrency=stage.workers)
@@ -263,8 +281,7 @@ class _Worker:
         self.stage = stage
         self.tally = tally
         with _reporting(tally):
-            made = stage.transform(*stage.arguments) if isinstance(stage.transform, type) else stage.transform
-        self.transform: Transform = made
+            self.transform = stage.make_transform()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()

@@ -204,6 +204,12 @@ def _values(column: pa.Array) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in column.value_counts().to_pylist()}
 
 
+def find_files(pattern: str) -> list[str]:
+    """The files that `pattern` (a path, or one with * in it) names, sorted."""
+    filesystem, path = fsspec.url_to_fs(pattern)
+    return [filesystem.unstrip_protocol(file) for file in sorted(filesystem.glob(path)) if filesystem.isfile(file)]
+
+
 def file_digest(path: str) -> str:
     """SHA-256 of a file's bytes, in memory of one block. Raises InputError where it cannot be read."""
     try:

@@ -1,0 +1,65 @@
+"""The documents stage: rows with visual tokens become documents, of the kind that their source is for."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from mmgic.documents.build import build_document
+from mmgic.documents.descriptions import Descriptions, load_descriptions
+from mmgic.documents.questions import build_question_document
+from mmgic.errors import InputError
+from mmgic.model.vocabulary import VLVocabulary
+from mmgic.settings import DocumentSettings
+from mmgic.transform import Row
+
+
+@dataclass(frozen=True)
+class MakeDocument:
+    """TOKENIZED_IMAGE row -> DOCUMENT row. Small to send; a worker process loads the tokenizer once."""
+
+    llm: str  # folder with the text tokenizer
+    descriptions: str  # JSON lines; "" for none
+    vocabulary: VLVocabulary
+    settings: DocumentSettings
+    question_sources: frozenset[str]  # whose rows become instruction rounds, corpus "vqa"; all others are "mmgic"
+    seed: int
+    repeat: int
+
+    def __call__(self, row: Row) -> Row:
+        tokenizer = load_tokenizer(self.llm)
+        if row["source"] in self.question_sources:
+            return build_question_document(
+                row,
+                tokenizer=tokenizer,
+                vocabulary=self.vocabulary,
+                settings=self.settings,
+                repeat=self.repeat,
+                corpus="vqa",
+            )
+        return build_document(
+            row,
+            descriptions=_descriptions(self.descriptions),
+            tokenizer=tokenizer,
+            vocabulary=self.vocabulary,
+            settings=self.settings,
+            seed=self.seed,
+            repeat=self.repeat,
+            corpus="mmgic",
+        )
+
+
+@functools.cache
+def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
+    """The text tokenizer of a Hugging Face folder. Raises InputError where it holds none."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError):
+        raise InputError(f"{folder} holds no tokenizer; put the Llama's tokenizer files beside its weights") from None
+
+
+@functools.cache
+def _descriptions(path: str) -> Descriptions:
+    return load_descriptions(path) if path else Descriptions()

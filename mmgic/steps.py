@@ -1,0 +1,61 @@
+"""The cleaning stage on rows of several sources at once: each row by the rules and counts of its own source.
+
+Kept apart from `mmgic.build` because worker processes import it: nothing here loads a model library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mmgic.cleaning import KeptLabels, LabelCounts, clean_image, count_objects, count_predicates
+from mmgic.settings import CleaningSettings, SourceSettings
+from mmgic.transform import Row
+
+
+@dataclass(frozen=True)
+class CountsBySource:
+    """Label counts of each source; those of two batches add up with +."""
+
+    sources: Mapping[str, LabelCounts] = field(default_factory=dict)
+
+    def __add__(self, other: CountsBySource) -> CountsBySource:
+        names = {**self.sources, **other.sources}
+        return CountsBySource({name: self.of(name) + other.of(name) for name in names})
+
+    def of(self, source: str) -> LabelCounts:
+        return self.sources.get(source, LabelCounts())
+
+
+def _by_source(rows: list[Row], count: Callable[[list[Row], str], LabelCounts]) -> CountsBySource:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["source"], []).append(row)
+    return CountsBySource({name: count(group, name) for name, group in groups.items()})
+
+
+def objects_by_source(
+    rows: list[Row], sources: Mapping[str, SourceSettings], cleaning: CleaningSettings
+) -> CountsBySource:
+    """The first counting pass of `mmgic.cleaning` over rows of any sources."""
+    return _by_source(rows, lambda group, name: count_objects(group, sources[name], cleaning))
+
+
+def predicates_by_source(
+    rows: list[Row],
+    labels: Mapping[str, KeptLabels],
+    sources: Mapping[str, SourceSettings],
+    cleaning: CleaningSettings,
+) -> CountsBySource:
+    """The second counting pass, with the labels that each source keeps after the first."""
+    return _by_source(rows, lambda group, name: count_predicates(group, labels[name], sources[name], cleaning))
+
+
+def clean_row(
+    row: Row,
+    labels: Mapping[str, KeptLabels],
+    sources: Mapping[str, SourceSettings],
+    cleaning: CleaningSettings,
+) -> Row:
+    """`clean_image` with the labels and rules of the row's source."""
+    return clean_image(row, labels[row["source"]], sources[row["source"]], cleaning)
