@@ -113,10 +113,15 @@ def _adam_states(engine: Any) -> list[dict[str, Any]]:
     return list(_adam(engine).state.values())
 
 
-def gradient_norm(engine: Any) -> float:
-    """Norm of the whole gradient before clipping, of the step that was just made."""
-    norm = engine.get_global_grad_norm()
-    return float(norm) if norm is not None else float("nan")
+def apply_gradients(engine: Any) -> float:
+    """Clips the gradient, steps AdamW, and returns the norm that the whole gradient had before clipping."""
+    if engine.zero_optimization_stage():
+        engine.step()
+        return float(engine.get_global_grad_norm())
+    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    engine.step()
+    return norm
 
 
 @contextmanager

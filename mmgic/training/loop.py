@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,9 @@ import torch.distributed as dist
 
 from mmgic.model.loss import IGNORE, draws_target_only, target_labels
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.settings import Settings
+from mmgic.settings import Settings, SettingsError
 from mmgic.training.curriculum import SampleOrder
-from mmgic.training.engine import gradient_norm
+from mmgic.training.engine import apply_gradients
 from mmgic.training.packing import MicroBatch, deal, pack
 from mmgic.training.schedule import learning_rate
 from mmgic.training.store import TokenStore
@@ -112,18 +113,24 @@ def train(
             group["lr"] = rate
         # dropout, where LoRA has it, must not depend on what ran before this step
         torch.manual_seed(int(np.random.SeedSequence((settings.seed, step, dist.get_rank())).generate_state(1)[0]))
-        visual_loss, text_loss, tokens = optimizer_step(
+        visual_loss, text_loss, norm, tokens = optimizer_step(
             engine, micro_batches, settings.loss.visual_weight, batches.first_visual
         )
+        loss = settings.loss.visual_weight * visual_loss + text_loss
+        if not math.isfinite(loss):
+            raise SettingsError(
+                f"the loss of step {step + 1} is not finite; lower training.learning_rate and give the run another "
+                "training.name"
+            )
         now = time.perf_counter()
         on_step(
             StepMetrics(
                 step=step,
-                loss=settings.loss.visual_weight * visual_loss + text_loss,
+                loss=loss,
                 visual_loss=visual_loss,
                 text_loss=text_loss,
                 learning_rate=rate,
-                grad_norm=gradient_norm(engine),
+                grad_norm=norm,
                 tokens=tokens,
                 seconds=now - began,
                 data_wait=waited / (now - began),
@@ -136,11 +143,12 @@ def train(
 
 def optimizer_step(
     engine: Any, micro_batches: list[MicroBatch], visual_weight: float, first_visual: int
-) -> tuple[float, float, int]:
+) -> tuple[float, float, float, int]:
     """One step of AdamW on the global batch of which `micro_batches` is this worker's share.
 
-    Returns L_V, L_T and the number of tokens of the global batch. The weight of every token is fixed by the counts of
-    the global batch, so the gradient does not depend on how documents are spread over micro batches and workers.
+    Returns L_V, L_T, the gradient's norm before clipping, and the tokens of the global batch. The weight of every token is
+    fixed by the counts of the global batch, so the gradient does not depend on how documents are spread over micro batches
+    and workers.
     """
     device = engine.device
     micro_batches = [micro_batch.to(device) for micro_batch in micro_batches]
@@ -159,10 +167,10 @@ def optimizer_step(
         losses = engine(micro_batch.ids, micro_batch.document_lengths, micro_batch.labels)
         engine.backward((losses * weights).sum())
         sums += losses.detach()
-    engine.step()
+    norm = apply_gradients(engine)
     dist.all_reduce(sums)
     visual_loss, text_loss = (sums / counts).tolist()
-    return visual_loss, text_loss, int(totals[2])
+    return visual_loss, text_loss, norm, int(totals[2])
 
 
 def prefetched(batches: Callable[[int], T], start: int, stop: int) -> Iterator[tuple[int, T, float]]:
