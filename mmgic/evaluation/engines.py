@@ -62,7 +62,7 @@ class TransformersEngine:
         from transformers import GenerationConfig
 
         check_lengths(prompts, max_new_tokens, self.model.config.max_position_embeddings)
-        generation = GenerationConfig(  # type: ignore[no-untyped-call]
+        generation = GenerationConfig(
             do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=list(stop), pad_token_id=0, use_cache=True
         )
         outputs: list[list[int]] = [[] for _ in prompts]

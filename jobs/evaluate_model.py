@@ -1,0 +1,35 @@
+"""Scores an exported model on COCO captions (CIDEr) and POPE, and prints the scores.
+
+    python jobs/evaluate_model.py --model output/toy/training/pretrain/model     # toy world: half a minute
+    python jobs/evaluate_model.py --model DIR --control other_image              # shown another image each time
+    python jobs/evaluate_model.py --preset mmgic-7b --model DIR                  # one GPU with vLLM
+
+Predictions in the benchmarks' own formats, scores.json and settings.yaml go to --to, by default
+<output>/evaluation/<name of the model's folder>. `mmgic score` scores those prediction files, or any tool's, again.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmgic.cli import add_settings_flags, run_job
+from mmgic.settings import Settings
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="folder of an exported model")
+    parser.add_argument("--control", choices=["other_image"], help="show the model another image's visual tokens")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="where the scores and predictions go")
+    add_settings_flags(parser)
+
+
+def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from mmgic.evaluation.run import evaluate
+
+    folder = flags.to or Path(settings.output) / "evaluation" / (flags.control or flags.model.name)
+    for name, score in evaluate(settings, flags.model, folder, flags.control).items():
+        print(f"{name:<8} {score:.2f}")
+    print(f"scores and predictions: {folder}")
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main, add_flags)

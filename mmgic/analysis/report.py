@@ -1,0 +1,149 @@
+"""One self-contained HTML page about a run: counts, losses, scores, and what the data and the captions look like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mmgic import tables
+from mmgic.analysis.figures import curves, image_uri
+from mmgic.analysis.summary import ENDS, EVALUATIONS, LOSSES, RunSummary, summarize
+from mmgic.errors import InputError
+from mmgic.evaluation.captioning import read_caption_images
+from mmgic.settings import EvaluationSettings, Settings
+from mmgic.vision.images import ImageError
+
+REPORT_FILE = "report.html"
+_IMAGES, _CAPTIONS = 6, 12  # examples shown
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as the page holds it; `uri` is empty where the image cannot be read any more."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class CaptionExample:
+    picture: Picture
+    references: list[str]
+    predicted: dict[str, str]  # caption by evaluation name
+
+
+def write_report(output_folder: Path, settings: Settings) -> Path:
+    """Writes `<output_folder>/report.html` from what is in the run folder and returns its path.
+
+    The page needs no network and no other file. Parts of the run that are not there are left out; InputError where
+    nothing is.
+    """
+    output_folder = Path(output_folder)
+    summary = summarize(output_folder, settings.training.name)
+    if not summary.stages and not summary.steps and not summary.evaluations:
+        raise InputError(f"{output_folder} holds no finished stage, training or evaluation to report on")
+    # autoescape: labels, captions and file names come from other people's files
+    environment = Environment(
+        loader=PackageLoader("mmgic.analysis", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        preset=settings.preset,
+        toy=settings.toy.scenes > 0,
+        summary=summary,
+        labels=EVALUATIONS,
+        ends=ENDS,
+        charts=_charts(summary),
+        images=list(islice(_annotated_images(output_folder), _IMAGES)),
+        documents=_documents(output_folder),
+        captions=list(islice(_captions(output_folder, settings.evaluation), _CAPTIONS)),
+    )
+    path = output_folder / REPORT_FILE
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _charts(summary: RunSummary) -> list[str]:
+    if not summary.steps:
+        return []
+    return [
+        curves(summary.steps, LOSSES, "loss"),
+        curves(summary.steps, {"learning_rate": "learning rate"}, "learning rate"),
+        curves(summary.steps, {"tokens_per_second": "tokens/s"}, "tokens per second"),
+        curves(summary.steps, {"data_wait": "waiting"}, "share of time waiting for data"),
+    ]
+
+
+def _annotated_images(output_folder: Path) -> Iterator[dict[str, Any]]:
+    """{"picture", "row"} of tokenized images with at least two regions, the sources taking turns."""
+    for row in _rows_in_turn(output_folder / "tokens"):
+        picture = _picture(row["image_path"])
+        if picture.uri and len(row["regions"]) >= 2:
+            yield {"picture": picture, "row": row}
+
+
+def _documents(output_folder: Path) -> list[dict[str, Any]]:
+    """One filled document for each form of template, where there is one."""
+    examples: dict[tuple[str, bool], dict[str, Any]] = {}
+    for folder in tables.finished_tables(str(output_folder / "documents")):
+        for row in _kept_rows(folder):
+            examples.setdefault((row["template"], row["with_descriptions"]), row)
+    return [examples[form] for form in sorted(examples)]
+
+
+def _captions(output_folder: Path, evaluation: EvaluationSettings) -> Iterator[CaptionExample]:
+    """Images of the captioning benchmark with their references and what each evaluated model said."""
+    predicted: dict[str, dict[Any, str]] = {}
+    for name in EVALUATIONS:
+        path = output_folder / "evaluation" / name / "captions.json"
+        if path.is_file():
+            records = json.loads(path.read_text(encoding="utf-8"))
+            predicted[name] = {record["image_id"]: record["caption"] for record in records}
+    if not predicted or not evaluation.captions:
+        return
+    names, references = read_caption_images(evaluation.captions)
+    shown = set.intersection(*(set(captions) for captions in predicted.values()))
+    for image_id in (image_id for image_id in names if image_id in shown):
+        yield CaptionExample(
+            _picture(Path(evaluation.caption_images) / names[image_id]),
+            references[image_id],
+            {name: captions[image_id] for name, captions in predicted.items()},
+        )
+
+
+def _rows_in_turn(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """Kept rows of the finished table in `folder`: the first of each source, then the second of each, and so on."""
+    for table in tables.finished_tables(str(folder)):
+        manifest = tables.read_manifest(table)
+        waiting = [_kept_rows(table, source) for source in sorted(manifest.sources if manifest else {})]
+        while waiting:
+            for rows in list(waiting):
+                row = next(rows, None)
+                if row is None:
+                    waiting.remove(rows)
+                else:
+                    yield row
+
+
+def _kept_rows(folder: str, source: str = "") -> Iterator[dict[str, Any]]:
+    """The kept rows of a table in small batches, so that looking at a few does not read it all."""
+    selection = tables.select([source] if source else [])
+    for batch in tables.open_table(folder).to_batches(filter=selection, batch_size=64):
+        yield from batch.to_pylist()
+
+
+def _picture(path: str | Path) -> Picture:
+    try:
+        return Picture(*image_uri(path))
+    except ImageError:
+        return Picture("", 0, 0)

@@ -1,0 +1,130 @@
+"""The figures of a run folder, and the table that a run ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmgic import tables
+from mmgic.tables import Manifest
+from mmgic.training.metrics import read_metrics
+
+STAGES = ("annotations", "cleaned", "regions", "tokens", "documents")
+EVALUATIONS = {"untrained": "untrained", "other_image": "other image", "trained": "trained"}
+LOSSES = {"loss": "L", "visual_loss": "L_V", "text_loss": "L_T"}
+SCORES = {"cider": "CIDEr", "pope_f1": "POPE F1"}
+ENDS = 10  # steps at the beginning and end of training that a loss is averaged over
+
+
+@dataclass(frozen=True)
+class SourceCount:
+    """The kept documents of one source; tokens are ids of the VL vocabulary."""
+
+    source: str
+    documents: int
+    visual_tokens: int
+    text_tokens: int
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What of a run is there so far; parts that have not run are empty."""
+
+    stages: Sequence[Manifest]
+    sources: Sequence[SourceCount]
+    steps: Sequence[Mapping[str, float]]  # mmgic.training.metrics, one for each optimizer step
+    evaluations: Mapping[str, Mapping[str, Any]]  # scores.json by the names of EVALUATIONS, in their order
+
+    @property
+    def total(self) -> SourceCount:
+        counts = [(source.documents, source.visual_tokens, source.text_tokens) for source in self.sources]
+        return SourceCount("total", *(sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0, 0))
+
+    def loss_ends(self) -> dict[str, tuple[float, float]]:
+        """Loss name -> means over the first and the last ENDS steps."""
+        return {
+            name: (_mean(self.steps[:ENDS], key), _mean(self.steps[-ENDS:], key))
+            for key, name in LOSSES.items()
+            if self.steps
+        }
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Score name -> value by evaluation name, as papers print them (times 100)."""
+        return {
+            label: {name: report["scores"][key] for name, report in self.evaluations.items() if key in report["scores"]}
+            for key, label in SCORES.items()
+            if any(key in report["scores"] for report in self.evaluations.values())
+        }
+
+
+def summarize(output_folder: Path, run: str = "pretrain") -> RunSummary:
+    """Reads the tables, the metrics of the training run named `run` and the scores in `output_folder`."""
+    finished = tables.finished_tables(str(output_folder))
+    manifests = [manifest for folder in finished if (manifest := tables.read_manifest(folder))]
+    stages = [manifest for name in STAGES for manifest in manifests if manifest.stage.split("/")[0] == name]
+    evaluations = {}
+    for name in EVALUATIONS:
+        path = output_folder / "evaluation" / name / "scores.json"
+        if path.is_file():
+            evaluations[name] = json.loads(path.read_text(encoding="utf-8"))
+    return RunSummary(
+        stages, count_documents(output_folder), read_metrics(output_folder / "training" / run), evaluations
+    )
+
+
+def count_documents(output_folder: Path) -> list[SourceCount]:
+    """Kept documents and their tokens by source over all repeats. Streams the tables."""
+    columns = ["source", "num_visual_tokens", "num_text_tokens"]
+    counts: dict[str, list[int]] = {}
+    for folder in tables.finished_tables(str(output_folder / "documents")):
+        for batch in tables.open_table(folder).to_batches(columns=columns, filter=pc.field("keep")):
+            sums = [("source", "count"), ("num_visual_tokens", "sum"), ("num_text_tokens", "sum")]
+            for row in pa.table(batch).group_by("source").aggregate(sums).to_pylist():
+                so_far = counts.setdefault(row["source"], [0, 0, 0])
+                added = (row["source_count"], row["num_visual_tokens_sum"], row["num_text_tokens_sum"])
+                counts[row["source"]] = [a + b for a, b in zip(so_far, added, strict=True)]
+    return [SourceCount(source, *counts[source]) for source in sorted(counts)]
+
+
+def summary_table(output_folder: Path, run: str = "pretrain") -> str:
+    """Documents and tokens by source, losses, and scores beside the controls, as lines for a terminal."""
+    summary = summarize(output_folder, run)
+    counts = [*summary.sources, summary.total]
+    blocks = [
+        _block(
+            ["source", "documents", "visual tokens", "text tokens"],
+            [[c.source, f"{c.documents:,}", f"{c.visual_tokens:,}", f"{c.text_tokens:,}"] for c in counts],
+        )
+    ]
+    if losses := summary.loss_ends():
+        rows = [[name, f"{first:.3f}", f"{last:.3f}"] for name, (first, last) in losses.items()]
+        blocks.append(_block(["loss", f"first {ENDS} steps", f"last {ENDS} steps"], rows))
+    if scores := summary.scores():
+        names = list(summary.evaluations)
+        rows = [
+            [label, *(f"{values[name]:.1f}" if name in values else "" for name in names)]
+            for label, values in scores.items()
+        ]
+        blocks.append(_block(["score", *(EVALUATIONS[name] for name in names)], rows))
+    return "\n\n".join(blocks)
+
+
+def _block(header: list[str], rows: list[list[str]]) -> str:
+    """Lines of columns: the first one flush left, the others flush right."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    texts = [
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
+    return "\n".join([texts[0], "-" * len(texts[0]), *texts[1:]])
+
+
+def _mean(steps: Sequence[Mapping[str, float]], key: str) -> float:
+    return sum(step[key] for step in steps) / len(steps)

@@ -1,0 +1,91 @@
+"""A small run folder, written as the stages and the training write theirs."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from mmgic import schema, tables
+from mmgic.settings import EvaluationSettings, Settings, ToySettings
+
+HOSTILE = "<script>alert('label')</script>"
+
+
+def empty_row(table_schema):
+    kinds = {pa.string(): "", pa.bool_(): True}
+    return {field.name: kinds.get(field.type, [] if pa.types.is_list(field.type) else 0) for field in table_schema}
+
+
+def write_table(folder: Path, name: str, table_schema: pa.Schema, rows: list[dict]) -> None:
+    folder.mkdir(parents=True)
+    full = [{**empty_row(table_schema), **row} for row in rows]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(full, schema=table_schema), folder / "part-0.parquet")
+    counts = tables.count(tables.open_table(str(folder)))
+    tables.write_manifest(str(folder), tables.Manifest(name, "", len(rows), **counts, seconds=1.5))
+
+
+@pytest.fixture
+def run_folder(tmp_path) -> tuple[Path, Settings]:
+    image = tmp_path / "a.png"
+    Image.new("RGB", (90, 60), "teal").save(image)
+    region = {"x": 0.25, "y": 0.5, "side": 0.5, "location": "Center", "labels": ["dog", HOSTILE], "codes": [1, 2]}
+    shown = {"image_path": str(image), "caption": "a dog", "regions": [region, region], "codes": [3, 4, 5]}
+    write_table(
+        tmp_path / "tokens",
+        "tokens",
+        schema.TOKENIZED_IMAGE,
+        [
+            {"row_id": 1, "source": "vg", "image_id": "1", **shown},
+            {
+                "row_id": 2,
+                "source": "coco",
+                "image_id": "2",
+                **shown,
+                "drops": [{"reason": "attribute_rare", "count": 3}],
+            },
+            {"row_id": 3, "source": "coco", "image_id": "3", "keep": False, "reason": "image_missing"},
+        ],
+    )
+    for repeat in range(2):
+        document = {"repeat": repeat, "template": "image_first", "text": f"Image: [IMG]\nObjects:\n- {HOSTILE}"}
+        write_table(
+            tmp_path / "documents" / f"repeat_{repeat}",
+            f"documents/repeat_{repeat}",
+            schema.DOCUMENT,
+            [
+                {"row_id": 1, "source": "vg", **document, "num_visual_tokens": 10, "num_text_tokens": 30},
+                {"row_id": 2, "source": "coco", **document, "num_visual_tokens": 1, "num_text_tokens": 2},
+                {"row_id": 4, "source": "coco", "num_visual_tokens": 99, "keep": False, "reason": "too_long"},
+            ],
+        )
+    training = tmp_path / "training" / "pretrain"
+    training.mkdir(parents=True)
+    steps = [
+        {"step": i, "loss": 4 - i / 10, "visual_loss": 9 - i / 10, "text_loss": 3 - i / 10}
+        | {"learning_rate": 1e-3, "tokens_per_second": 1000.0, "data_wait": 0.1}
+        for i in range(20)
+    ]
+    (training / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    references = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"image_id": 1, "caption": "a teal dog"}],
+    }
+    (tmp_path / "captions.json").write_text(json.dumps(references))
+    for name, cider in (("untrained", 10.0), ("other_image", 20.0), ("trained", 85.25)):
+        folder = tmp_path / "evaluation" / name
+        folder.mkdir(parents=True)
+        captions = [{"image_id": 1, "caption": f"{name} says {HOSTILE}"}]
+        (folder / "captions.json").write_text(json.dumps(captions))
+        benchmark = {
+            "benchmark": "coco-caption",
+            "annotations": "data/captions.json",
+            "images": 1,
+            "CIDEr": cider / 100,
+        }
+        report = {"scores": {"cider": cider}, "engine": "transformers", "benchmarks": [benchmark]}
+        (folder / "scores.json").write_text(json.dumps(report))
+    evaluation = EvaluationSettings(captions=str(tmp_path / "captions.json"), caption_images=str(tmp_path))
+    return tmp_path, Settings(preset="toy", toy=ToySettings(scenes=2), evaluation=evaluation)
