@@ -32,7 +32,7 @@ class LlamaRun:
     heads: int = 5
     mlp_hidden: int = 384
     positions: int = 1024
-    steps: int = 1600
+    steps: int = 1400
     batch_scenes: int = 12
     learning_rate: float = 2.5e-3
     warmup_steps: int = 40
@@ -93,17 +93,23 @@ def train_llama(
         betas=(0.9, 0.95),
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, run))
-    for step, (ids, answers) in enumerate(_batches(run, tokenizer)):
-        # padding stands at the end, where causal attention never looks
-        logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
-        of_all = cross_entropy(logits, ids[:, 1:].flatten(), ignore_index=tokenizer.pad_token_id)
-        of_answers = cross_entropy(logits, answers[:, 1:].flatten(), ignore_index=_IGNORED)
+    for step, batches in enumerate(_steps(run, tokenizer)):
         optimizer.zero_grad()
-        (of_all + of_answers).backward()
+        # each of the two means is over the whole step; padding stands at the end, where causal attention never looks
+        counts = [sum(int((labels[k][:, 1:] != _IGNORED).sum()) for _, *labels in batches) for k in (0, 1)]
+        means = torch.zeros(2)
+        for ids, *labels in batches:
+            logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+            of_all, of_answers = (
+                cross_entropy(logits, targets[:, 1:].flatten(), ignore_index=_IGNORED, reduction="sum") / count
+                for targets, count in zip(labels, counts, strict=True)
+            )
+            (of_all + of_answers).backward()
+            means += torch.stack((of_all.detach(), of_answers.detach()))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        report(step + 1, of_all.item(), of_answers.item())
+        report(step + 1, means[0].item(), means[1].item())
     return model.eval()
 
 
@@ -132,15 +138,25 @@ def _rate(run: LlamaRun, step: int) -> float:
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _batches(run: LlamaRun, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[Tensor, Tensor]]:
-    """The padded ids and answers, int64 [batch_scenes, longest], of each step."""
+def _steps(run: LlamaRun, tokenizer: PreTrainedTokenizerFast) -> Iterator[list[tuple[Tensor, Tensor, Tensor]]]:
+    """For each step its scenes, those of like length together: ids, ids as labels and answers, int64 [4, longest]."""
     for step in range(run.steps):
         first = step * run.batch_scenes
         samples = [encode_scene(tokenizer, run.seed, first + i) for i in range(run.batch_scenes)]
-        longest = max(len(ids) for ids, _ in samples)
-        ids = [ids + [tokenizer.pad_token_id] * (longest - len(ids)) for ids, _ in samples]
-        answers = [answers + [_IGNORED] * (longest - len(answers)) for _, answers in samples]
-        yield torch.tensor(ids), torch.tensor(answers)
+        samples.sort(key=lambda sample: len(sample[0]))
+        yield [
+            (
+                _padded([ids for ids, _ in together], tokenizer.pad_token_id),
+                _padded([ids for ids, _ in together], _IGNORED),
+                _padded([answers for _, answers in together], _IGNORED),
+            )
+            for together in (samples[i : i + 4] for i in range(0, len(samples), 4))
+        ]
+
+
+def _padded(rows: list[list[int]], padding: int) -> Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [padding] * (longest - len(row)) for row in rows])
 
 
 @torch.no_grad()
