@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmgic import tables
 from mmgic.analysis.figures import curves, image_uri
-from mmgic.analysis.summary import ENDS, EVALUATIONS, LOSSES, RunSummary, summarize
+from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, summarize
 from mmgic.errors import InputError
 from mmgic.evaluation.captioning import read_caption_images
 from mmgic.settings import EvaluationSettings, Settings
@@ -21,6 +21,7 @@ from mmgic.vision.images import ImageError
 
 REPORT_FILE = "report.html"
 _IMAGES, _CAPTIONS = 6, 12  # examples shown
+_ROWS = 500  # of a table or source, among which examples are looked for
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,6 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
         toy=settings.toy.scenes > 0,
         summary=summary,
         labels=EVALUATIONS,
-        ends=ENDS,
         charts=_charts(summary),
         images=list(islice(_annotated_images(output_folder), _IMAGES)),
         documents=_documents(output_folder),
@@ -87,8 +87,7 @@ def _charts(summary: RunSummary) -> list[str]:
 def _annotated_images(output_folder: Path) -> Iterator[dict[str, Any]]:
     """{"picture", "row"} of tokenized images with at least two regions, the sources taking turns."""
     for row in _rows_in_turn(output_folder / "tokens"):
-        picture = _picture(row["image_path"])
-        if picture.uri and len(row["regions"]) >= 2:
+        if len(row["regions"]) >= 2 and (picture := _picture(row["image_path"])).uri:
             yield {"picture": picture, "row": row}
 
 
@@ -136,10 +135,12 @@ def _rows_in_turn(folder: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _kept_rows(folder: str, source: str = "") -> Iterator[dict[str, Any]]:
-    """The kept rows of a table in small batches, so that looking at a few does not read it all."""
+    """The first kept rows of a table, read in small batches as they are looked at; without token ids."""
+    table = tables.open_table(folder)
+    columns = [name for name in table.schema.names if name != "input_ids"]
     selection = tables.select([source] if source else [])
-    for batch in tables.open_table(folder).to_batches(filter=selection, batch_size=64):
-        yield from batch.to_pylist()
+    batches = table.to_batches(columns, filter=selection, batch_size=64, batch_readahead=1, fragment_readahead=1)
+    yield from islice((row for batch in batches for row in batch.to_pylist()), _ROWS)
 
 
 def _picture(path: str | Path) -> Picture:

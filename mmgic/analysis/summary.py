@@ -19,7 +19,7 @@ STAGES = ("annotations", "cleaned", "regions", "tokens", "documents")
 EVALUATIONS = {"untrained": "untrained", "other_image": "other image", "trained": "trained"}
 LOSSES = {"loss": "L", "visual_loss": "L_V", "text_loss": "L_T"}
 SCORES = {"cider": "CIDEr", "pope_f1": "POPE F1"}
-ENDS = 10  # steps at the beginning and end of training that a loss is averaged over
+ENDS = 10  # most steps at the beginning and end of training that a loss is averaged over
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,15 @@ class RunSummary:
         counts = [(source.documents, source.visual_tokens, source.text_tokens) for source in self.sources]
         return SourceCount("total", *(sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0, 0))
 
+    @property
+    def ends(self) -> int:
+        """How many steps count as the beginning and as the end of training."""
+        return max(1, min(ENDS, len(self.steps) // 2))
+
     def loss_ends(self) -> dict[str, tuple[float, float]]:
-        """Loss name -> means over the first and the last ENDS steps."""
+        """Loss name -> means over the first and the last `ends` steps."""
         return {
-            name: (_mean(self.steps[:ENDS], key), _mean(self.steps[-ENDS:], key))
+            name: (_mean(self.steps[: self.ends], key), _mean(self.steps[-self.ends :], key))
             for key, name in LOSSES.items()
             if self.steps
         }
@@ -104,7 +109,7 @@ def summary_table(output_folder: Path, run: str = "pretrain") -> str:
     ]
     if losses := summary.loss_ends():
         rows = [[name, f"{first:.3f}", f"{last:.3f}"] for name, (first, last) in losses.items()]
-        blocks.append(_block(["loss", f"first {ENDS} steps", f"last {ENDS} steps"], rows))
+        blocks.append(_block(["loss", f"first {summary.ends} steps", f"last {summary.ends} steps"], rows))
     if scores := summary.scores():
         names = list(summary.evaluations)
         rows = [
