@@ -28,15 +28,14 @@ from ray.util.metrics import Counter
 
 from mmgic import tables
 from mmgic.errors import InputError
+from mmgic.lifecycle import ERRORS, begin, checkpoint_folder, finish, too_many_errors
 from mmgic.progress import Tally, progress_line
 from mmgic.tables import Manifest
 from mmgic.transform import Row, Transform, to_table
 
 T = TypeVar("T")
 
-# Reasons that speak of damaged input or of a fault, not of a rule that chose
-ERRORS = ("bad_record", "image_missing", "image_undecodable", "image_too_large", "size_mismatch", "stage_error")
-LOCAL_CPUS = 6
+LOCAL_CPUS = 6  # logical CPUs of a cluster that starts here, at least
 OTHER_CPUS = 2  # logical CPUs that an actor pool leaves to reading, writing and skipping finished rows
 
 
@@ -88,7 +87,7 @@ def run_stage(stage: Stage) -> Manifest:
     if source is None:
         raise InputError(f"{stage.table} is not finished; run the stage that makes it first")
     settings = {**stage.settings, "sources": list(stage.sources)}
-    fingerprint, done = _begin(output, stage.name, settings, source.fingerprint)
+    fingerprint, done = begin(output, stage.name, settings, source.fingerprint)
     if done is not None:
         return done
 
@@ -102,7 +101,7 @@ def run_stage(stage: Stage) -> Manifest:
     written = tables.open_table(output)
     tables.check_same_ids(table, written, selection, rows)
     manifest = Manifest(stage.name, fingerprint, rows, **tables.count(written), seconds=time.monotonic() - started)
-    return _finish(output, manifest, stage.max_error_rate)
+    return finish(output, manifest, stage.max_error_rate)
 
 
 def ingest(
@@ -122,7 +121,7 @@ def ingest(
     """
     started = time.monotonic()
     output = tables.absolute(output)
-    fingerprint, done = _begin(output, name, settings, "")
+    fingerprint, done = begin(output, name, settings, "")
     if done is not None:
         return done
 
@@ -144,7 +143,7 @@ def ingest(
     written = tables.open_table(output)
     tables.check_ids(written, rows)
     manifest = Manifest(name, fingerprint, rows, **tables.count(written), seconds=time.monotonic() - started)
-    return _finish(output, manifest, max_error_rate)
+    return finish(output, manifest, max_error_rate)
 
 
 @ray.remote
@@ -152,7 +151,7 @@ def _read_rows(
     reader: Callable[[], Iterable[Row]], output: str, number: int, schema: pa.Schema, rows_per_file: int, tally: Any
 ) -> int:
     """Writes the rows of one reader and returns their number."""
-    note = f"{_checkpoint(output)}/{number}"
+    note = f"{checkpoint_folder(output)}/{number}"
     if (before := tables.read_text(note)) is not None:
         return int(before)
     total = 0
@@ -181,41 +180,12 @@ def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
         return functools.reduce(operator.add, results, partial([]))
 
 
-def _begin(output: str, name: str, settings: Mapping[str, Any], source: str) -> tuple[str, Manifest | None]:
-    """The fingerprint of a table that is to be made, and its manifest if it is finished."""
-    if tables.read_text(f"{output}/{tables.SETTINGS}") is None:
-        tables.remove(_checkpoint(output))  # of a table that was deleted
-    fingerprint = tables.claim(output, name, settings, source)
-    done = tables.read_manifest(output)
-    if done is not None:
-        tables.remove(_checkpoint(output))
-        print(f"{done.summary()} (done before)", flush=True)
-    return fingerprint, done
-
-
-def _finish(output: str, manifest: Manifest, max_error_rate: float) -> Manifest:
-    """Writes the manifest of a table whose rows are all there. Raises InputError if too many of them are errors."""
-    errors = {reason: manifest.reasons[reason] for reason in ERRORS if reason in manifest.reasons}
-    if sum(errors.values()) > max_error_rate * manifest.rows_in:
-        found = ", ".join(f"{reason} {number:,}" for reason, number in errors.items())
-        raise _too_many_errors(manifest.stage, output, found, max_error_rate)
-    tables.write_manifest(output, manifest)
-    tables.remove(_checkpoint(output))
-    print(manifest.summary(), flush=True)
-    return manifest
-
-
-def _too_many_errors(stage: str, output: str, found: str, max_error_rate: float) -> InputError:
-    return InputError(
-        f"stage '{stage}' stops because more than {max_error_rate:.1%} of its rows are errors ({found}); correct the "
-        f"input, delete {output}, and run again, or raise cluster.max_error_rate"
-    )
-
-
 def _write_rows(stage: Stage, output: str, tally: Any) -> None:
     """Runs what is left of the stage with Ray Data and leaves Parquet files in `output`."""
     context = _context()
-    context.checkpoint_config = CheckpointConfig("row_id", _checkpoint(output), delete_checkpoint_on_success=False)
+    context.checkpoint_config = CheckpointConfig(
+        "row_id", checkpoint_folder(output), delete_checkpoint_on_success=False
+    )
     # One actor skips finished rows as fast as they are read; ten of them would starve a small cluster of CPUs.
     context.checkpoint_config.checkpoint_actor_pool_max_size = 1
     batches: dict[str, Any] = {"batch_size": stage.rows_per_call, "batch_format": "pyarrow"}
@@ -262,11 +232,6 @@ def _kept_rows(table: str, sources: Sequence[str]) -> Dataset:
     return ray.data.read_parquet(tables.absolute(table), partitioning=None).filter(expr=kept)
 
 
-def _checkpoint(output: str) -> str:
-    # Beside the table, not in it: Ray's recovery deletes files inside the table by the prefix of their name.
-    return f"{output}.checkpoint"
-
-
 def _actor_cpus(workers: int) -> float:
     """Logical CPUs of each actor of a pool, such that the pool never starves the operators around it."""
     cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -302,7 +267,7 @@ class _Worker:
         within_limit = not rows or ray.get(self.tally.add.remote(rows[0]["row_id"], len(rows), len(errors)))
         if errors and not within_limit:
             output, limit = tables.absolute(self.stage.output), self.stage.max_error_rate
-            raise _too_many_errors(self.stage.name, output, f"such as {errors[-1]}", limit)
+            raise too_many_errors(self.stage.name, output, f"such as {errors[-1]}", limit)
 
 
 @functools.cache

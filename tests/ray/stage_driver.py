@@ -1,0 +1,34 @@
+"""A driver with a cluster of its own that the tests kill: python stage_driver.py TABLE OUTPUT SECONDS_PER_ROW."""
+
+import sys
+import time
+from functools import partial
+
+import pyarrow as pa
+import ray
+
+from mmgic.schema import KEPT, KEY, VERDICT, record_generator, reject
+from mmgic.stage import Stage, run_stage
+from mmgic.transform import EachRow
+
+NUMBERS = pa.schema([*KEY, pa.field("number", pa.int64()), *VERDICT])
+DRAWN = pa.schema([*KEY, pa.field("number", pa.int64()), pa.field("drawn", pa.list_(pa.float64())), *VERDICT])
+
+
+def draw(row: dict, seconds: float = 0) -> dict:
+    """A row's work: some time, a few random numbers of its own, and every seventh row set aside."""
+    time.sleep(seconds)
+    generator = record_generator(0, "draw", row["source"], row["image_id"])
+    verdict = reject("no_objects", f"number {row['number']}") if row["number"] % 7 == 0 else KEPT
+    return {**row, "drawn": generator.random(row["number"] % 5).tolist(), **verdict}
+
+
+def stage(table: str, output: str, seconds: float = 0, **changes: object) -> Stage:
+    make = partial(EachRow, partial(draw, seconds=seconds))
+    fields = {"make_transform": make, "settings": {"seed": 0}, "rows_per_block": 40, "rows_per_call": 10, **changes}
+    return Stage("draw", table, output, DRAWN, **fields)
+
+
+if __name__ == "__main__":
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    run_stage(stage(sys.argv[1], sys.argv[2], float(sys.argv[3])))

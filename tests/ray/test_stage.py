@@ -1,0 +1,235 @@
+"""The stage engine: every row once, whatever is killed on the way, and clear sentences where it must refuse."""
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from ray import cloudpickle
+
+from mmgic import tables
+from mmgic.digest import digest
+from mmgic.errors import InputError
+from mmgic.schema import KEPT, reject, row_id
+from mmgic.stage import fold, ingest, run_stage
+from mmgic.transform import EachRow
+
+DRIVER = Path(__file__).with_name("stage_driver.py")
+_spec = importlib.util.spec_from_file_location("stage_driver", DRIVER)
+driver = sys.modules["stage_driver"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(driver)
+for module in (driver, sys.modules[__name__]):
+    cloudpickle.register_pickle_by_value(module)  # workers cannot import test files
+
+ROWS = 300
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def numbers(source: str = "a", rows: int = ROWS) -> list[dict]:
+    """Rows of which every fifth was set aside by the stage before."""
+    return [
+        {
+            "row_id": row_id(source, str(i)),
+            "source": source,
+            "image_id": str(i),
+            "number": i,
+            **(reject("short_side") if i % 5 == 0 else KEPT),
+        }
+        for i in range(rows)
+    ]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    folder = str(tmp_path / "numbers")
+    readers = [lambda: iter(numbers("a")), lambda: iter(numbers("b", 60))]
+    ingest("numbers", folder, driver.NUMBERS, readers, {"rows": ROWS}, rows_per_file=70)
+    return folder
+
+
+def test_every_kept_row_once_with_counts(table: str, tmp_path: Path) -> None:
+    manifest = run_stage(driver.stage(table, str(tmp_path / "out")))
+    read = [row for row in numbers("a") + numbers("b", 60) if row["keep"]]
+    rows = tables.open_table(str(tmp_path / "out")).to_table().to_pylist()
+    assert sorted(row["row_id"] for row in rows) == sorted(row["row_id"] for row in read)
+    assert all(row == {**driver.draw(original), "detail": row["detail"]} for row, original in pairs(rows, read))
+
+    set_aside = sum(row["number"] % 7 == 0 for row in read)
+    assert (manifest.rows_in, manifest.rows_out, manifest.kept) == (len(read), len(read), len(read) - set_aside)
+    assert manifest.reasons == {"no_objects": set_aside}
+    assert manifest.sources["b"]["rows"] == 48
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["rows_out"] == len(read)
+    assert "seed: 0" in (tmp_path / "out" / "settings.yaml").read_text()
+    assert not (tmp_path / "out.checkpoint").exists()
+
+
+def pairs(rows: list[dict], originals: list[dict]) -> list[tuple[dict, dict]]:
+    by_id = {row["row_id"]: row for row in originals}
+    return [(row, by_id[row["row_id"]]) for row in rows]
+
+
+def test_finished_stage_is_skipped_and_other_settings_are_refused(table: str, tmp_path: Path) -> None:
+    stage = driver.stage(table, str(tmp_path / "out"))
+    first = run_stage(stage)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert run_stage(stage) == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == files
+    with pytest.raises(InputError, match=r"built with seed = 0, now 1; delete"):
+        run_stage(driver.stage(table, str(tmp_path / "out"), settings={"seed": 1}))
+    with pytest.raises(InputError, match=r"built with sources"):
+        run_stage(driver.stage(table, str(tmp_path / "out"), sources=("a",)))
+
+    other = str(tmp_path / "other")
+    ingest("numbers", other, driver.NUMBERS, [lambda: iter(numbers("a"))], {"rows": "others"})
+    with pytest.raises(InputError, match="built from another input"):
+        run_stage(driver.stage(other, str(tmp_path / "out")))
+
+
+def test_sources_choose_rows_and_workers_do_not_matter(table: str, tmp_path: Path) -> None:
+    results = []
+    for workers, block, call in ((1, 40, 10), (2, 17, 5)):
+        output = str(tmp_path / f"out{workers}")
+        changes = {"workers": workers, "rows_per_block": block, "rows_per_call": call}
+        run_stage(driver.stage(table, output, sources=("b",), **changes))
+        results.append(digest(output))
+    assert results[0] == results[1]
+    rows = tables.open_table(output).to_table().to_pylist()
+    assert {row["source"] for row in rows} == {"b"}
+    assert len(rows) == 48
+
+
+class DieOnce:
+    """Holds a model, as it were; its process is killed with SIGKILL at a certain row, once."""
+
+    def __init__(self, marker: str) -> None:
+        self.marker = Path(marker)
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        if any(row["number"] == 132 for row in rows) and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [driver.draw(row) for row in rows]
+
+
+def test_killed_worker_costs_no_row(table: str, tmp_path: Path) -> None:
+    marker = tmp_path / "died"
+    changes = {"make_transform": partial(DieOnce, str(marker)), "actors": True, "workers": 2}
+    run_stage(driver.stage(table, str(tmp_path / "killed"), **changes))
+    assert marker.exists()
+    run_stage(driver.stage(table, str(tmp_path / "calm")))
+    assert digest(str(tmp_path / "killed")) == digest(str(tmp_path / "calm"))
+
+
+def test_killed_driver_goes_on_to_the_same_rows(table: str, tmp_path: Path) -> None:
+    output = tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(DRIVER), table, str(output)]
+    chance = random.Random()
+    committed = 0
+    for _ in range(2):
+        process = subprocess.Popen([*command, "0.03"], env=environment, stdout=subprocess.DEVNULL)
+        wait_for(lambda before=committed, process=process: blocks(output) > before or process.poll() is not None)
+        time.sleep(chance.random())
+        process.kill()
+        process.wait()
+        assert tables.read_manifest(str(output)) is None
+        committed = blocks(output)
+        assert committed
+    finished = subprocess.run([*command, "0"], env=environment, capture_output=True, text=True, check=True)
+    assert "288 rows in" in finished.stdout
+    run_stage(driver.stage(table, str(tmp_path / "calm")))
+    assert digest(str(output)) == digest(str(tmp_path / "calm"))
+
+
+def blocks(output: Path) -> int:
+    return sum("pending" not in path.name for path in Path(f"{output}.checkpoint").glob("*.parquet"))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def fail_often(row: dict) -> dict:
+    if row["number"] % 3 == 0:
+        raise KeyError("boom")
+    return driver.draw(row)
+
+
+def test_a_failing_row_is_set_aside_and_too_many_stop_the_stage(table: str, tmp_path: Path) -> None:
+    output, make = str(tmp_path / "out"), partial(EachRow, fail_often)
+    with pytest.raises(InputError, match=r"more than 5.0% .*stage_error: KeyError: 'boom'.*delete"):
+        run_stage(driver.stage(table, output, make_transform=make))
+    assert tables.read_manifest(output) is None
+    tolerant = run_stage(driver.stage(table, str(tmp_path / "tolerant"), make_transform=make, max_error_rate=0.5))
+    assert tolerant.reasons["stage_error"] == sum(row["number"] % 3 == 0 for row in numbers() if row["keep"]) + 16
+
+
+class NoModel:
+    def __init__(self) -> None:
+        raise InputError("there is no checkpoint in /nowhere; set vision.checkpoint")
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        return rows
+
+
+def test_an_input_error_of_a_worker_reaches_the_user_as_its_sentence(table: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^there is no checkpoint in /nowhere; set vision.checkpoint$"):
+        run_stage(driver.stage(table, str(tmp_path / "out"), make_transform=NoModel, actors=True))
+
+
+def test_lost_and_repeated_rows_are_refused(table: str, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="did not return one row for each row"):
+        run_stage(driver.stage(table, str(tmp_path / "out"), make_transform=lambda: lambda rows: rows[1:]))
+
+    run_stage(driver.stage(table, str(tmp_path / "whole")))
+    read, written = tables.open_table(table), tables.open_table(str(tmp_path / "whole"))
+    selection = tables.select()
+    tables.check_same_ids(read, written, selection, 288)
+    parts = sorted((tmp_path / "whole").glob("*.parquet"))
+    parts[0].rename(tmp_path / "taken")
+    with pytest.raises(InputError, match="rows are missing"):
+        tables.check_same_ids(read, tables.open_table(str(tmp_path / "whole")), selection, 288)
+    for name in (parts[0].name, "twice.parquet"):
+        (tmp_path / "whole" / name).write_bytes((tmp_path / "taken").read_bytes())
+    with pytest.raises(InputError, match="occur more than once"):
+        tables.check_same_ids(read, tables.open_table(str(tmp_path / "whole")), selection, 288)
+
+
+def test_ingest_refuses_two_records_with_one_id(tmp_path: Path) -> None:
+    readers = [lambda: iter(numbers("a", 20)), lambda: iter(numbers("a", 3))]
+    with pytest.raises(InputError, match=r"3 row ids occur more than once .*a:"):
+        ingest("numbers", str(tmp_path / "out"), driver.NUMBERS, readers, {})
+
+
+def test_ingest_goes_on_after_a_source_was_cut_short(tmp_path: Path) -> None:
+    def broken() -> list[dict]:
+        yield from numbers("b", 50)
+        raise InputError("b.json is cut short; download it again")
+
+    settings = {"files": "the same"}
+    output = str(tmp_path / "out")
+    with pytest.raises(InputError, match=r"^b.json is cut short; download it again$"):
+        ingest("numbers", output, driver.NUMBERS, [lambda: iter(numbers("a")), broken], settings, rows_per_file=20)
+    mended = [lambda: iter(numbers("a")), lambda: iter(numbers("b", 60))]
+    manifest = ingest("numbers", output, driver.NUMBERS, mended, settings, rows_per_file=20)
+    assert (manifest.rows_out, manifest.sources["b"]["rows"]) == (ROWS + 60, 60)
+
+
+def test_fold_sums_over_all_rows(table: str) -> None:
+    assert fold(table, lambda rows: sum(row["number"] for row in rows)) == sum(range(ROWS)) + sum(range(60))
+
+
+def test_stage_without_its_table_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not finished; run the stage that makes it first"):
+        run_stage(driver.stage(str(tmp_path / "none"), str(tmp_path / "out")))
