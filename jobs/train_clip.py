@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--scenes", type=int, default=8000)
-    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -107,6 +107,7 @@ def main() -> None:
     model.eval()
     metrics = {
         "command": " ".join(["python", *sys.argv]),
+        "seed": arguments.seed,
         "seconds": round(time.monotonic() - began),
         "zero_shot": zero_shot(model, *make_pairs("eval", 300)),
     }

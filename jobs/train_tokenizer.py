@@ -13,16 +13,18 @@ import argparse
 import json
 import sys
 import time
+from collections import OrderedDict
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgic.toy.pairs import Picture, make_pictures
 from mmgic.toy.scenes import Split
 from mmgic.toy.words import CATEGORIES, COLOURS
 from mmgic.vision.checkpoint import load_config, read_weights, save_tokenizer
+from mmgic.vision.encoder import NORM_EPS
 from mmgic.vision.preprocess import normalise
 from mmgic.vision.probe import bag_of_codes, linear_probe, micro_f1
 from mmgic.vision.tokenizer import VisualTokenizer
@@ -30,6 +32,19 @@ from mmgic.vision.training import TokenizerTrainer, TokenizerTraining
 
 WORLD_SEED = 100  # as the encoder's
 PROBED_SEED = 101
+
+
+def load_clip(folder: Path) -> tuple[VisualTokenizer, nn.Sequential]:
+    """A tokenizer around the frozen image encoder of `folder`, and CLIP's norm and head."""
+    weights = read_weights(folder / "model.safetensors")
+    model = VisualTokenizer(load_config(folder))
+    ends = ("norm.", "head.")
+    model.encoder.load_state_dict({k: v for k, v in weights.items() if not k.startswith(ends)})
+    model.encoder.requires_grad_(False)
+    out, width = weights["head.weight"].shape
+    head = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width, eps=NORM_EPS), head=nn.Linear(width, out)))
+    head.load_state_dict({k: v for k, v in weights.items() if k.startswith(ends)})
+    return model, head
 
 
 @torch.inference_mode()
@@ -57,7 +72,7 @@ def measure(trainer: TokenizerTrainer, pictures: list[Picture], seed: int) -> di
         "cosine": round(cosine, 4),
         "codes_used": round((share > 0).float().mean().item(), 4),
         "perplexity": round(torch.special.entr(share).sum().exp().item(), 1),
-        "tokens_per_picture": {"mean": sum(lengths) / len(lengths), "min": min(lengths), "max": max(lengths)},
+        "tokens_per_picture": {"mean": round(sum(lengths) / len(lengths), 2), "min": min(lengths), "max": max(lengths)},
         "probe_f1": probe(codes, pictures, model.config.codebook_size),
     }
 
@@ -88,23 +103,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clip", type=Path, required=True, help="folder that jobs/train_clip.py left")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, default=6000)
+    parser.add_argument("--scenes", type=int, default=4000)
     parser.add_argument("--continuous-steps", type=int, default=TokenizerTraining.continuous_steps)
     parser.add_argument("--quantized-steps", type=int, default=TokenizerTraining.quantized_steps)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
-    model = VisualTokenizer(load_config(arguments.clip))
-    encoder = read_weights(arguments.clip / "model.safetensors")
-    model.encoder.load_state_dict({k: v for k, v in encoder.items() if not k.startswith(("norm.", "head."))})
-    model.encoder.requires_grad_(False)
+    model, head = load_clip(arguments.clip)
     size = model.config.image_size
     features = encode_features(model, load_scenes(WORLD_SEED, "train", arguments.scenes, size))
     print(f"{len(features)} pictures encoded", flush=True)
 
     settings = TokenizerTraining(continuous_steps=arguments.continuous_steps, quantized_steps=arguments.quantized_steps)
-    trainer = TokenizerTrainer(model, features, settings, arguments.seed)
+    trainer = TokenizerTrainer(model, head, features, settings, arguments.seed)
     began = time.monotonic()
 
     def report(stage: str, step: int, figures: dict[str, float]) -> None:
@@ -113,9 +125,13 @@ def main() -> None:
             print(f"{stage} step {step + 1}  {listed}  {time.monotonic() - began:.0f} s", flush=True)
 
     trainer.train(report)
-    metrics = {"command": " ".join(["python", *sys.argv]), "seconds": round(time.monotonic() - began)}
-    metrics |= {"settings": asdict(settings), **measure(trainer, load_scenes(PROBED_SEED, "train", 3000, size), 0)}
     save_tokenizer(model, arguments.output)
+    metrics = {"command": " ".join(["python", *sys.argv]), "seed": arguments.seed}
+    metrics |= {
+        "seconds": round(time.monotonic() - began),
+        "settings": asdict(settings),
+        **measure(trainer, load_scenes(PROBED_SEED, "train", 3000, size), 0),
+    }
     (arguments.output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     print(json.dumps(metrics, indent=2))
 

@@ -81,12 +81,15 @@ class Clip(nn.Module):
         self, pixels: Tensor, captions: Sequence[str], boxes: Tensor, phrases: Sequence[str], owners: Tensor
     ) -> Tensor:
         """Mean of the contrastive losses of images with captions and of boxes with phrases."""
+        texts = list(dict.fromkeys([*captions, *phrases]))
+        index = {text: i for i, text in enumerate(texts)}
+        embedded = self.text_embeddings(texts)
+        images, parts = self.image_embeddings(pixels, boxes, owners)
         scale = self.log_scale.clamp(max=math.log(100.0)).exp()
-        losses = []
-        for seen, said in zip(self.image_embeddings(pixels, boxes, owners), (captions, phrases), strict=True):
-            texts = list(dict.fromkeys(said))
-            target = torch.tensor([texts.index(text) for text in said])
-            losses.append(contrastive_loss(scale * seen @ self.text_embeddings(texts).T, target))
+        losses = [
+            contrastive_loss(scale * seen @ embedded.T, torch.tensor([index[text] for text in said]))
+            for seen, said in ((images, captions), (parts, phrases))
+        ]
         return torch.stack(losses).mean()
 
 

@@ -1,4 +1,4 @@
-"""Training a visual tokenizer on a frozen encoder: its codes must let a small decoder rebuild the encoder's features.
+"""Training a visual tokenizer on a frozen encoder: its codes must let a small decoder rebuild what the encoder saw.
 
 LaVIT's two stages: first selector and merger with the unquantized vectors, then, with the selector frozen, everything
 through the codebook, which starts from k-means and follows its vectors by moving averages.
@@ -28,8 +28,8 @@ Report = Callable[[str, int, dict[str, float]], None]
 class TokenizerTraining:
     """Steps of both stages and the weights of what is minimised."""
 
-    continuous_steps: int = 300
-    quantized_steps: int = 600
+    continuous_steps: int = 250
+    quantized_steps: int = 350
     batch_size: int = 64  # pictures
     learning_rate: float = 1e-3
     keep_ratio: float = 1 / 3
@@ -40,19 +40,19 @@ class TokenizerTraining:
 
 
 class FeatureDecoder(nn.Module):
-    """Rebuilds all patch features from the kept patches' vectors at their places; needed in training only."""
+    """Rebuilds the targets of all patches from the kept patches' vectors at their places; needed in training only."""
 
-    def __init__(self, config: VisionConfig, depth: int = 2) -> None:
+    def __init__(self, config: VisionConfig, target_dim: int, depth: int = 2) -> None:
         super().__init__()
         self.in_proj = nn.Linear(config.codebook_dim, config.width)
         self.dropped = nn.Parameter(torch.zeros(config.width))
         self.position = nn.Parameter(0.02 * torch.randn(config.patches, config.width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(depth))
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.out_proj = nn.Linear(config.width, config.width)
+        self.out_proj = nn.Linear(config.width, target_dim)
 
     def forward(self, vectors: Tensor, policy: Tensor) -> Tensor:
-        """Unit vectors [B, N, codebook_dim], read where `policy` [B, N] is 1 -> all features [B, N, width]."""
+        """Unit vectors [B, N, codebook_dim], read where `policy` [B, N] is 1 -> [B, N, target_dim]."""
         kept = policy[..., None]
         x = kept * self.in_proj(vectors) + (1 - kept) * self.dropped + self.position
         for block in self.blocks:
@@ -119,16 +119,23 @@ def start_weights(model: VisualTokenizer, keep_ratio: float) -> None:
 
 
 class TokenizerTrainer:
-    """Both stages over precomputed features of the frozen encoder, [pictures, N, width] in any float type."""
+    """Both stages over precomputed features of the frozen encoder, [pictures, N, width] in any float type.
 
-    def __init__(self, model: VisualTokenizer, features: Tensor, settings: TokenizerTraining, seed: int) -> None:
+    `head` turns features into what the codes must preserve, [..., width] -> [..., target_dim]: CLIP's own head leaves
+    what words can say of a patch.
+    """
+
+    def __init__(
+        self, model: VisualTokenizer, head: nn.Module, features: Tensor, settings: TokenizerTraining, seed: int
+    ) -> None:
         self.model = model
+        self.head = head.requires_grad_(False)
         self.features = features
         self.settings = settings
         self.generator = torch.Generator().manual_seed(seed)
-        self.decoder = FeatureDecoder(model.config)
-        sample = self.draw(min(2000, len(features))).flatten(0, 1)
-        self.mean, self.std = sample.mean(dim=0), sample.std(dim=0)
+        targets = head(self.draw(min(2000, len(features)))).flatten(0, 1)
+        self.mean, self.std = targets.mean(dim=0), targets.std(dim=0)
+        self.decoder = FeatureDecoder(model.config, targets.shape[1])
 
     def draw(self, count: int) -> Tensor:
         return self.features[torch.randint(len(self.features), (count,), generator=self.generator)].float()
@@ -138,9 +145,9 @@ class TokenizerTrainer:
         return F.normalize(self.model.encode_task_layer(self.model.causal_encoder(features, policy)), dim=-1)
 
     def cosine(self, features: Tensor, vectors: Tensor, policy: Tensor) -> Tensor:
-        """Mean cosine between rebuilt and true features, both relative to the average feature."""
-        rebuilt = self.decoder(vectors, policy)
-        return F.cosine_similarity(rebuilt, (features - self.mean) / self.std, dim=-1).mean()
+        """Mean cosine of rebuilt and true targets, which are standardised: their average would be easy to rebuild."""
+        targets = (self.head(features) - self.mean) / self.std
+        return F.cosine_similarity(self.decoder(vectors, policy), targets, dim=-1).mean()
 
     def train(self, report: Report) -> None:
         start_weights(self.model, self.settings.keep_ratio)
@@ -196,7 +203,7 @@ class TokenizerTrainer:
 
     @torch.no_grad()
     def evaluate(self, features: Tensor, generator: torch.Generator) -> tuple[float, list[Tensor]]:
-        """Mean cosine of features [pictures, N, width] rebuilt from sampled codes, and each picture's codes."""
+        """Mean cosine of what sampled codes rebuild of features [pictures, N, width], and each picture's codes."""
         total, codes = 0.0, []
         for chunk in features.split(self.settings.batch_size):
             batch = chunk.float()

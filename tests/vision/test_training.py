@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from mmgic.vision import VisionConfig, VisualTokenizer
 from mmgic.vision.clip import Clip, Pairs, contrastive_loss, patch_shares, train_clip
@@ -123,7 +124,7 @@ def test_tokenizer_training_fills_the_codebook_and_rebuilds_the_features():
     features = kinds[torch.randint(12, (300, 2), generator=generator)].repeat_interleave(8, dim=1)
     features += 0.05 * torch.randn(features.shape, generator=generator)
     settings = TokenizerTraining(continuous_steps=200, quantized_steps=100, batch_size=16, learning_rate=3e-3)
-    trainer = TokenizerTrainer(VisualTokenizer(TINY), features, settings, seed=0)
+    trainer = TokenizerTrainer(VisualTokenizer(TINY), nn.Identity(), features, settings, seed=0)
     seen = []
     trainer.train(lambda stage, step, figures: seen.append((stage, figures["cosine"], figures.get("kept"))))
     continuous = [figure for figure in seen if figure[0] == "continuous"]
