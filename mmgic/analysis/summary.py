@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmgic import tables
+from mmgic.settings import Settings
 from mmgic.tables import Manifest
 from mmgic.training.metrics import read_metrics
 
@@ -68,7 +69,7 @@ class RunSummary:
         }
 
 
-def summarize(output_folder: Path, run: str = "pretrain") -> RunSummary:
+def summarize(output_folder: Path, run: str) -> RunSummary:
     """Reads the tables, the metrics of the training run named `run` and the scores in `output_folder`."""
     finished = tables.finished_tables(str(output_folder))
     manifests = [manifest for folder in finished if (manifest := tables.read_manifest(folder))]
@@ -97,11 +98,12 @@ def count_documents(output_folder: Path) -> list[SourceCount]:
     return [SourceCount(source, *counts[source]) for source in sorted(counts)]
 
 
-def summary_table(output_folder: Path, run: str = "pretrain") -> str:
+def summary_table(output_folder: Path, settings: Settings) -> str:
     """Documents and tokens by source, losses, and scores beside the controls, as lines for a terminal."""
-    summary = summarize(output_folder, run)
+    summary = summarize(output_folder, settings.training.name)
     counts = [*summary.sources, summary.total]
-    blocks = [
+    blocks = ["Toy numbers: made on a small generated world."] if settings.toy.scenes else []
+    blocks += [
         _block(
             ["source", "documents", "visual tokens", "text tokens"],
             [[c.source, f"{c.documents:,}", f"{c.visual_tokens:,}", f"{c.text_tokens:,}"] for c in counts],

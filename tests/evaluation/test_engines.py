@@ -1,6 +1,7 @@
 """The two engines against a plain forward pass of the same exported folder, and against each other."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -93,7 +94,7 @@ print(json.dumps([answers, engine.option_logprobs(prompts, options).tolist()]))
 
 
 def test_vllm_agrees_with_transformers(folder, prompts):
-    """In a process of its own: vLLM binds threads and memory of the process that it runs in."""
+    """In a process of its own, as vLLM binds threads and memory of the process that it runs in; here to one thread."""
     pytest.importorskip("vllm")
     engine = TransformersEngine(folder)
     stop = [engine.generate(prompts, 12, STOP)[1][4]]
@@ -102,7 +103,8 @@ def test_vllm_agrees_with_transformers(folder, prompts):
         input=json.dumps([str(folder), prompts, OPTIONS, stop]),
         capture_output=True,
         text=True,
-        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"},
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     answers, logprobs = json.loads(done.stdout.strip().splitlines()[-1])
