@@ -118,7 +118,8 @@ class TrainingSettings:
     epochs: float = 1.0
     max_steps: int = 0  # 0: as many as the epochs need
     batch_size: int = 512
-    pack_tokens: int = 2048  # length of one packed row; documents in a row do not see each other
+    # a micro batch holds up to pack_tokens * rows_per_micro_batch tokens of whole documents that do not see each other
+    pack_tokens: int = 2048
     rows_per_micro_batch: int = 4
     learning_rate: float = 2e-4
     min_lr_ratio: float = 0.1

@@ -51,6 +51,7 @@ def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.devi
             },
         },
     )
+    engine.train()
     _start_adam(engine)
     return engine
 

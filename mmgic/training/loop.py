@@ -146,9 +146,9 @@ def optimizer_step(
 ) -> tuple[float, float, float, int]:
     """One step of AdamW on the global batch of which `micro_batches` is this worker's share.
 
-    Returns L_V, L_T, the gradient's norm before clipping, and the tokens of the global batch. The weight of every token is
-    fixed by the counts of the global batch, so the gradient does not depend on how documents are spread over micro batches
-    and workers.
+    Returns L_V, L_T, the gradient's norm before clipping, and the tokens of the global batch. The weight of every token
+    is fixed by the counts of the global batch, so the gradient does not depend on how documents are spread over micro
+    batches and workers.
     """
     device = engine.device
     micro_batches = [micro_batch.to(device) for micro_batch in micro_batches]

@@ -16,6 +16,7 @@ import torch
 import yaml
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
 from ray.util.metrics import Gauge
+from transformers.utils.logging import disable_progress_bar
 
 from mmgic.errors import InputError
 from mmgic.model.assemble import read_codebook, untrained_model
@@ -134,7 +135,10 @@ def _train_in_group(settings: Settings, device: torch.device, show: Callable[[St
     rank, workers = torch.distributed.get_rank(), torch.distributed.get_world_size()
     run_folder = training_folder(settings)
     batches = make_batches(settings, rank, workers)
+    disable_progress_bar()
     model = untrained_model(settings)
+    if settings.training.gradient_checkpointing:
+        model.llama.gradient_checkpointing_enable({"use_reentrant": False})
     summary = trainable_summary(model)
     parameters = model.trained_parameters()
     newest = checkpoints(run_folder)[-1:]

@@ -74,6 +74,14 @@ def test_run_equals_plain_pytorch(tiny_run: MakeRun, tmp_path: Path, zero_stage:
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
+def test_gradient_checkpointing_changes_nothing(tiny_run: MakeRun, tmp_path: Path) -> None:
+    losses = [
+        run(tiny_run(tmp_path / str(on), training={"gradient_checkpointing": on, "max_steps": 2})).loss
+        for on in (False, True)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
 def test_an_interrupted_run_goes_on_exactly(tiny_run: MakeRun, tmp_path: Path) -> None:
     settings = tiny_run(tmp_path / "whole", training={"keep_checkpoints": 9})
     whole = run(settings)
