@@ -182,6 +182,7 @@ def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
 
 def _write_rows(stage: Stage, output: str, tally: Any) -> None:
     """Runs what is left of the stage with Ray Data and leaves Parquet files in `output`."""
+    work = None if stage.actors else _Worker(stage, tally).__call__  # first of all: making it may run passes of its own
     context = _context()
     context.checkpoint_config = CheckpointConfig(
         "row_id", checkpoint_folder(output), delete_checkpoint_on_success=False
@@ -191,7 +192,7 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
     batches: dict[str, Any] = {"batch_size": stage.rows_per_call, "batch_format": "pyarrow"}
     with DataContext.current(context):
         blocks = _kept_rows(stage.table, stage.sources).repartition(target_num_rows_per_block=stage.rows_per_block)
-        if stage.actors:
+        if work is None:
             made = blocks.map_batches(
                 _Worker,
                 fn_constructor_args=(stage, tally),
@@ -201,8 +202,7 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
                 **batches,
             )
         else:
-            worker = _Worker(stage, tally)
-            made = blocks.map_batches(worker.__call__, compute=TaskPoolStrategy(size=stage.workers), **batches)
+            made = blocks.map_batches(work, compute=TaskPoolStrategy(size=stage.workers), **batches)
         try:
             # as many tasks as the work has, so that a block is made and written by one task
             made.write_parquet(output, concurrency=stage.workers)

@@ -1,0 +1,107 @@
+"""Speed of the data stages' two costly steps on one core, each beside what the same work costs in the bare library.
+
+    python benchmarks/data.py                    # toy sizes, about a minute on one CPU core
+    python benchmarks/data.py --scenes 2000      # longer, steadier
+
+Documents: F.6 and F.7 from rows to token ids, beside `tokenizers` encoding the finished texts alone. Images: photos and
+their regions from JPEG files to codes, beside the model's forward pass on pixels that are ready in memory.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+
+import torch
+from tokenizers import Tokenizer
+
+from mmgic.cleaning import clean_image, count_objects, count_predicates, kept_labels
+from mmgic.documents.transform import MakeDocument
+from mmgic.model.vocabulary import VLVocabulary
+from mmgic.presets import preset
+from mmgic.regions import crop_region, make_regions
+from mmgic.settings import Settings, load_settings
+from mmgic.sources import read_source
+from mmgic.toy.write import make_world
+from mmgic.transform import Row
+from mmgic.vision.images import read_image
+from mmgic.vision.preprocess import preprocess
+from mmgic.vision.tokenize import TokenizeImages
+
+
+def regions_of(settings: Settings, patches: int) -> list[Row]:
+    """The Visual Genome images of the toy world, cleaned and with regions."""
+    source, cleaning = settings.sources[0], settings.cleaning
+    rows = list(read_source(source))
+    objects = count_objects(rows, source, cleaning)
+    labels = kept_labels(objects, source, cleaning)
+    labels = kept_labels(objects + count_predicates(rows, labels, source, cleaning), source, cleaning)
+    cleaned = [clean_image(row, labels, source, cleaning) for row in rows]
+    return [make_regions(row, settings.regions, patches) for row in cleaned if row["keep"]]
+
+
+def rate(number: int, work: Callable[[], object]) -> float:
+    """`number` things per second of `work`, the better of two runs."""
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return number / min(seconds)
+
+
+def image_rates(rows: list[Row], tokenize: TokenizeImages) -> tuple[float, float, list[Row]]:
+    """Frames (images and regions) per second through the stage, through the bare forward pass, and the stage's rows."""
+    tokenized: list[Row] = []
+    frames = sum(1 + len(row["regions"]) for row in rows)
+    ours = rate(frames, lambda: (tokenized.clear(), tokenized.extend(tokenize(rows))))
+    ready = []
+    for row in rows:
+        image = read_image(row["image_path"])
+        crops = [image, *(crop_region(image, r["x"], r["y"], r["side"]) for r in row["regions"])]
+        ready.append(torch.stack([preprocess(crop, tokenize.model.config.image_size) for crop in crops]))
+
+    def forward() -> None:
+        for pixels in ready:
+            tokenize.model.encode(pixels, selection="argmax")
+
+    return ours, rate(frames, forward), [row for row in tokenized if row["keep"]]
+
+
+def document_rates(rows: list[Row], settings: Settings, num_codes: int) -> tuple[float, float]:
+    """Documents per second from rows, and of encoding their finished texts alone."""
+    bare = Tokenizer.from_file(str(Path(settings.model.llm) / "tokenizer.json"))
+    vocabulary = VLVocabulary(bare.get_vocab_size(), num_codes)
+    make = MakeDocument(
+        settings.model.llm, settings.descriptions, vocabulary, settings.documents, frozenset(), settings.seed, 0
+    )
+    documents: list[Row] = []
+    ours = rate(len(rows), lambda: (documents.clear(), documents.extend(map(make, rows))))
+    texts = [document["text"].replace("[IMG]", "") for document in documents]
+    return ours, rate(len(rows), lambda: [bare.encode(text, add_special_tokens=False) for text in texts])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=200)
+    scenes = parser.parse_args().scenes
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_settings(preset("toy"), None, [f"output={folder}"])
+        make_world(Path(folder) / "world", scenes, 0)
+        tokenize = TokenizeImages(settings.vision.checkpoint, settings.vision, settings.seed)
+        config = tokenize.model.config
+        rows = regions_of(settings, config.image_size // config.patch_size)
+        images, forward, tokenized = image_rates(rows, tokenize)
+        documents, encoding = document_rates(tokenized, settings, config.codebook_size)
+    print(f"{'one core':<12} {'ours /s':>12} {'bare library /s':>16} {'ratio':>7}")
+    for name, ours, bare in (("documents", documents, encoding), ("images", images, forward)):
+        print(f"{name:<12} {ours:>12,.0f} {bare:>16,.0f} {ours / bare:>7.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The data stages on a small toy world: counts that add up, and the same rows on any number of workers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmgic.build import BuildReport, build
+from mmgic.digest import digest
+from mmgic.errors import InputError
+from mmgic.presets import preset
+from mmgic.settings import Settings, SettingsError, load_settings
+from mmgic.toy.write import make_world
+from mmgic.training.store import TokenStore
+
+SCENES = 40
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a toy world that lacks one photo."""
+    output = tmp_path_factory.mktemp("build")
+    make_world(output / "world", SCENES, 0)
+    next((output / "world" / "objects365" / "images").rglob("*.jpg")).unlink()
+    toy = load_settings(preset("toy-test"), None, [f"output={output}"])
+    return replace(toy, sources=tuple(replace(source, repeats=min(2, source.repeats)) for source in toy.sources))
+
+
+@pytest.fixture(scope="module")
+def one_worker(settings: Settings) -> tuple[Settings, BuildReport]:
+    cluster = replace(settings.cluster, data_workers=1, rows_per_block=9)
+    one = replace(settings, output=f"{settings.output}/one", cluster=cluster)
+    return one, build(one)
+
+
+def test_every_row_of_a_stage_is_in_the_next(one_worker: tuple[Settings, BuildReport]) -> None:
+    settings, report = one_worker
+    annotations, cleaned, regions, tokens, *documents = report.stages
+    assert annotations.sources["objects365"]["rows"] == SCENES // 2
+    assert set(annotations.sources) == {"visual_genome", "objects365", "vqav2"}
+    for before, after in zip(report.stages, (cleaned, regions, tokens, documents[0]), strict=False):
+        assert after.rows_in == after.rows_out == before.kept
+        assert after.kept + sum(after.reasons.values()) == after.rows_out
+    assert tokens.reasons == {"image_missing": 1}
+    assert documents[1].rows_in == tokens.sources["visual_genome"]["kept"]
+
+    store = TokenStore(report.store_folder)
+    assert len(store) == sum(table.kept for table in documents)
+    assert set(store.corpora) == {"mmgic", "vqa"}
+    assert len(store.corpus_indices("vqa")) == tokens.sources["vqav2"]["kept"]
+    assert Path(settings.output, "settings.yaml").is_file()
+
+
+def test_two_workers_make_the_same_rows(settings: Settings, one_worker: tuple[Settings, BuildReport]) -> None:
+    cluster = replace(settings.cluster, data_workers=2, tokenizer_workers=2, rows_per_block=14)
+    two = replace(settings, output=f"{settings.output}/two", cluster=cluster)
+    build(two)
+    for stage in ("annotations", "cleaned", "regions", "tokens", "documents"):
+        assert digest(f"{two.output}/{stage}") == digest(f"{one_worker[0].output}/{stage}"), stage
+
+
+def test_finished_stages_stay_and_other_settings_are_refused(
+    one_worker: tuple[Settings, BuildReport], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, report = one_worker
+    assert build(settings) == report
+    assert capsys.readouterr().out.count("(done before)") == len(report.stages)
+    longer = replace(settings, documents=replace(settings.documents, max_tokens=400))
+    with pytest.raises(InputError, match=r"documents/repeat_0 was built with documents.max_tokens = 512, now 400"):
+        build(longer)
+    with (Path(settings.sources[0].path) / "objects.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(InputError, match=r"annotations was built with .*objects.json"):
+        build(settings)
+
+
+def test_sources_need_names_of_their_own(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="no 'sources'"):
+        build(replace(settings, sources=()))
+    with pytest.raises(SettingsError, match="2 of the 'sources' are named 'visual_genome'"):
+        build(replace(settings, sources=settings.sources[:1] * 2))
