@@ -1,22 +1,24 @@
-"""Builds what is missing of the data, then pre-trains on it with Ray Train and DeepSpeed.
+"""Builds what is missing of the data, then pre-trains on it with Ray Train and DeepSpeed, and exports a plain Llama.
 
-    ray job submit --working-dir . -- python jobs/pretrain.py                      # toy world, ~4 minutes on 2 cores
-    ray job submit --working-dir . -- python jobs/pretrain.py --preset mmgic-7b    # the paper's run, 32 GPUs
+    ray job submit -- python jobs/pretrain.py                      # the toy world, about 4 minutes on 2 cores
+    ray job submit -- python jobs/pretrain.py --preset mmgic-7b    # the paper's run: 32 GPUs, 11 hours on A100s
 
-Interrupted at any point, the same command goes on where it was. The result is a Llama folder under `<output>/model` that
-Transformers and vLLM load.
+Without a cluster, `python jobs/pretrain.py` starts one on this machine. Interrupted at any point, the same command goes
+on where it was. The result is a Llama folder, `<output>/training/<name>/model`, that Transformers and vLLM load.
 """
 
-from mmgic import road
+import argparse
+
 from mmgic.cli import run_job
 from mmgic.settings import Settings
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from mmgic import road
+
     with road.ray_session():
         road.prepare_data(settings)
-        result = road.pretrain(settings)
-    print(f"trained model: {result}")
+        print(f"trained model: {road.pretrain(settings)}")
 
 
 if __name__ == "__main__":

@@ -26,14 +26,18 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return load_settings(preset(arguments.preset), arguments.config, arguments.set)
 
 
-def run_job(doc: str | None, work: Callable[[Settings], None]) -> None:
-    """Runs a job script: parses its flags, then calls `work(settings)`.
+def run_job(
+    doc: str | None,
+    work: Callable[[Settings, argparse.Namespace], None],
+    add_flags: Callable[[argparse.ArgumentParser], None] = add_settings_flags,
+) -> None:
+    """Runs a job script: parses its flags, then calls `work(settings, flags)`.
 
-    `doc` is the script's docstring. Wrong settings or unusable input end in one sentence and exit code 2, before Ray
-    starts where that can be known.
+    `doc` is the script's docstring; `add_flags` adds flags of the script's own and calls `add_settings_flags`. Wrong
+    settings or unusable input end in one sentence and exit code 2, before Ray starts where that can be known.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_settings_flags(parser)
+    add_flags(parser)
     arguments = parser.parse_args()
 
     def job() -> None:
@@ -41,7 +45,7 @@ def run_job(doc: str | None, work: Callable[[Settings], None]) -> None:
         if arguments.print_config:
             print(to_yaml(settings), end="")
         else:
-            work(settings)
+            work(settings, arguments)
 
     sys.exit(report_errors(job))
 

@@ -65,10 +65,12 @@ def ray_session() -> Iterator[None]:
         yield
         return
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=True)
+        ray.init()
     else:
-        # The stages' own small actors need logical CPUs beside the work, also on a laptop of two cores.
-        ray.init(address="local", num_cpus=max(LOCAL_CPUS, os.cpu_count() or 1), include_dashboard=False)
+        # The stages' own small actors need logical CPUs beside the work, also on a laptop of two cores. The dashboard's
+        # state service is what Ray Train cleans up with, and the address is how its actors find this cluster's.
+        cluster = ray.init(address="local", num_cpus=max(LOCAL_CPUS, os.cpu_count() or 1), include_dashboard=True)
+        os.environ["RAY_ADDRESS"] = cluster.address_info["gcs_address"]
     try:
         yield
     finally:

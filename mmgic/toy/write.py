@@ -118,8 +118,7 @@ def _write_training(root: Path, scenes: int, seed: int, progress: Callable[[int]
             _write_bytes(root / "visual_genome" / visual_genome.add(scene, image_id, captions, rng), jpeg)
         else:
             _write_bytes(root / "objects365" / objects365.add(scene, image_id, captions, rng), jpeg)
-        if index % 3 == 0:
-            _write_bytes(root / "vqav2" / vqav2.add(scene, image_id, rng), jpeg)
+        _write_bytes(root / "vqav2" / vqav2.add(scene, image_id, rng), jpeg)
         progress(index + 1)
     for name, records in visual_genome.tables.items():
         _write_json(root / "visual_genome" / f"{name}.json", records)

@@ -14,7 +14,7 @@ import ray.train
 import ray.train.torch
 import torch
 import yaml
-from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
 from ray.util.metrics import Gauge
 from transformers.utils.logging import disable_progress_bar
 
@@ -92,6 +92,7 @@ def run(settings: Settings) -> TrainingResult:
             name=settings.training.name,
             storage_path=str(run_folder.parent),
             failure_config=FailureConfig(max_failures=settings.training.max_failures),
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     try:

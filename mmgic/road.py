@@ -1,0 +1,47 @@
+"""The road from annotations on disk to scores, as the steps that jobs call. Each step skips what is already done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmgic.build import BuildReport, build
+from mmgic.evaluation.run import evaluate
+from mmgic.model.export import export_checkpoint, export_untrained
+from mmgic.settings import Settings
+from mmgic.stage import ray_session as ray_session
+from mmgic.toy.write import make_world
+from mmgic.training.pretrain import run, training_folder
+
+
+def prepare_data(settings: Settings) -> BuildReport:
+    """Makes the toy world where the settings ask for one, then builds documents, visual tokens and the token store."""
+    if settings.toy.scenes:
+        make_world(Path(settings.output) / "world", settings.toy.scenes, settings.toy.seed)
+    return build(settings)
+
+
+def pretrain(settings: Settings) -> Path:
+    """Trains on the token store and returns the exported Llama folder, `<output>/training/<name>/model`."""
+    result = run(settings)
+    model = training_folder(settings) / "model"
+    if not model.exists():  # an export appears only when it is complete
+        export_checkpoint(result.checkpoint, settings, model)
+    return model
+
+
+def score_with_controls(settings: Settings) -> dict[str, dict[str, float]]:
+    """Scores the trained model beside two controls; files under `<output>/evaluation/{trained,untrained,other_image}`.
+
+    The controls are the model before training, and the trained model given another image's visual tokens: what is not
+    above the second was learned from text alone.
+    """
+    model = pretrain(settings)
+    untrained = model.with_name("model_untrained")
+    if not untrained.exists():
+        export_untrained(settings, untrained)
+    folder = Path(settings.output) / "evaluation"
+    return {
+        "untrained": evaluate(settings, untrained, folder / "untrained"),
+        "other_image": evaluate(settings, model, folder / "other_image", control="other_image"),
+        "trained": evaluate(settings, model, folder / "trained"),
+    }
