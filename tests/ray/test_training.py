@@ -1,0 +1,128 @@
+"""Training on Ray: the same losses with workers as without, and after a killed worker or driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from safetensors.torch import load_file
+
+from mmgic.errors import InputError
+from mmgic.settings import Settings, SettingsError, to_yaml
+from mmgic.training.checkpoint import PARAMETERS, checkpoints
+from mmgic.training.metrics import read_metrics
+from mmgic.training.pretrain import TrainingResult, run, training_folder
+
+MakeRun = Callable[..., Settings]
+STEPS = 60
+DRIVER = """
+import sys, ray
+from mmgic.settings import Settings, load_settings
+from mmgic.training.pretrain import run
+ray.init(address=sys.argv[1], log_to_driver=False)
+run(load_settings(Settings(), sys.argv[2]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    """A run of one process that nobody disturbs."""
+    return run(tiny_run(tmp_path_factory.mktemp("reference"), training={"max_steps": STEPS}))
+
+
+def with_workers(settings: Settings, workers: int) -> Settings:
+    return replace(settings, cluster=replace(settings.cluster, training_workers=workers))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 400
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened for minutes"
+        time.sleep(0.02)
+
+
+def training_workers() -> Iterator[psutil.Process]:
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                yield process
+        except psutil.NoSuchProcess:
+            continue
+
+
+def assert_same_run(result: TrainingResult, reference: TrainingResult) -> None:
+    assert (result.steps, result.tokens) == (reference.steps, reference.tokens)
+    ours, theirs = (read_metrics(Path(r.run_folder)) for r in (result, reference))
+    assert [line["step"] for line in ours] == list(range(STEPS))
+    assert [line["tokens"] for line in ours] == [line["tokens"] for line in theirs]
+    assert [line["loss"] for line in ours] == pytest.approx([line["loss"] for line in theirs], rel=2e-4)
+    expected = load_file(Path(reference.checkpoint) / PARAMETERS)
+    for name, tensor in load_file(Path(result.checkpoint) / PARAMETERS).items():
+        assert (tensor - expected[name]).norm() <= 2e-3 * expected[name].norm(), name
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_killed_worker_changes_nothing(tiny_run: MakeRun, reference: TrainingResult, tmp_path: Path) -> None:
+    settings = with_workers(tiny_run(tmp_path, training={"max_steps": STEPS}), 2)
+    results: list[TrainingResult] = []
+    thread = threading.Thread(target=lambda: results.append(run(settings)))
+    thread.start()
+    wait_until(lambda: len(read_metrics(training_folder(settings))) >= 5)
+    next(training_workers()).send_signal(signal.SIGKILL)
+    assert len(read_metrics(training_folder(settings))) < STEPS, "the run ended before the worker was killed"
+    thread.join()
+    assert_same_run(results[0], reference)
+    assert run(settings) == results[0]  # a finished run is not begun again
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_killed_driver_goes_on_with_another_number_of_workers(
+    tiny_run: MakeRun, reference: TrainingResult, tmp_path: Path
+) -> None:
+    settings = with_workers(tiny_run(tmp_path, training={"max_steps": STEPS}), 2)
+    (tmp_path / "settings.yaml").write_text(to_yaml(settings))
+    address = ray.get_runtime_context().gcs_address
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, address, str(tmp_path / "settings.yaml")], env=dict(os.environ)
+    )
+    wait_until(lambda: len(read_metrics(training_folder(settings))) >= 5 or driver.poll() is not None)
+    driver.kill()
+    driver.wait()
+    wait_until(lambda: not list(training_workers()))
+    assert len(checkpoints(training_folder(settings))) > 0
+    assert len(read_metrics(training_folder(settings))) < STEPS, "the run ended before the driver was killed"
+    assert_same_run(run(with_workers(settings, 0)), reference)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_worker_cannot_use_is_told_in_one_sentence(tiny_run: MakeRun, tmp_path: Path) -> None:
+    settings = tiny_run(tmp_path, training={"max_steps": 4, "max_failures": 0})
+    result = run(settings)
+    (Path(result.run_folder) / "result.json").unlink()
+    (Path(result.checkpoint) / PARAMETERS).write_bytes(b"cut off")
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        run(with_workers(settings, 1))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_too_few_processors_are_refused_at_once(tiny_run: MakeRun, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="1000 training workers need 1000 CPUs but the cluster has 6"):
+        run(with_workers(tiny_run(tmp_path), 1000))
+    on_gpus = with_workers(tiny_run(tmp_path, cluster={"training_gpus": 1.0}), 2)
+    with pytest.raises(SettingsError, match="GPUs but the cluster has 0"):
+        run(on_gpus)
