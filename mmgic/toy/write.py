@@ -56,7 +56,7 @@ def make_world(
     if not 1 <= scenes <= _EVALUATION_IDS:
         raise InputError(f"a toy world has between 1 and {_EVALUATION_IDS} scenes, not {scenes}")
     evaluation = max(64, scenes // 20)
-    summary = WorldSummary(VERSION, seed, scenes, evaluation, (scenes + 1) // 2, scenes // 2, (scenes + 2) // 3)
+    summary = WorldSummary(VERSION, seed, scenes, evaluation, (scenes + 1) // 2, scenes // 2, scenes)
     output = Path(output)
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         if _holds(output, summary):
