@@ -1,7 +1,7 @@
 """A small CLIP that makes the toy world's image encoder: images beside captions, and their parts beside phrases.
 
-The second pairing (features pooled over a thing's box, against its phrase) is what makes single patch features speak of
-the thing they lie on, as those of a CLIP trained on hundreds of millions of pairs do.
+The second pairing (features pooled over a thing's box, and those of one patch in it, against its phrase) is what makes
+single patch features speak of the thing they lie on, as those of a CLIP trained on hundreds of millions of pairs do.
 """
 
 from __future__ import annotations
@@ -67,11 +67,17 @@ class Clip(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.grid = config.grid
 
-    def image_embeddings(self, pixels: Tensor, boxes: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit vectors of the images [I, dim] and of the boxes in them [R, dim]."""
-        features = self.norm(self.encoder(pixels))
-        parts = torch.bmm(patch_shares(boxes, self.grid)[:, None], features[owners, 1:])[:, 0]
-        return F.normalize(self.head(features[:, 0]), dim=-1), F.normalize(self.head(parts), dim=-1)
+    def image_embeddings(self, pixels: Tensor) -> Tensor:
+        """Unit vectors of the images and their patches, [I, 1 + patches, dim]."""
+        return F.normalize(self.head(self.norm(self.encoder(pixels))), dim=-1)
+
+    def box_embeddings(self, embedded: Tensor, boxes: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors [R, dim] of each box in `image_embeddings`: the mean of its patches, and one drawn from them."""
+        shares = patch_shares(boxes, self.grid)
+        inside = embedded[owners, 1:]
+        pooled = F.normalize(torch.bmm(shares[:, None], inside)[:, 0], dim=-1)
+        single = inside[torch.arange(len(boxes)), torch.multinomial(shares, 1)[:, 0]]
+        return pooled, single
 
     def text_embeddings(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors [T, dim]."""
@@ -80,15 +86,15 @@ class Clip(nn.Module):
     def loss(
         self, pixels: Tensor, captions: Sequence[str], boxes: Tensor, phrases: Sequence[str], owners: Tensor
     ) -> Tensor:
-        """Mean of the contrastive losses of images with captions and of boxes with phrases."""
+        """Mean of the contrastive losses of images with captions, and of boxes and patches in them with phrases."""
         texts = list(dict.fromkeys([*captions, *phrases]))
         index = {text: i for i, text in enumerate(texts)}
-        embedded = self.text_embeddings(texts)
-        images, parts = self.image_embeddings(pixels, boxes, owners)
-        scale = self.log_scale.clamp(max=math.log(100.0)).exp()
+        embedded = self.image_embeddings(pixels)
+        parts = torch.cat(self.box_embeddings(embedded, boxes, owners))
+        scaled = self.log_scale.clamp(max=math.log(100.0)).exp() * self.text_embeddings(texts).T
         losses = [
-            contrastive_loss(scale * seen @ embedded.T, torch.tensor([index[text] for text in said]))
-            for seen, said in ((images, captions), (parts, phrases))
+            contrastive_loss(seen @ scaled, torch.tensor([index[text] for text in said]))
+            for seen, said in ((embedded[:, 0], captions), (parts, [*phrases, *phrases]))
         ]
         return torch.stack(losses).mean()
 

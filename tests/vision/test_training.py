@@ -67,7 +67,7 @@ def test_clip_learns_which_colour_a_part_has():
     assert losses[-1] < losses[0]
     options = [f"a {name} thing" for name in colours]
     with torch.no_grad():
-        _, parts = model.image_embeddings(normalise(pixels), pairs.boxes, pairs.owners)
+        parts, _ = model.box_embeddings(model.image_embeddings(normalise(pixels)), pairs.boxes, pairs.owners)
         found = (parts @ model.text_embeddings(options).T).argmax(dim=1)
     right = [options[i] == phrase for i, phrase in zip(found.tolist(), phrases, strict=True)]
     assert sum(right) / len(right) > 0.9
