@@ -129,9 +129,9 @@ def ingest(
 
     tally = _tally(0)
     with progress_line(name, None, lambda: int(ray.get(tally.rows.remote()))):
+        read = ray.remote(_read_rows)
         tasks = [
-            _read_rows.remote(reader, output, number, schema, rows_per_file, tally)
-            for number, reader in enumerate(readers)
+            read.remote(reader, output, number, schema, rows_per_file, tally) for number, reader in enumerate(readers)
         ]
         try:
             rows = sum(ray.get(tasks))
@@ -148,7 +148,6 @@ def ingest(
     return finish(output, manifest, max_error_rate)
 
 
-@ray.remote
 def _read_rows(
     reader: Callable[[], Iterable[Row]], output: str, number: int, schema: pa.Schema, rows_per_file: int, tally: Any
 ) -> int:
@@ -184,7 +183,8 @@ def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
 
 def _write_rows(stage: Stage, output: str, tally: Any) -> None:
     """Runs what is left of the stage with Ray Data and leaves Parquet files in `output`."""
-    work = None if stage.actors else _Worker(stage, tally).__call__  # first of all: making it may run passes of its own
+    # first of all, as making it may run passes of its own
+    transform = None if stage.actors else stage.make_transform()
     context = _context()
     context.checkpoint_config = CheckpointConfig(
         "row_id", checkpoint_folder(output), delete_checkpoint_on_success=False
@@ -194,7 +194,7 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
     batches: dict[str, Any] = {"batch_size": stage.rows_per_call, "batch_format": "pyarrow"}
     with DataContext.current(context):
         blocks = _kept_rows(stage.table, stage.sources).repartition(target_num_rows_per_block=stage.rows_per_block)
-        if work is None:
+        if transform is None:
             made = blocks.map_batches(
                 _Worker,
                 fn_constructor_args=(stage, tally),
@@ -204,7 +204,8 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
                 **batches,
             )
         else:
-            made = blocks.map_batches(work, compute=TaskPoolStrategy(size=stage.workers), **batches)
+            worker = _Worker(stage, tally, transform)
+            made = blocks.map_batches(worker.__call__, compute=TaskPoolStrategy(size=stage.workers), **batches)
         try:
             # as many tasks as the work has, so that a block is made and written by one task
             made.write_parquet(output, concurrency=stage.workers)
@@ -244,15 +245,16 @@ def _actor_cpus(workers: int) -> float:
 class _Worker:
     """A stage's transform inside a worker process, on Arrow tables."""
 
-    def __init__(self, stage: Stage, tally: Any) -> None:
+    def __init__(self, stage: Stage, tally: Any, transform: Transform | None = None) -> None:
         self.stage = stage
         self.tally = tally
-        with _reporting(tally):
-            self.transform = stage.make_transform()
+        self.transform = transform
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()
         with _reporting(self.tally):
+            # An actor makes its own now: had it been at its start, Ray would print the stack trace of an error.
+            self.transform = self.transform or self.stage.make_transform()
             results = self.transform(rows)
             self._count(rows, results)
         return to_table(results, self.stage.schema)
