@@ -11,6 +11,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 PY_VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
+# Ray gives its first process 30 seconds to start, which a busy laptop may need more of.
+export RAY_raylet_start_wait_time_s ?= 120
+
 # A machine with an NVIDIA driver gets vLLM's GPU build, any other its CPU build.
 KIND := $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 LOCK = requirements/linux-$(KIND)-py$(PY_VERSION).txt
@@ -25,7 +28,7 @@ $(VENV)/.ready: pyproject.toml $(wildcard requirements/*.txt)
 	@test -f $(LOCK) || { echo "error: no $(LOCK); supported are Linux x86-64 with Python 3.11 or 3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r $(LOCK)
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r $(LOCK)
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transformers.utils.logging import disable_progress_bar
+
 from mmgic.build import BuildReport, build
 from mmgic.evaluation.run import evaluate
 from mmgic.model.export import export_checkpoint, export_untrained
@@ -11,6 +13,8 @@ from mmgic.settings import Settings
 from mmgic.stage import ray_session as ray_session
 from mmgic.toy.write import make_world
 from mmgic.training.pretrain import run, training_folder
+
+disable_progress_bar()  # of weights that load in a blink
 
 
 def prepare_data(settings: Settings) -> BuildReport:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -77,6 +79,7 @@ def run(settings: Settings) -> TrainingResult:
     workers, gpus = settings.cluster.training_workers, settings.cluster.training_gpus
     if workers:
         _check_resources(workers, gpus)
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # it shows every line of a worker twice
     run_folder.mkdir(parents=True, exist_ok=True)
     (run_folder / SETTINGS_FILE).write_text(to_yaml(settings), encoding="utf-8")
     trainer = ray.train.torch.TorchTrainer(
@@ -126,6 +129,7 @@ def make_batches(settings: Settings, rank: int, workers: int) -> Batches:
 def _train_worker(config: dict[str, Settings]) -> None:
     """What each Ray Train worker runs."""
     settings = config["settings"]
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it would repeat what metrics.jsonl holds
     device = ray.train.torch.get_device() if settings.cluster.training_gpus else torch.device("cpu")
     alone = not torch.distributed.is_initialized()
     with single_process_group(device) if alone else nullcontext():

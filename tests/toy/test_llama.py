@@ -71,7 +71,7 @@ def test_packaged_llama_continues_a_caption_prompt_with_a_caption(tokenizer, lla
 def test_accuracy_counts_every_question_of_the_scenes(tokenizer, llama):
     accuracy = answer_accuracy(LlamaRun(seed=5, steps=0), llama, tokenizer, scenes=8)
     assert set(accuracy) == {"existence", "colour"}
-    assert all(0 <= share <= 1 for share in accuracy.values())
+    assert accuracy["existence"] > 0.9  # the packaged model reads what it is told
 
 
 @given(index=st.integers(0, 10**6))
