@@ -80,12 +80,12 @@ def toy() -> Settings:
         documents=DocumentSettings(max_tokens=512, system_prompt="You are a helpful assistant."),
         model=ModelSettings(llm=str(TOY_WEIGHTS / "llama"), lora_rank=16, lora_alpha=32, dtype="float32"),
         training=TrainingSettings(
-            # the paper scores POPE after fine-tuning on instructions, so rounds of questions are mixed in here
-            curriculum="mmgic+vqa",
+            # the paper scores POPE after fine-tuning on instructions; here rounds of questions are part of training
+            curriculum="vqa -> mmgic+vqa",
             batch_size=8,
             pack_tokens=512,
             rows_per_micro_batch=4,
-            learning_rate=2e-3,
+            learning_rate=4e-3,
             checkpoint_every=250,
         ),
         evaluation=toy_evaluation(),
