@@ -1,6 +1,6 @@
 """The whole road on the toy world: annotations, documents, visual tokens, pre-training, export, scores and a report.
 
-    make demo                                                # about 8 minutes on 2 cores, under 8 GB of memory
+    make demo                                                # about 6 minutes on 2 cores, under 8 GB of memory
     python jobs/demo.py --set output=/tmp/mine --set seed=1
 
 Ends with a table of documents, tokens, losses and scores beside two controls (the untrained model, and the trained
