@@ -3,9 +3,9 @@
     python jobs/train_clip.py --output FIRST
     python jobs/train_clip.py --start FIRST --output mmgic/toy/weights/clip --steps 800 --lr 8e-4 --seed 1
 
-Each costs about 5 minutes of two CPU cores and 2 GB of memory. Leaves config.json, model.safetensors (the image encoder with
-its norm and head, under EVA-CLIP's names) and metrics.json: of things in unseen scenes, how many get the right category
-and colour among all pairs of both.
+Each costs about 5 minutes of two CPU cores and 2 GB of memory. Leaves config.json, model.safetensors (the image encoder
+with its norm and head, under EVA-CLIP's names) and metrics.json: of things in unseen scenes, how many get the right
+category and colour among all pairs of both.
 """
 
 from __future__ import annotations
