@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,32 @@ import numpy as np
 from mmgic.toy import text
 from mmgic.toy.scenes import Scene
 from mmgic.toy.words import CATEGORIES
+from mmgic.toy.world import World, write_bytes, write_json
 
 Record = dict[str, Any]
 
 _VG_URL = "https://cs.stanford.edu/people/rak248"
 _PREDICATE_SYNSETS = {"holds": ["hold.v.02"], "wears": ["wear.v.01"], "on": ["along.r.01"], "inside": ["inside.r.02"]}
+
+
+def write_first_sources(root: Path, world: World, numbers: range) -> None:
+    """Writes visual_genome/ (even scenes), objects365/ (odd scenes) and vqav2/ (all of them)."""
+    visual_genome, objects365, vqav2 = VisualGenome(), Objects365(), VQAv2()
+    for sample in world.samples(numbers):
+        scene, image_id, jpeg = sample.scene, sample.image_id, sample.jpeg()
+        rng = world.generator("tables", sample.number)
+        if sample.number % 2 == 0:
+            write_bytes(root / "visual_genome" / visual_genome.add(scene, image_id, sample.captions, rng), jpeg)
+        else:
+            write_bytes(root / "objects365" / objects365.add(scene, image_id, sample.captions, rng), jpeg)
+        write_bytes(root / "vqav2" / vqav2.add(scene, image_id, rng), jpeg)
+    for name, records in visual_genome.tables.items():
+        write_json(root / "visual_genome" / f"{name}.json", records)
+    write_json(root / "visual_genome/captions.json", caption_file(visual_genome.captions))
+    write_json(root / "objects365/annotations/zhiyuan_objv2_train.json", objects365.detections)
+    write_json(root / "objects365/captions.json", caption_file(objects365.captions))
+    write_json(root / "vqav2/v2_OpenEnded_mscoco_train2014_questions.json", vqav2.questions)
+    write_json(root / "vqav2/v2_mscoco_train2014_annotations.json", vqav2.annotations)
 
 
 class VisualGenome:
@@ -245,3 +267,9 @@ class VQAv2:
 def caption_records(image_id: int, captions: list[str]) -> list[Record]:
     """Rows of a COCO captions file; the id is unique because an image has fewer than ten captions."""
     return [{"image_id": image_id, "id": image_id * 10 + i, "caption": caption} for i, caption in enumerate(captions)]
+
+
+def caption_file(records: list[Record]) -> Record:
+    """A COCO captions file of `caption_records`."""
+    images = [{"id": image_id} for image_id in dict.fromkeys(record["image_id"] for record in records)]
+    return {"images": images, "annotations": records}

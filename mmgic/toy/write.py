@@ -7,28 +7,52 @@ coco/            annotations/captions_val2017.json images/val2017/        evalua
 pope/            coco_pope_{random,popular,adversarial}.json              on the images of coco/images/val2017
 descriptions.jsonl                                                        what each label means
 world.json                                                                what the folder holds
+
+WRITERS lists the training datasets; to add one is to add a line.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.schema import record_generator
 from mmgic.toy import benchmarks, text, words
-from mmgic.toy.render import render
-from mmgic.toy.scenes import Scene, Split, make_scene
-from mmgic.toy.sources import Objects365, VisualGenome, VQAv2
+from mmgic.toy.sources import write_first_sources
+from mmgic.toy.world import World, write_bytes, write_json, write_lines
 
-VERSION = 1  # raised whenever the same seed gives other bytes
+VERSION = 2  # raised whenever the same seed gives other bytes
 _EVALUATION_IDS = 100_000  # image ids of evaluation scenes lie above those of training scenes
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes one or more training datasets.
+
+    `write(root, world, numbers)` makes the datasets' folders below `root` from the training scenes `numbers`, which
+    start at `first`: ranges are far apart, so that datasets share no pictures by accident. `images` says how many
+    scenes a dataset gets in a world of `scenes`. Whatever is random comes from `world.generator`.
+    """
+
+    name: str
+    write: Callable[[Path, World, range], None]
+    first: int
+    images: Callable[[int], int]
+
+    def numbers(self, scenes: int) -> range:
+        return range(self.first, self.first + self.images(scenes))
+
+
+def _some(scenes: int) -> int:
+    """Enough scenes to show a format in a small world, and no more than an eighth of a large one."""
+    return max(8, scenes // 8)
+
+
+WRITERS = (Writer("first", write_first_sources, 0, lambda scenes: scenes),)
 
 
 @dataclass(frozen=True)
@@ -37,11 +61,9 @@ class WorldSummary:
 
     version: int
     seed: int
-    scenes: int  # training scenes
+    scenes: int  # training scenes of Visual Genome, Objects365 and VQAv2
     evaluation_scenes: int
-    visual_genome_images: int
-    objects365_images: int
-    vqav2_images: int
+    images: dict[str, int]  # by writer
 
 
 def make_world(
@@ -56,7 +78,8 @@ def make_world(
     if not 1 <= scenes <= _EVALUATION_IDS:
         raise InputError(f"a toy world has between 1 and {_EVALUATION_IDS} scenes, not {scenes}")
     evaluation = max(64, scenes // 20)
-    summary = WorldSummary(VERSION, seed, scenes, evaluation, (scenes + 1) // 2, scenes // 2, scenes)
+    images = {writer.name: writer.images(scenes) for writer in WRITERS}
+    summary = WorldSummary(VERSION, seed, scenes, evaluation, images)
     output = Path(output)
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         if _holds(output, summary):
@@ -68,14 +91,26 @@ def make_world(
     partial = output.with_name(f"{output.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
-    report = progress or (lambda done, total: None)
-    total = scenes + evaluation
-    _write_training(partial, scenes, seed, lambda done: report(done, total))
-    _write_evaluation(partial, evaluation, seed, lambda done: report(scenes + done, total))
-    _write_lines(partial / "descriptions.jsonl", descriptions())
-    _write_json(partial / "world.json", asdict(summary))
+    world = World(seed, _counter(sum(images.values()) + evaluation, progress))
+    for writer in WRITERS:
+        writer.write(partial, world, writer.numbers(scenes))
+    _write_evaluation(partial, world, evaluation)
+    write_lines(partial / "descriptions.jsonl", descriptions())
+    write_json(partial / "world.json", asdict(summary))
     os.replace(partial, output)
     return summary
+
+
+def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callable[[], None]:
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, total)
+
+    return count
 
 
 def descriptions() -> list[dict[str, str]]:
@@ -92,13 +127,6 @@ def descriptions() -> list[dict[str, str]]:
     ]
 
 
-def scene_captions(scene: Scene, seed: int, split: Split, index: int) -> list[str]:
-    """The captions of scene `index`: two or three of a training scene, three to five of an evaluation scene."""
-    rng = record_generator(seed, "toy captions", split, str(index))
-    low, high = (2, 3) if split == "train" else (3, 5)
-    return text.captions(scene, rng, int(rng.integers(low, high + 1)))
-
-
 def _holds(output: Path, summary: WorldSummary) -> bool:
     try:
         found = json.loads((output / "world.json").read_text(encoding="utf-8"))
@@ -107,61 +135,13 @@ def _holds(output: Path, summary: WorldSummary) -> bool:
     return bool(found == asdict(summary))
 
 
-def _write_training(root: Path, scenes: int, seed: int, progress: Callable[[int], None]) -> None:
-    visual_genome, objects365, vqav2 = VisualGenome(), Objects365(), VQAv2()
-    for index in range(scenes):
-        scene, image_id = make_scene(seed, "train", index), index + 1
-        jpeg = _jpeg(scene)
-        captions = scene_captions(scene, seed, "train", index)
-        rng = record_generator(seed, "toy tables", "train", str(index))
-        if index % 2 == 0:
-            _write_bytes(root / "visual_genome" / visual_genome.add(scene, image_id, captions, rng), jpeg)
-        else:
-            _write_bytes(root / "objects365" / objects365.add(scene, image_id, captions, rng), jpeg)
-        _write_bytes(root / "vqav2" / vqav2.add(scene, image_id, rng), jpeg)
-        progress(index + 1)
-    for name, records in visual_genome.tables.items():
-        _write_json(root / "visual_genome" / f"{name}.json", records)
-    _write_json(root / "visual_genome/captions.json", _captions(visual_genome.captions))
-    _write_json(root / "objects365/annotations/zhiyuan_objv2_train.json", objects365.detections)
-    _write_json(root / "objects365/captions.json", _captions(objects365.captions))
-    _write_json(root / "vqav2/v2_OpenEnded_mscoco_train2014_questions.json", vqav2.questions)
-    _write_json(root / "vqav2/v2_mscoco_train2014_annotations.json", vqav2.annotations)
-
-
-def _write_evaluation(root: Path, scenes: int, seed: int, progress: Callable[[int], None]) -> None:
+def _write_evaluation(root: Path, world: World, scenes: int) -> None:
     by_id, captions = {}, {}
-    for index in range(scenes):
-        image_id = _EVALUATION_IDS + index + 1
-        by_id[image_id] = make_scene(seed, "eval", index)
-        captions[image_id] = scene_captions(by_id[image_id], seed, "eval", index)
-        _write_bytes(root / "coco/images/val2017" / benchmarks.image_name(image_id), _jpeg(by_id[image_id]))
-        progress(index + 1)
-    _write_json(root / "coco/annotations/captions_val2017.json", benchmarks.caption_file(by_id, captions))
+    for sample in world.samples(range(scenes), "eval"):
+        image_id = _EVALUATION_IDS + sample.image_id
+        by_id[image_id], captions[image_id] = sample.scene, sample.captions
+        write_bytes(root / "coco/images/val2017" / benchmarks.image_name(image_id), sample.jpeg())
+    write_json(root / "coco/annotations/captions_val2017.json", benchmarks.caption_file(by_id, captions))
     for negatives in benchmarks.NEGATIVES:
-        rows = benchmarks.pope_questions(by_id, negatives, seed)
-        _write_lines(root / f"pope/coco_pope_{negatives}.json", rows)
-
-
-def _captions(records: list[dict[str, Any]]) -> dict[str, Any]:
-    images = [{"id": image_id} for image_id in dict.fromkeys(record["image_id"] for record in records)]
-    return {"images": images, "annotations": records}
-
-
-def _jpeg(scene: Scene) -> bytes:
-    file = io.BytesIO()
-    render(scene).save(file, "JPEG", quality=95, subsampling=0)
-    return file.getvalue()
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    _write_bytes(path, json.dumps(content).encode())
-
-
-def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    _write_bytes(path, "".join(f"{json.dumps(row)}\n" for row in rows).encode())
+        rows = benchmarks.pope_questions(by_id, negatives, world.seed)
+        write_lines(root / f"pope/coco_pope_{negatives}.json", rows)
