@@ -40,6 +40,11 @@ REASONS = (
     "validation_split",
     "too_long",  # no form of the document fits (F.7 step 4)
     "no_visual_tokens",
+    "no_caption",  # the record has no text to go with its image
+    "phrases_not_selected",  # no noun phrase drew this caption (G.2)
+    "not_sampled",  # left out of a sample of fixed size (H.1)
+    "download_failed",
+    "download_refused",  # a private address, an opt-out of the site, or not http(s)
     "stage_error",
 )
 
@@ -53,6 +58,13 @@ DROPS = (
     "object_duplicate",
     "object_crowd",
     "object_no_name",
+    "object_group",  # one box around many instances, where the settings leave those out
+    "object_depiction",
+    "object_label_invalid",  # no reasonable label (F.2 step 8)
+    "attribute_label_invalid",
+    "relationship_label_invalid",
+    "attribute_unpaired",  # no BigDetection box pairs with its object (F.1)
+    "relationship_unpaired",
     "attribute_object_removed",
     "attribute_rare",
     "attribute_empty",
@@ -64,6 +76,11 @@ DROPS = (
     "region_duplicate",
     "region_no_visual_tokens",
     "question_unanswered",
+    "round_malformed",
+    "round_too_long",
+    "image_failed",  # one of a document's images
+    "sentence_empty",
+    "caption_not_merged",  # the language model gave no usable merged caption; the short one took its place (G.3)
 )
 
 # ---------------------------------------------------------------- annotated images: sources, cleaning
@@ -85,13 +102,21 @@ RELATIONSHIP = pa.struct(
 )
 DROP = pa.struct([pa.field("reason", pa.string()), pa.field("count", pa.int64())])
 
+CANDIDATE = pa.struct(
+    [
+        pa.field("caption", pa.string()),
+        pa.field("score", pa.float32()),  # CLIP's cosine of image and caption
+        pa.field("round", pa.int32()),  # of F.4, from 0
+    ]
+)
+
 _IMAGE = [
-    pa.field("image_path", pa.string()),
+    pa.field("image_path", pa.string()),  # as `mmgic.vision.images.read_image` takes it
     pa.field("width", pa.int32()),
     pa.field("height", pa.int32()),
     pa.field("caption", pa.string()),  # "" where there is none
     pa.field("narrative", pa.string()),  # localized narrative, "" where there is none
-    pa.field("questions", pa.list_(pa.struct([pa.field("question", pa.string()), pa.field("answer", pa.string())]))),
+    pa.field("candidates", pa.list_(CANDIDATE)),  # synthesized captions, best first; empty where one was given
 ]
 _ANNOTATIONS = [
     pa.field("objects", pa.list_(OBJECT)),
@@ -120,14 +145,72 @@ _CODES = [pa.field("codes", pa.list_(pa.int32()))]  # the whole image's visual c
 IMAGE_WITH_REGIONS = pa.schema([*KEY, *_IMAGE, *_ANNOTATIONS, *_REGIONS, *_DROPS, *VERDICT])
 TOKENIZED_IMAGE = pa.schema([*KEY, *_IMAGE, *_ANNOTATIONS, *_REGIONS, *_CODES, *_DROPS, *VERDICT])
 
+# ---------------------------------------------------------------- image-caption pairs (G)
+
+_PAIR = [
+    pa.field("url", pa.string()),  # "" where the image is at hand
+    pa.field("image_path", pa.string()),  # "" before the download
+    pa.field("width", pa.int32()),  # 0 where not known yet
+    pa.field("height", pa.int32()),
+    pa.field("caption_origin", pa.string()),  # from the web
+    pa.field("caption_coco", pa.string()),  # short, synthesized
+    pa.field("caption_capsfusion", pa.string()),  # detailed: both of these in one
+    pa.field("candidates", pa.list_(CANDIDATE)),
+]
+
+CAPTIONED_IMAGE = pa.schema([*KEY, *_PAIR, *_DROPS, *VERDICT])
+TOKENIZED_PAIR = pa.schema([*KEY, *_PAIR, *_CODES, *_DROPS, *VERDICT])
+
+# ---------------------------------------------------------------- instruction rounds (H) and interleaved documents (C.6)
+
+PART = pa.struct(
+    [
+        pa.field("text", pa.string()),
+        pa.field("image", pa.int32()),  # position in the row's `images`; -1: the part is `text`
+    ]
+)
+ROUND = pa.struct([pa.field("instruction", pa.list_(PART)), pa.field("response", pa.list_(PART))])
+ROW_IMAGE = pa.struct(
+    [
+        pa.field("url", pa.string()),  # "" where the image is at hand
+        pa.field("image_path", pa.string()),  # "" before the download
+        pa.field("codes", pa.list_(pa.int32())),  # visual codes; empty before the tokenize stage
+    ]
+)
+
+# What a row of rounds is for: the rows of Table 16 and C.6; the task chooses the template.
+TASKS = (
+    "image_conversation",
+    "open_vqa",
+    "multiple_choice",
+    "detailed_caption",
+    "image_caption",
+    "image_editing",
+    "text_to_image",
+    "text_only",
+    "interleaved",  # an MMC4 document: one round, all of it response
+    "pair",  # MMC4-pairs: an image and its sentence
+)
+
+INTERLEAVED = pa.schema(
+    [
+        *KEY,  # `image_id` is the record's own id
+        pa.field("task", pa.string()),
+        pa.field("images", pa.list_(ROW_IMAGE)),
+        pa.field("rounds", pa.list_(ROUND)),  # raw instructions and answers, without any template's words
+        *_DROPS,
+        *VERDICT,
+    ]
+)
+
 # ---------------------------------------------------------------- documents
 
 DOCUMENT = pa.schema(
     [
         *KEY,
         pa.field("repeat", pa.int32()),
-        pa.field("corpus", pa.string()),  # the name a curriculum calls it by: mmgic, ic, vqa
-        pa.field("template", pa.string()),  # image_first, text_first or question
+        pa.field("corpus", pa.string()),  # the name a curriculum calls it by: mmgic, ic, mmc4, sft
+        pa.field("template", pa.string()),  # image_first, text_first or one of TASKS
         pa.field("with_descriptions", pa.bool_()),
         pa.field("text", pa.string()),  # the filled template; [IMG] stands for each image's tokens
         pa.field("input_ids", pa.list_(pa.int32())),
@@ -137,6 +220,7 @@ DOCUMENT = pa.schema(
         pa.field("num_visual_tokens", pa.int32()),  # codes, without [IMG] and [/IMG]
         pa.field("num_text_tokens", pa.int32()),  # everything else
         pa.field("num_regions", pa.int32()),  # regions that fitted
+        *_DROPS,
         *VERDICT,
     ]
 )

@@ -19,6 +19,41 @@ import yaml
 
 Recipe = Literal["C", "CL", "CLD", "CLDR", "LDR"]
 
+# The on-disk formats; `mmgic.sources` says which module reads each and which corpus it belongs to.
+Format = Literal[
+    # detection (F.1)
+    "coco",
+    "open_images",
+    "v3det",
+    "visual_genome",
+    # image-caption (G.1)
+    "blip_captions",
+    "capsfusion",
+    "laion_coco_aesthetic",
+    "journeydb",
+    "cc3m",
+    "cc12m",
+    "sbu",
+    "webdataset",
+    # interleaved (C.6)
+    "mmc4",
+    "mmc4_pairs",
+    # instructions (Table 14)
+    "llava",
+    "unimm_chat",
+    "vqav2",
+    "okvqa",
+    "gqa",
+    "ocrvqa",
+    "aokvqa",
+    "laion_gpt4v",
+    "textcaps",
+    "instructpix2pix",
+    "magicbrush",
+    "alpaca",
+    "sharegpt",
+]
+
 # Appendix H.2, the system prompt of instruction rounds
 SYSTEM_PROMPT = (
     "You are a helpful, respectful and honest assistant. Always answer as helpfully as possible, while being safe. "
@@ -36,9 +71,10 @@ class SourceSettings:
     """One dataset on disk. `path` is its folder; the files inside it are found by the format's own names."""
 
     name: str = ""
-    format: Literal["coco", "visual_genome", "vqav2"] = "coco"
+    format: Format = "coco"
     path: str = ""
-    annotations: str = ""  # detection or question JSON inside `path`; unused by visual_genome
+    corpus: str = ""  # what a curriculum calls its documents; "": mmgic, ic, mmc4 or sft, by the format
+    annotations: str = ""  # annotation file inside `path`, where the format has no name of its own for it
     images: str = "images"  # image folder inside `path`
     captions: str = ""  # COCO-captions JSON inside `path`; empty where the source has none
     answers: str = ""  # annotations JSON of a vqav2 source
@@ -68,6 +104,80 @@ class RegionSettings:
     min_patches: float = 2
     max_patches: float = 13
     merge_ioa: float = 0.8
+
+
+@dataclass(frozen=True)
+class CaptionSettings:
+    """Appendix F.4. Where `blip2` is empty, images without a caption go on without one."""
+
+    blip2: str = ""  # Hugging Face BLIP-2 folder
+    clip: str = ""  # Hugging Face CLIP folder
+    candidates: int = 10
+    rounds: int = 10
+    min_words: int = 5
+    max_words: int = 25
+    min_score: float = 0.25
+    top_p: float = 0.9
+    temperature: float = 1.0
+    max_new_tokens: int = 40
+    images_per_batch: int = 8  # images whose candidates are generated together
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """An OpenAI-compatible server, hosted or a local vLLM; where `base_url` is empty no language model is asked."""
+
+    base_url: str = ""  # such as http://127.0.0.1:8000/v1
+    model: str = ""
+    api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key
+    temperature: float = 0.0
+    max_tokens: int = 256
+    concurrency: int = 8
+    requests_per_minute: int = 0  # 0: no limit
+    retries: int = 5
+    timeout_s: float = 60.0
+    cache: str = "{output}/language_model.sqlite"  # answers that were paid for
+    usd_per_million_prompt_tokens: float = 0.0
+    usd_per_million_completion_tokens: float = 0.0
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """Appendix F.5, and the names of polysemous labels (F.2, Visual Genome, step 3)."""
+
+    wordnet: str = "/usr/share/wordnet"  # folder of WordNet 3.0's database files; Debian's wordnet-base has them here
+    related: int = 10  # objects, or pairs of objects, that a prompt names beside an attribute or a relationship
+    names: str = ""  # names.tsv of jobs/describe_labels.py --names: what label senses are called; "": by their synsets
+
+
+@dataclass(frozen=True)
+class PhraseSettings:
+    """Appendix G.2."""
+
+    pipeline: str = "en_core_web_sm"  # a spaCy pipeline's name or folder
+    min_count: int = 20
+    captions_per_phrase: int = 50
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """Fetching images by url."""
+
+    concurrency: int = 64  # requests at once, of each worker
+    per_host: int = 4
+    retries: int = 2
+    timeout_s: float = 20.0
+    max_bytes: int = 20_000_000
+    user_agent: str = "mmgic (image research; honours X-Robots-Tag noai)"
+
+
+@dataclass(frozen=True)
+class InstructionSettings:
+    """Appendix H.1: how many samples are played back from MMGIC, and drawn from LAION-COCO-Aesthetic."""
+
+    playback: int = 1_000_000  # half of them image-first, half text-first
+    aesthetic: int = 1_000_000  # half of them as captioning, half as generation
 
 
 @dataclass(frozen=True)
@@ -183,6 +293,12 @@ class Settings:
     descriptions: str = ""  # label descriptions, JSON lines of {kind, label, description}
     cleaning: CleaningSettings = field(default_factory=CleaningSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
+    captions: CaptionSettings = field(default_factory=CaptionSettings)
+    language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    phrases: PhraseSettings = field(default_factory=PhraseSettings)
+    download: DownloadSettings = field(default_factory=DownloadSettings)
+    instructions: InstructionSettings = field(default_factory=InstructionSettings)
     vision: VisionSettings = field(default_factory=VisionSettings)
     documents: DocumentSettings = field(default_factory=DocumentSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -197,6 +313,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "cleaning.min_aspect": (0, 1),
     "cleaning.max_aspect": (1, math.inf),
     "regions.merge_ioa": (0, 1),
+    "language_model.temperature": (0, 2),
+    "language_model.max_tokens": (1, math.inf),
+    "language_model.concurrency": (1, 4096),
+    "language_model.requests_per_minute": (0, math.inf),
+    "language_model.retries": (0, 100),
+    "language_model.timeout_s": (0.1, math.inf),
+    "labels.related": (0, 1000),
     "documents.max_tokens": (16, 1 << 20),
     "documents.image_first_prob": (0, 1),
     "documents.description_dropout": (0, 1),
