@@ -76,8 +76,10 @@ def main(arguments: list[str] | None = None) -> int:
     digest.set_defaults(run=_digest)
 
     from mmgic.evaluation import score_cli
+    from mmgic.view import cli as view_cli
 
     score_cli.add_parser(commands)
+    view_cli.add_parser(commands)
 
     parsed = parser.parse_args(arguments)
     return report_errors(lambda: parsed.run(parsed))

@@ -1,0 +1,251 @@
+"""The page of `mmgic view`: a table's rows with their pictures, and one row in full."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import time
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from fastapi import Response
+from nicegui import app, run, ui
+
+from mmgic import tables
+from mmgic.errors import InputError
+from mmgic.view.access import TokenGate
+from mmgic.view.details import concepts, marks, picture_paths, plain, summary, token_reader
+from mmgic.view.index import Filter, TableIndex
+from mmgic.vision.images import ImageError, read_image
+
+PAGE = 24  # rows of a page
+_THUMBNAIL, _LARGE = 240, 900  # most pixels of an edge
+_CSS = """
+.tokens { line-height: 1.9; font-family: ui-monospace, monospace; font-size: .85rem; white-space: pre-wrap; }
+.token.text { background: rgba(37, 99, 168, .10); border-radius: 3px; margin-right: 1px; }
+.token.code { background: rgba(245, 130, 49, .25); border-radius: 3px; margin-right: 2px; padding: 0 2px; }
+.token.image { background: rgba(60, 180, 75, .30); border-radius: 3px; padding: 0 3px; }
+.token.answer { text-decoration: underline; }
+"""
+
+
+class Dataset:
+    """The finished tables in a folder, by their names; each is indexed when it is first looked at."""
+
+    def __init__(self, folder: str) -> None:
+        self.root = tables.absolute(folder)
+        found = [tables.absolute(table.removeprefix("file://")) for table in tables.finished_tables(folder)]
+        if not found:
+            raise InputError(f"{folder} holds no finished table; give the output folder of a build, or one table of it")
+        self.folders = {table.removeprefix(self.root).strip("/") or PurePosixPath(table).name: table for table in found}
+        self.index = functools.lru_cache(maxsize=8)(self._index)
+
+    def _index(self, name: str) -> TableIndex:
+        started = time.monotonic()
+        index = TableIndex(self.folders[name])
+        print(f"{name}: {index.count(Filter()):,} rows indexed in {time.monotonic() - started:.1f} s", flush=True)
+        return index
+
+    def with_pictures(self, name: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row itself, or for a document the row of its corpus's tokens table, which knows the image."""
+        if "input_ids" not in row:
+            return row
+        corpus = name.split("/documents")[0]
+        tokens = next((t for t in (f"{corpus}/tokens", "tokens") if t in self.folders), None)
+        return (self.index(tokens).find(row["row_id"]) if tokens else None) or row
+
+    @functools.cached_property
+    def reader(self) -> Any:
+        return token_reader(self.root)
+
+
+def serve(folder: str, host: str, port: int, token: str) -> None:
+    """Serves the page until it is interrupted. Raises InputError where `folder` holds no finished table."""
+    dataset = Dataset(folder)
+    dataset.index(_first(dataset))
+    app.add_middleware(TokenGate, token=token)
+
+    @app.get("/picture")
+    def picture(table: str, row: str, number: int = 0, large: bool = False) -> Response:
+        return _picture(dataset, table, int(row), number, _LARGE if large else _THUMBNAIL)
+
+    @ui.page("/", title=f"MMGIC {PurePosixPath(dataset.root).name}", response_timeout=60)
+    def page() -> None:
+        ui.add_css(_CSS)
+        Browser(dataset).build()
+
+    print(f"open http://{host}:{port}/?token={token}   (stop with Ctrl-C)", flush=True)
+    ui.run(host=host, port=port, show=False, reload=False, title="MMGIC", show_welcome_message=False)
+
+
+def _first(dataset: Dataset) -> str:
+    """The table that is shown first: tokens, which have images, regions and labels."""
+    return next((name for name in dataset.folders if name.endswith("tokens")), next(iter(dataset.folders)))
+
+
+def _picture(dataset: Dataset, table: str, row_id: int, number: int, edge: int) -> Response:
+    row = dataset.index(table).find(row_id) if table in dataset.folders else None
+    paths = picture_paths(dataset.with_pictures(table, row)) if row else []
+    if not 0 <= number < len(paths):
+        return Response(status_code=404)
+    try:
+        image = read_image(paths[number])
+    except ImageError:
+        return Response(status_code=404)
+    image.thumbnail((edge, edge))
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=88)
+    return Response(data.getvalue(), media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+
+class Browser:
+    """One person's page: what is filtered, which page is shown, which row is open."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.table = _first(dataset)
+        self.chosen = Filter()
+        self.number = 1
+
+    def build(self) -> None:
+        with ui.header().classes("items-center bg-slate-700"):
+            ui.label("MMGIC").classes("text-lg font-bold")
+            ui.label(self.dataset.root).classes("text-sm opacity-70")
+        with ui.row().classes("w-full items-end gap-4"):
+            ui.select(list(self.dataset.folders), value=self.table, label="table", on_change=self._choose_table)
+            self.filters = ui.row().classes("items-end gap-4")
+        self.list = ui.column().classes("w-full")
+        self.dialog = ui.dialog().props("maximized")
+        ui.timer(0.01, self._open_table, once=True)
+
+    async def _choose_table(self, event: Any) -> None:
+        self.table = event.value
+        await self._open_table()
+
+    async def _open_table(self) -> None:
+        self.chosen, self.number = Filter(), 1
+        self.list.clear()
+        with self.list:
+            ui.spinner(size="lg")
+        index = await run.io_bound(self.dataset.index, self.table)
+        self.filters.clear()
+        with self.filters:
+            for name in ("source", "form", "reason"):
+                options = index.options(name)
+                if options:
+                    named = {"": "all", **{value: f"{value} ({rows:,})" for value, rows in options.items()}}
+                    label = "template or task" if name == "form" else name
+                    ui.select(named, value="", label=label, on_change=self._filter(name)).classes("w-56")
+            for name, hint in (("label", "label, whole"), ("text", "text, id or part of it")):
+                ui.input(hint, on_change=self._filter(name)).props("clearable debounce=400").mark(name)
+        await self._show()
+
+    def _filter(self, name: str) -> Any:
+        async def change(event: Any) -> None:
+            values = {**vars(self.chosen), name: event.value or ""}
+            self.chosen, self.number = Filter(**values), 1
+            await self._show()
+
+        return change
+
+    async def _turn(self, event: Any) -> None:
+        self.number = event.value
+        await self._show()
+
+    async def _show(self) -> None:
+        index = self.dataset.index(self.table)
+        started = time.monotonic()
+        total = await run.io_bound(index.count, self.chosen)
+        rows = await run.io_bound(index.page, self.chosen, self.number - 1, PAGE)
+        self.list.clear()
+        with self.list:
+            with ui.row().classes("items-center gap-6"):
+                ui.label(f"{total:,} rows").mark("total")
+                if total > PAGE:
+                    pages = -(-total // PAGE)
+                    ui.pagination(1, pages, direction_links=True, value=self.number, on_change=self._turn).props(
+                        "max-pages=9 input" if pages > 50 else "max-pages=9"
+                    )
+                ui.label(f"{1000 * (time.monotonic() - started):.0f} ms").classes("text-xs opacity-50")
+            with ui.element("div").classes("grid w-full gap-3 grid-cols-[repeat(auto-fill,minmax(15rem,1fr))]"):
+                for row in rows:
+                    self._card(row)
+
+    def _card(self, row: dict[str, Any]) -> None:
+        with ui.card().classes("cursor-pointer p-2 gap-1 row-card").on("click", lambda: self._open(row)):
+            shown = self.dataset.with_pictures(self.table, row)
+            if picture_paths(shown):
+                ui.image(self._url(row, 0)).classes("h-40 w-full").props("fit=contain loading=lazy")
+            ui.label(summary(row)).classes("text-sm")
+            notes = [row["source"], row.get("template") or row.get("task") or "", row["reason"]]
+            ui.label(" · ".join(filter(None, notes))).classes("text-xs opacity-60")
+
+    def _url(self, row: Mapping[str, Any], number: int, large: bool = False) -> str:
+        return f"/picture?table={self.table}&row={row['row_id']}&number={number}&large={str(large).lower()}"
+
+    def _open(self, row: dict[str, Any]) -> None:
+        shown = self.dataset.with_pictures(self.table, row)
+        self.dialog.clear()
+        with self.dialog, ui.card().classes("w-full"):
+            with ui.row().classes("w-full items-center"):
+                ui.label(f"{row['source']} / {row['image_id']}").classes("text-lg font-bold")
+                ui.space()
+                ui.button(icon="close", on_click=self.dialog.close).props("flat round")
+            if not row["keep"]:
+                ui.label(f"set aside: {row['reason']}: {row['detail']}").classes("text-red-700")
+            with ui.row().classes("w-full no-wrap items-start gap-6"):
+                with ui.column().classes("w-2/5 shrink-0"):
+                    self._pictures(row, shown)
+                with ui.column().classes("grow min-w-0"):
+                    self._texts(row, shown)
+        self.dialog.open()
+
+    def _pictures(self, row: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
+        for number, path in enumerate(picture_paths(shown)):
+            try:
+                image = read_image(path)
+            except ImageError as error:
+                ui.label(f"{error.reason}: {error.detail}").classes("text-red-700")
+                continue
+            image.thumbnail((_LARGE, _LARGE))
+            drawing = marks(shown, image.width, image.height)
+            view = ui.interactive_image(self._url(row, number, True), content=drawing, size=image.size, sanitize=False)
+            view.classes("w-full picture")
+            if drawing:
+
+                def toggle(event: Any, view: Any = view, drawing: str = drawing) -> None:
+                    view.set_content(drawing if event.value else "")
+
+                ui.switch("regions" if shown.get("regions") else "objects", value=True, on_change=toggle)
+
+    def _texts(self, row: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
+        for name in ("caption", "caption_coco", "caption_origin", "caption_capsfusion", "narrative"):
+            if shown.get(name):
+                ui.label(name.replace("_", " ")).classes("text-xs opacity-60")
+                ui.label(shown[name])
+        if shown.get("candidates"):
+            found = [{**c, "score": f"{c['score']:.3f}"} for c in shown["candidates"]]
+            ui.label("caption candidates").classes("text-xs opacity-60")
+            ui.table(rows=found, columns=_columns("score", "round", "caption")).props("dense flat").mark("candidates")
+        for turn in row.get("rounds", []):
+            for side in ("instruction", "response"):
+                text = " ".join(p["text"] if p["image"] < 0 else f"[image {p['image']}]" for p in turn[side])
+                ui.label(f"{side}: {text}").classes("text-sm whitespace-pre-wrap")
+        if "input_ids" in row:
+            count = f"{row['num_visual_tokens']:,} visual and {row['num_text_tokens']:,} text tokens"
+            ui.label(f"document: {count}; point at a token for its id").classes("text-xs opacity-60")
+            if self.dataset.reader:
+                ui.html(self.dataset.reader.html(row["input_ids"], row["answer_spans"])).mark("tokens")
+            else:
+                ui.label(row["text"]).classes("whitespace-pre-wrap")
+                ui.label(" ".join(map(str, row["input_ids"]))).classes("text-xs font-mono")
+        if lines := concepts(shown):
+            ui.table(rows=lines, columns=_columns("kind", "label", "of"), pagination=12).props("dense flat")
+        with ui.expansion("record").classes("w-full"):
+            ui.code(json.dumps(plain(row), indent=2, ensure_ascii=False), language="json").classes("w-full")
+
+
+def _columns(*names: str) -> list[dict[str, str]]:
+    return [{"name": name, "label": name, "field": name, "align": "left"} for name in names]
