@@ -1,14 +1,26 @@
-"""Reading images of any origin as RGB, with a reason where that fails."""
+"""Reading images of any origin as RGB, with a reason where that fails.
+
+An image is named by a local or fsspec path, or by a slice of an uncompressed archive such as a tar shard, written
+`/data/00012.tar#bytes=OFFSET-LENGTH`: LENGTH bytes from byte OFFSET on are the image file.
+"""
 
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import fsspec
 import numpy as np
 from PIL import Image
 
 MAX_PIXELS = 89_478_485  # where Pillow starts to suspect a decompression bomb; 268 MB decoded
+MAX_SLICE_BYTES = 1 << 28  # of a slice, whatever the table says
+
+_SLICE = re.compile(r"(.+)#bytes=(\d+)-(\d+)")
 
 
 class ImageError(Exception):
@@ -20,27 +32,71 @@ class ImageError(Exception):
         self.detail = detail
 
 
+def slice_path(archive: str, offset: int, length: int) -> str:
+    """The name of the image file that lies in bytes [offset, offset + length) of `archive`."""
+    return f"{archive}#bytes={offset}-{length}"
+
+
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The image at a local or fsspec `path` as RGB of 8 bits, pixels as stored.
+    """The image at a local or fsspec `path`, or in a slice of an archive, as RGB of 8 bits, pixels as stored.
 
     An EXIF orientation is not applied, because the datasets' boxes count stored pixels. Of an animation the first frame
     is taken, transparency is left out, and 16-bit grey values keep their upper 8 bits.
     Raises ImageError (image_missing, image_too_large, image_undecodable).
     """
+    with _reasons(str(path)), _open(str(path)) as file:
+        return decode_image(file, str(path), max_pixels)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height in pixels of the image at `path`, from its header. Raises ImageError like `read_image`."""
+    with _reasons(str(path)), _open(str(path)) as file, Image.open(file) as image:
+        return image.size
+
+
+def decode_image(
+    file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] | None = None
+) -> Image.Image:
+    """The image in an open file, as `read_image` returns it. `name` is for the errors; `formats` are Pillow's names.
+
+    The header is read first: an image of more than `max_pixels` pixels is never decoded.
+    Raises ImageError (image_too_large, image_undecodable).
+    """
+    with _reasons(name), Image.open(file, formats=formats) as image:
+        if image.width * image.height > max_pixels:
+            raise ImageError("image_too_large", f"{image.width} x {image.height}: more than {max_pixels} pixels")
+        return to_rgb(image)
+
+
+@contextmanager
+def _reasons(name: str) -> Iterator[None]:
+    """Turns whatever goes wrong with the image `name` into an ImageError."""
     try:
-        with fsspec.open(str(path), "rb") as file, Image.open(file) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageError("image_too_large", f"{image.width} x {image.height}: more than {max_pixels} pixels")
-            return to_rgb(image)
-    except FileNotFoundError:
-        raise ImageError("image_missing", str(path)) from None
-    except Image.DecompressionBombError as error:
-        raise ImageError("image_too_large", str(error)) from None
+        yield
     except ImageError:
         raise
+    except FileNotFoundError:
+        raise ImageError("image_missing", name) from None
+    except Image.DecompressionBombError as error:
+        raise ImageError("image_too_large", str(error)) from None
     # Pillow's decoders answer hostile bytes with errors of many kinds (struct.error, SyntaxError, IndexError, ...)
     except Exception as error:
-        raise ImageError("image_undecodable", f"{path}: {type(error).__name__}: {error}") from error
+        raise ImageError("image_undecodable", f"{name}: {type(error).__name__}: {error}") from error
+
+
+def _open(path: str) -> IO[bytes]:
+    """The file at `path`, or the bytes of a slice in one ranged read."""
+    match = _SLICE.fullmatch(path)
+    if match is None:
+        return fsspec.open(path, "rb").open()
+    archive, offset, length = match[1], int(match[2]), int(match[3])
+    if length > MAX_SLICE_BYTES:
+        raise ImageError("image_too_large", f"{path}: a slice of more than {MAX_SLICE_BYTES} bytes")
+    filesystem, inner = fsspec.url_to_fs(archive)
+    content = filesystem.cat_file(inner, start=offset, end=offset + length)
+    if not length or len(content) != length:
+        raise ImageError("image_undecodable", f"{path}: the slice is empty or reaches beyond the end of its file")
+    return io.BytesIO(content)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

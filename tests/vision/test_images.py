@@ -1,3 +1,6 @@
+import io
+
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -6,7 +9,7 @@ from torchvision.transforms import v2
 
 from mmgic.schema import REASONS
 from mmgic.vision import preprocess
-from mmgic.vision.images import ImageError, read_image
+from mmgic.vision.images import ImageError, image_size, read_image, slice_path
 from mmgic.vision.preprocess import CLIP_MEAN, CLIP_STD
 
 
@@ -78,3 +81,54 @@ def test_what_cannot_be_read_says_why(photo, tmp_path):
         read_image(tmp_path / "whole.jpg", max_pixels=37 * 53 - 1)
     assert error.value.reason == "image_too_large"
     assert read_image(tmp_path / "whole.jpg", max_pixels=37 * 53).size == (53, 37)
+
+
+@pytest.fixture
+def archive(photo):
+    """A file with the photo as PNG between other bytes, and where it lies."""
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    return b"x" * 1000 + file.getvalue() + b"y" * 500, 1000, len(file.getvalue())
+
+
+@pytest.mark.parametrize("root", ["local", "memory://slices"])
+def test_a_slice_of_an_archive_is_the_image(photo, archive, root, tmp_path):
+    content, offset, length = archive
+    path = f"{tmp_path if root == 'local' else root}/00012.tar"
+    with fsspec.open(path, "wb") as file:
+        file.write(content)
+    name = slice_path(path, offset, length)
+    assert name == f"{path}#bytes=1000-{length}"
+    assert np.array_equal(np.asarray(read_image(name)), np.asarray(photo))
+    assert image_size(name) == photo.size == (53, 37)
+
+
+def test_a_slice_is_one_ranged_read(archive, tmp_path, monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    content, offset, length = archive
+    reads = []
+    monkeypatch.setattr(
+        MemoryFileSystem, "cat_file", lambda self, path, start, end: reads.append((start, end)) or content[start:end]
+    )
+    read_image(slice_path("memory://slices/00013.tar", offset, length))
+    assert reads == [(offset, offset + length)]
+
+
+def test_slices_outside_their_file_are_refused(archive, tmp_path):
+    content, offset, _ = archive
+    (tmp_path / "a.tar").write_bytes(content)
+    end = len(content)
+    for start, size in [(end, 10), (offset, end), (end - 5, 6), (offset, 0), (10**30, 5), (0, 100)]:
+        with pytest.raises(ImageError) as error:
+            read_image(slice_path(str(tmp_path / "a.tar"), start, size))
+        assert error.value.reason == "image_undecodable"
+    with pytest.raises(ImageError, match="image_too_large"):
+        read_image(slice_path(str(tmp_path / "a.tar"), 0, 1 << 40))
+    with pytest.raises(ImageError, match="image_missing"):
+        read_image(slice_path(str(tmp_path / "b.tar"), 0, 10))
+
+
+def test_a_file_may_have_a_hash_in_its_name(photo, tmp_path):
+    photo.save(tmp_path / "a#bytes=1.png")
+    assert read_image(tmp_path / "a#bytes=1.png").size == photo.size
