@@ -56,8 +56,7 @@ def load_tokenizer(folder: str | Path, dtype: str = "float32") -> VisualTokenize
     else:
         model = VisualTokenizer(load_config(folder))
         model.load_lavit(read_weights(folder / "model.safetensors"))
-    model.trunk_dtype = getattr(torch, dtype)
-    return model.eval()
+    return model.cast_trunk(getattr(torch, dtype)).eval()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmgic.errors import InputError
 from mmgic.vision.config import VisionConfig
 from mmgic.vision.encoder import Encoder
-from mmgic.vision.merger import TokenMerger
+from mmgic.vision.merger import TokenMerger, in_parts, rows_per_product
 from mmgic.vision.quantizer import Quantizer
 from mmgic.vision.selector import Selection, TokenSelector, choose, gumbel_noise
 
@@ -22,7 +22,7 @@ UNUSED_KEYS = {f"encoder.{name}" for name in ("norm.weight", "norm.bias", "head.
 class VisualTokenizer(nn.Module):
     """LaVIT's visual tokenizer. Submodules are named as LaVIT's checkpoints name them.
 
-    Weights are float32. Where `trunk_dtype` is bfloat16, encoder and merger compute under autocast; selector and
+    Weights are float32. After `cast_trunk(torch.bfloat16)`, encoder and merger compute under autocast; selector and
     quantizer always compute in float32, because near ties there decide which patches and which codes come out.
     """
 
@@ -57,8 +57,7 @@ class VisualTokenizer(nn.Module):
         size, patches = self.config.image_size, self.config.patches
         check_shape("pixels", pixels, (len(pixels), 3, size, size))
         with torch.inference_mode():
-            with self._trunk(pixels):
-                features = self.encoder(pixels)[:, 1:]
+            features = self.patch_features(pixels)
             if policy is None:
                 if noise is None and selection == "gumbel":
                     noise = gumbel_noise((len(pixels), patches, 2), generator, pixels.device)
@@ -68,10 +67,34 @@ class VisualTokenizer(nn.Module):
             check_shape("policy", policy, (len(pixels), patches))
             kept = policy.bool()
             with self._trunk(pixels):
-                merged = self.causal_encoder(features, kept.float())
-            codes = self.quantize.nearest(self.encode_task_layer(merged[kept].float()))
+                merged = self.causal_encoder.kept_rows(features, kept.float())
+            codes = in_parts(self._nearest, rows_per_product(len(pixels), patches), merged.float())
         # a clone made outside is an ordinary tensor, which a caller may also train on
         return list(codes.clone().split(kept.sum(dim=1).tolist()))
+
+    def patch_features(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels [B, 3, S, S] -> the encoder's patches [B, N, width], in the trunk's type at least."""
+        with self._trunk(pixels):
+            return self.encoder(pixels)[:, 1:]
+
+    def cast_trunk(self, dtype: torch.dtype) -> VisualTokenizer:
+        """Lets encoder and merger compute in `dtype` from now on. For bfloat16 the weights of their products are kept
+        in it, at half the memory; norms and positions stay float32, as does the residual stream. Returns itself."""
+        self.trunk_dtype = dtype
+        for module in (*self.encoder.modules(), *self.causal_encoder.modules()):
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                module.to(dtype)
+        return self
+
+    def compile_trunk(self) -> VisualTokenizer:
+        """Compiles the blocks of encoder and merger, each kind once: blocks of one shape share their code. Worth its
+        minute for long runs over batches of one size. Returns itself."""
+        for block in (*self.encoder.blocks, *self.causal_encoder.blocks):
+            block.compile(dynamic=False)
+        return self
+
+    def _nearest(self, merged: Tensor) -> Tensor:
+        return self.quantize.nearest(self.encode_task_layer(merged))
 
     def _trunk(self, pixels: Tensor) -> torch.autocast:
         return torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.trunk_dtype is torch.bfloat16)

@@ -45,21 +45,32 @@ def recorded_names(model):
         model.token_predictor: "log_probs",
         model.causal_encoder.ln_vision: "merger_x_origin",
         model.causal_encoder: "merger_out",
-        model.encode_task_layer: "task_out",
     }
     names |= {block: f"vit_block_{i}" for i, block in enumerate(model.encoder.blocks)}
     return names | {block: f"merger_block_{i}" for i, block in enumerate(model.causal_encoder.blocks)}
 
 
 def encode_and_record(model, pixels, **options):
+    """The codes, and every recorded tensor: those of all positions from the merger's full pass over the same policy."""
     seen = {}
     hooks = [
         module.register_forward_hook(lambda _, __, output, name=name: seen.update({name: output}))
         for module, name in recorded_names(model).items()
     ]
-    codes = model.encode(pixels, **options)
+    merge = model.causal_encoder.kept_rows
+    with pytest.MonkeyPatch.context() as patch:
+
+        def kept_rows(features, policy):
+            model.causal_encoder(features, policy)
+            seen["kept"] = merge(features, policy)
+            return seen["kept"]
+
+        patch.setattr(model.causal_encoder, "kept_rows", kept_rows)
+        codes = model.encode(pixels, **options)
     for hook in hooks:
         hook.remove()
+    # `encode` runs this layer on parts of one height; a hook would see the last one
+    seen["task_out"] = model.encode_task_layer(seen["kept"])
     return codes, seen
 
 
@@ -91,7 +102,8 @@ def test_every_recorded_tensor(reference, policy_name, forced):
     seen["quantize"] = model.quantize.embedding(torch.cat(codes))
     if forced:
         seen["log_probs"] = model.token_predictor(seen["encoder_all"][:, 1:])
-    expected = {name: run[name] if name in run else io[name] for name in seen}
+    expected = {name: run[name] if name in run else io[name] for name in seen if name != "kept"}
+    expected["kept"] = run["merger_out"][run["policy"].bool()]
     for b in range(len(io["image"])):
         kept = seen["merger_out"][b][run["policy"][b].bool()]
         seen[f"continuous_features.{b}"] = F.linear(kept, weights["vit_proj.weight"], weights["vit_proj.bias"])

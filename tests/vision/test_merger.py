@@ -1,4 +1,4 @@
-"""The masked softmax and the merger against plain loops over single queries."""
+"""The masked softmax, its fused form and the merger against plain loops over single queries."""
 
 import math
 
@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgic.vision.merger import masked_softmax
+from mmgic.vision.attention import fused_attention, masked_softmax, plain_attention
+from mmgic.vision.merger import in_parts, rows_per_product
 
 
 def softmax_of_one_query(logits, allowed):
@@ -43,6 +44,51 @@ def test_a_large_disallowed_logit_starves_the_row():
     """The maximum runs over all keys: allowed weights far below it fall under the eps."""
     weights = masked_softmax(torch.tensor([30.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 1.0]))
     assert weights.tolist() == pytest.approx([1 / 3] * 3, rel=1e-3)
+
+
+@given(
+    st.integers(1, 20),
+    st.sampled_from([1.0, 5.0, 30.0]),
+    st.sampled_from(["none", "all", "ragged", "causal"]),
+    st.integers(0, 2**32),
+)
+def test_fused_attention_equals_the_plain_form(n, scale, kind, seed):
+    """Also where the maximum of a row is a key that is not allowed, far above those that are."""
+    generator = torch.Generator().manual_seed(seed)
+    query, key, value = (torch.randn(2, 3, n, 10, generator=generator) for _ in range(3))
+    query, value = query * scale, value + 1
+    kept = torch.rand(2, 1, 1, n, generator=generator) < 0.4
+    allowed = {
+        "none": torch.zeros(2, 1, 1, n, dtype=torch.bool),
+        "all": torch.ones(2, 1, 1, n, dtype=torch.bool),
+        "ragged": kept,
+        "causal": (torch.ones(n, n, dtype=torch.bool).tril(-1) & kept) | torch.eye(n, dtype=torch.bool),
+    }[kind]
+    plain = plain_attention(query, key, value, allowed.float())
+    assert (fused_attention(query, key, value, allowed) - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+
+def test_fused_attention_has_the_plain_forms_gradients():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 12, 8, generator=generator, dtype=torch.float64) * 3 for _ in range(3))
+    allowed = torch.rand(2, 1, 1, 12, generator=generator) < 0.3
+    grads = []
+    for function in (plain_attention, fused_attention):
+        leaves = [x.float().requires_grad_() for x in (query, key, value)]
+        function(*leaves, allowed).square().sum().backward()
+        grads.append([leaf.grad for leaf in leaves])
+    for plain, fused in zip(*grads, strict=True):
+        assert (plain - fused).abs().max() <= 1e-5 * plain.abs().max()
+
+
+def test_in_bfloat16_the_fused_form_is_no_further_off_than_the_plain_one():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 4, 64, 88, generator=generator) * 2 for _ in range(3))
+    allowed = torch.rand(2, 1, 1, 64, generator=generator) < 0.3
+    exact = plain_attention(query, key, value, allowed)
+    halves = [x.bfloat16() for x in (query, key, value)]
+    plain, fused = ((f(*halves, allowed) - exact).abs().max() for f in (plain_attention, fused_attention))
+    assert fused <= 1.1 * plain
 
 
 def attention_by_loop(module, query, key, value, may_see):
@@ -86,3 +132,30 @@ def test_merger_equals_the_loop(small, kept, scale):
     ours = small.causal_encoder(features, policy)[0]
     theirs = merge_by_loop(small.causal_encoder, features[0], policy[0].bool().tolist())
     assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kept", [[], [5], [0, 3, 4, 9, 15], list(range(16))], ids=["none", "one", "some", "all"])
+def test_kept_rows_are_those_of_the_full_pass(small, kept):
+    """Work on kept rows alone, in products of one height, whatever their number."""
+    features = torch.randn(3, 16, small.config.width, generator=torch.Generator().manual_seed(3))
+    policy = torch.zeros(3, 16)
+    policy[0, kept] = policy[2, 7:] = 1
+    full = small.causal_encoder(features, policy)[policy.bool()]
+    alone = small.causal_encoder.kept_rows(features, policy)
+    assert alone.shape == full.shape
+    assert (alone - full).abs().max() <= 1e-5 * full.abs().max()
+
+
+def test_parts_have_one_height_and_leave_no_padding_behind():
+    seen = []
+
+    def double(part):
+        seen.append(len(part))
+        return part * 2
+
+    x = torch.arange(14.0).view(7, 2)
+    assert torch.equal(in_parts(double, 3, x), x * 2)
+    assert in_parts(double, 3, x[:0]).shape == (0, 2)
+    assert set(seen[:3]) == {3}
+    assert [rows_per_product(images, 256) for images in (1, 8, 64)] == [256, 256, 2048]

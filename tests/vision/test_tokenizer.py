@@ -1,3 +1,4 @@
+import copy
 import warnings
 
 import pytest
@@ -101,7 +102,7 @@ def test_merger_passes_gradients_to_a_soft_policy(small, pixels):
 
 
 def test_bfloat16_trunk_keeps_selector_and_quantizer_in_float32(small, pixels):
-    seen = {}
+    small, seen = copy.deepcopy(small), {}
     hooks = [
         module.register_forward_hook(lambda _, __, output, name=name: seen.update({name: output.dtype}))
         for name, module in (
@@ -111,9 +112,8 @@ def test_bfloat16_trunk_keeps_selector_and_quantizer_in_float32(small, pixels):
             ("projected", small.encode_task_layer),
         )
     ]
-    small.trunk_dtype = torch.bfloat16
-    small.encode(pixels)
-    small.trunk_dtype = torch.float32
+    small.cast_trunk(torch.bfloat16).encode(pixels)
+    assert small.encoder.pos_embed.dtype == small.encoder.blocks[0].norm1.weight.dtype == torch.float32
     for hook in hooks:
         hook.remove()
     half, full = torch.bfloat16, torch.float32
