@@ -119,6 +119,7 @@ def test_every_recorded_tensor(reference, policy_name, forced):
         assert run[f"llm_ids_special.{b}"].tolist() == [32000, *run[f"llm_ids.{b}"].tolist(), 32001]
 
 
+@torch.inference_mode()
 def test_chosen_policies_are_the_recorded_ones(reference):
     model, _, io = reference
     _, seen = encode_and_record(model, io["image"], selection="argmax")
