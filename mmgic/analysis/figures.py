@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmgic.vision.images import read_image
@@ -18,25 +19,36 @@ MAX_EDGE = 480  # pixels of an embedded image
 
 def curves(steps: Sequence[Mapping[str, float]], series: Mapping[str, str], label: str) -> str:
     """An SVG drawing of `steps` over their "step": one line for each key of `series`, named by its value."""
-    figure = Figure(figsize=(5.2, 2.9), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes("step", label)
     x = [step["step"] + 1 for step in steps]
     for key, name in series.items():
         axes.plot(x, [step[key] for step in steps], label=name, linewidth=1.4)
-    axes.set_xlabel("step", color=GREY)
-    axes.set_ylabel(label, color=GREY)
-    axes.tick_params(colors=GREY)
+    return svg(figure, axes, label)
+
+
+def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """An empty drawing of the report's size."""
+    figure = Figure(figsize=(5.2, 2.9), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x_label, color=GREY)
+    axes.set_ylabel(y_label, color=GREY)
+    return figure, axes
+
+
+def svg(figure: Figure, axes: Axes, name: str) -> str:
+    """The drawing as SVG text in the report's colours, with a legend if it has several lines; `name` seeds its ids."""
+    axes.tick_params(which="both", colors=GREY)
     axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(GREY)
-    if len(series) > 1:
+    if len(axes.lines) > 1:
         axes.legend(frameon=False, labelcolor=GREY)
     text = io.StringIO()
     # without a date and random ids the same run gives the same page
-    with rc_context({"svg.hashsalt": label}):
+    with rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    drawn = text.getvalue()
+    return drawn[drawn.index("<svg") :]
 
 
 def image_uri(path: str | Path) -> tuple[str, int, int]:

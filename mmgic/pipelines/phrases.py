@@ -1,0 +1,158 @@
+"""The noun-phrase filter as stages: `ic/phrases` parses each caption once, `ic/selected` keeps those drawn (G.2).
+
+Between them two passes read nothing but ids from the phrases table: one counts phrases, one finds the smallest hashes
+of those that occur often. Beside the selected table lie the frequencies before and after, for Figure 13.
+"""
+
+from __future__ import annotations
+
+import functools
+import posixpath
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import ray
+from ray.data import DataContext, TaskPoolStrategy
+
+from mmgic import tables
+from mmgic.analysis.phrases import FREQUENCIES, Frequencies, frequencies, frequency_plot
+from mmgic.noun_phrases import (
+    CAPTION_OF,
+    PHRASES,
+    ExtractPhrases,
+    Ids,
+    Part,
+    Pool,
+    SelectRows,
+    add_counts,
+    caption_hashes,
+    count_phrases,
+    crowded_phrases,
+    make_pool,
+    merge_smallest,
+    pipeline_files,
+    smallest_hashes,
+)
+from mmgic.pipelines.common import corpus_folder, file_digests, sources_of, stage
+from mmgic.schema import CAPTIONED_IMAGE
+from mmgic.settings import Settings
+from mmgic.stage import _context
+from mmgic.tables import Manifest
+from mmgic.transform import EachRow
+
+Captions = tuple[np.ndarray, np.ndarray, Ids]  # row ids [N], phrases of each row [N], ids of the phrases [their sum]
+
+
+def select_by_phrases(settings: Settings, table: str) -> Manifest:
+    """Makes `<output>/ic/selected` from the image-caption table `table`, and returns its manifest.
+
+    Rows of sources that the filter does not apply to pass. Raises InputError where the spaCy pipeline is missing.
+    """
+    sources = sources_of(settings, "ic")
+    columns = {source.name: CAPTION_OF[source.format] for source in sources if source.format in CAPTION_OF}
+    output = f"{corpus_folder(settings, 'ic')}/selected"
+    select = partial(
+        stage,
+        settings,
+        name="ic/selected",
+        output=output,
+        schema=CAPTIONED_IMAGE,
+        rows_per_call=1000,
+    )
+    if not columns:
+        return select(table=table, settings={"filtered": []}, make_transform=lambda: EachRow(dict))
+    phrases = _extract(settings, table, columns)
+    draw = functools.cache(partial(_draw, settings, phrases, tuple(columns)))
+    manifest: Manifest = select(
+        table=phrases,
+        settings={
+            "filtered": sorted(columns),
+            "min_count": settings.phrases.min_count,
+            "captions_per_phrase": settings.phrases.captions_per_phrase,
+            "seed": settings.seed,
+        },
+        make_transform=lambda: SelectRows(draw()[1], tuple(columns)),
+    )
+    path = posixpath.join(output, FREQUENCIES)
+    if tables.read_text(path) is None:
+        before, pool = draw()
+        found = _frequencies(settings, phrases, tuple(columns), before, pool)
+        tables.write_text(posixpath.join(output, "phrases.svg"), frequency_plot(found))
+        tables.write_text(path, found.to_json())
+    return manifest
+
+
+def _extract(settings: Settings, table: str, columns: dict[str, str]) -> str:
+    """Runs the phrases stage and returns its folder."""
+    output = f"{corpus_folder(settings, 'ic')}/phrases"
+    pipeline = settings.phrases.pipeline
+    stage(
+        settings,
+        name="ic/phrases",
+        table=table,
+        output=output,
+        schema=PHRASES,
+        settings={"captions": columns, "pipeline": sorted(file_digests(pipeline_files(pipeline)).values())},
+        make_transform=partial(ExtractPhrases, pipeline, columns),
+        actors=True,
+        rows_per_call=1000,
+    )
+    return output
+
+
+def _draw(settings: Settings, table: str, sources: tuple[str, ...]) -> tuple[Part, Pool]:
+    """Counts of all phrases of a phrases table, and the captions that are drawn."""
+    print("ic/selected: counting noun phrases", flush=True)
+    counts = add_counts(_parts(settings, table, sources, _count))
+    crowded = crowded_phrases(counts, settings.phrases)
+    smallest = partial(_smallest, seed=settings.seed, crowded=crowded, number=settings.phrases.captions_per_phrase)
+    merged = merge_smallest(_parts(settings, table, sources, smallest), settings.phrases.captions_per_phrase)
+    return counts, make_pool(counts, merged, settings.phrases, settings.seed)
+
+
+def _frequencies(settings: Settings, table: str, sources: tuple[str, ...], before: Part, pool: Pool) -> Frequencies:
+    after = add_counts(_parts(settings, table, sources, partial(_count_drawn, pool=pool)))
+    return frequencies(before[1], after[1], settings.phrases)
+
+
+def _count(captions: Captions) -> Part:
+    return count_phrases(captions[2])
+
+
+def _smallest(captions: Captions, seed: int, crowded: Ids, number: int) -> Part:
+    row_ids, lengths, ids = captions
+    chosen = np.isin(ids, crowded)
+    ids = ids[chosen]
+    return smallest_hashes(ids, caption_hashes(seed, ids, np.repeat(row_ids, lengths)[chosen]), number)
+
+
+def _count_drawn(captions: Captions, pool: Pool) -> Part:
+    row_ids, lengths, ids = captions
+    return count_phrases(ids[np.repeat(pool.draws(row_ids, lengths, ids), lengths)])
+
+
+def _parts(
+    settings: Settings, table: str, sources: tuple[str, ...], work: Callable[[Captions], Part]
+) -> Iterator[Part]:
+    """What `work` returns for the kept rows of each block of a phrases table, as it is done."""
+
+    def block(batch: pa.Table) -> pa.Table:
+        batch = batch.filter(tables.select(sources))
+        ids = batch.column("phrase_ids").combine_chunks()
+        lengths = ids.value_lengths().to_numpy(zero_copy_only=False)
+        row_ids = batch.column("row_id").to_numpy()
+        keys, values = work((row_ids, lengths, ids.flatten().to_numpy(zero_copy_only=False)))
+        return pa.table({"key": keys.astype(np.uint64), "value": values.astype(np.uint64)})
+
+    columns = ["row_id", "source", "keep", "phrase_ids"]
+    with DataContext.current(_context()):
+        blocks = ray.data.read_parquet(tables.absolute(table), columns=columns, partitioning=None).map_batches(
+            block,
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=TaskPoolStrategy(size=settings.cluster.data_workers),
+        )
+        for part in blocks.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield part.column("key").to_numpy(), part.column("value").to_numpy()
