@@ -79,6 +79,7 @@ DROPS = (
     "round_malformed",
     "round_too_long",
     "image_failed",  # one of a document's images
+    "image_unmatched",  # no sentence of the document belongs to it
     "sentence_empty",
     "caption_not_merged",  # the language model gave no usable merged caption; the short one took its place (G.3)
 )

@@ -1,24 +1,80 @@
-"""Datasets on disk as rows of annotated images, one module per format."""
+"""Datasets on disk as rows, one module per format."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import posixpath
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import pyarrow as pa
+
+from mmgic.schema import ANNOTATED_IMAGE, CAPTIONED_IMAGE, INTERLEAVED
 from mmgic.settings import SourceSettings
+from mmgic.sources.blip_captions import read_blip_captions
+from mmgic.sources.capsfusion import read_capsfusion, read_laion_coco_aesthetic
+from mmgic.sources.caption_lists import read_cc3m, read_cc12m, read_sbu
 from mmgic.sources.coco import read_coco
+from mmgic.sources.instructions.vqav2 import read_vqav2
+from mmgic.sources.journeydb import read_journeydb
+from mmgic.sources.mmc4 import read_mmc4, read_mmc4_pairs
 from mmgic.sources.visual_genome import read_visual_genome
-from mmgic.sources.vqav2 import read_vqav2
+from mmgic.sources.webdataset import read_webdataset
 
-_READERS = {"coco": read_coco, "visual_genome": read_visual_genome, "vqav2": read_vqav2}
+Corpus = Literal["mmgic", "ic", "mmc4", "sft"]
+
+# The rows of each corpus: annotated images, image-caption pairs, interleaved documents, instruction rounds
+SCHEMAS: dict[Corpus, pa.Schema] = {
+    "mmgic": ANNOTATED_IMAGE,
+    "ic": CAPTIONED_IMAGE,
+    "mmc4": INTERLEAVED,
+    "sft": INTERLEAVED,
+}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a format is read. `files` are the names below the source's folder, with *, that its rows depend on."""
+
+    corpus: Corpus
+    read: Callable[[SourceSettings], Iterator[dict[str, Any]]]
+    files: tuple[str, ...] = ()
+
+
+READERS: dict[str, Reader] = {
+    "coco": Reader("mmgic", read_coco),
+    "visual_genome": Reader(
+        "mmgic", read_visual_genome, ("image_data.json", "objects.json", "attributes.json", "relationships.json")
+    ),
+    "blip_captions": Reader("ic", read_blip_captions),
+    "capsfusion": Reader("ic", read_capsfusion, ("*.parquet", "*.json")),
+    "laion_coco_aesthetic": Reader("ic", read_laion_coco_aesthetic, ("*.parquet",)),
+    "journeydb": Reader("ic", read_journeydb, ("*anno*.jsonl", "data/train/*anno*.jsonl")),
+    "cc3m": Reader("ic", read_cc3m, ("*.tsv",)),
+    "cc12m": Reader("ic", read_cc12m, ("*.tsv",)),
+    "sbu": Reader("ic", read_sbu, ("sbu-captions-all.json",)),
+    "webdataset": Reader("ic", read_webdataset, ("*.parquet",)),
+    "mmc4": Reader("mmc4", read_mmc4, ("*.jsonl*",)),
+    "mmc4_pairs": Reader("mmc4", read_mmc4_pairs, ("*.jsonl*",)),
+    "vqav2": Reader("sft", read_vqav2),
+}
+
+
+def annotation_files(source: SourceSettings) -> list[str]:
+    """Paths, with *, of the annotation files that a source's rows depend on; its reader says which must be there."""
+    named = (source.annotations, source.captions, source.answers)
+    inside = [posixpath.join(source.path, name) for name in (*READERS[source.format].files, *named) if name]
+    shards = [posixpath.join(source.path, source.images, "*.parquet")] if source.images else []
+    flickr30k = [posixpath.join(source.flickr30k, "*.txt")] if source.flickr30k else []
+    return [*inside, *shards, *flickr30k, *([source.karpathy] if source.karpathy else [])]
 
 
 def read_source(source: SourceSettings) -> Iterator[dict[str, Any]]:
-    """Yields the rows (columns of `mmgic.schema.ANNOTATED_IMAGE`) of one dataset, in the order of its image list.
+    """Yields the rows of one dataset, in the columns of its corpus's schema and in the order of its files.
 
-    Every record of the image list gives one row, and so does every image that only the annotations know: a record that
-    cannot be used is a row with `keep = False`. Memory does not grow with the dataset: the annotations are grouped by
-    image in a temporary file (see `mmgic.sources.index`). Image files are not opened. Raises InputError where a file or
+    Every record of the files gives one row, and so does every image that only the annotations know: a record that
+    cannot be used is a row with `keep = False`. Memory does not grow with the dataset: what must be grouped is grouped
+    in a temporary file (see `mmgic.sources.index`). Image files are not opened. Raises InputError where a file or
     folder is missing, damaged or of another format.
     """
-    yield from _READERS[source.format](source)
+    yield from READERS[source.format].read(source)

@@ -64,4 +64,4 @@ class RecordIndex:
             f"SELECT key, COUNT(*) FROM records WHERE kind IN ({', '.join('?' * len(kinds))}) "
             "AND key NOT IN (SELECT key FROM seen) GROUP BY key ORDER BY key"
         )
-        return iter(self._database.execute(query, kinds).fetchall())
+        return self._database.execute(query, kinds)  # a cursor: there may be as many as records

@@ -48,7 +48,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return decode_image(file, str(path), max_pixels)
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def stored_size(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels of the image at `path`, from its header. Raises ImageError like `read_image`."""
     with _reasons(str(path)), _open(str(path)) as file, Image.open(file) as image:
         return image.size
