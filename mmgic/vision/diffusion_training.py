@@ -1,0 +1,111 @@
+"""Training a pixel decoder: a diffusion UNet learns to draw an image from what the feature decoder makes of its codes.
+
+LaVIT's objective is the usual noise prediction, conditioned on the codes of the same image. A share of the images is
+drawn without condition, which guidance needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+
+from mmgic.vision.decoder import LowresDecoder
+from mmgic.vision.pixels import unconditional
+
+
+@dataclass(frozen=True)
+class DiffusionTraining:
+    steps: int = 3000
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: int = 100
+    unconditional_share: float = 0.1
+    report_every: int = 50
+
+
+class Denoiser(nn.Module):
+    """What is trained together: the feature decoder, the UNet and the unconditional branch's embeddings."""
+
+    def __init__(self, decoder: LowresDecoder, unet: UNet2DConditionModel, uncond: Tensor, codebook: Tensor) -> None:
+        """`uncond` [1, U, D] starts the unconditional embeddings; `codebook` [codes, dim] stays as it is."""
+        super().__init__()
+        self.decoder = decoder
+        self.unet = unet
+        self.uncond = nn.Parameter(uncond.clone())
+        self.register_buffer("codebook", codebook.clone())
+
+    def forward(self, noisy: Tensor, steps: Tensor, codes: Sequence[Tensor], dropped: Tensor) -> Tensor:
+        """The UNet's answer [B, C, h, w] to `noisy` latents at `steps` int64 [B], without condition where `dropped` [B]
+        is true; `codes` int64 [T] of each image."""
+        prompt = self.decoder(self.codebook[torch.cat(list(codes))], [len(c) for c in codes]).prompt
+        empty, empty_mask = unconditional(self.uncond, prompt)
+        mask = torch.where(dropped[:, None], empty_mask, True)
+        prompt = torch.where(dropped[:, None, None], empty, prompt)
+        return self.unet(noisy, steps, encoder_hidden_states=prompt, encoder_attention_mask=mask).sample
+
+
+def denoising_loss(
+    model: nn.Module,
+    scheduler: DDIMScheduler,
+    latents: Tensor,
+    codes: Sequence[Tensor],
+    unconditional_share: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean squared error of what the scheduler's prediction_type asks for; `latents` [B, C, h, w] are scaled."""
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    count = scheduler.config.num_train_timesteps
+    steps = torch.randint(count, (len(latents),), generator=generator).to(latents.device)
+    dropped = (torch.rand(len(latents), generator=generator) < unconditional_share).to(latents.device)
+    noisy = scheduler.add_noise(latents, noise, steps)
+    if scheduler.config.prediction_type == "v_prediction":
+        target = scheduler.get_velocity(latents, noise, steps)
+    else:
+        target = noise
+    return F.mse_loss(model(noisy, steps, codes, dropped).float(), target)
+
+
+def train_denoiser(
+    model: nn.Module,
+    scheduler: DDIMScheduler,
+    latents: Tensor,
+    codes: Sequence[Tensor],
+    settings: DiffusionTraining,
+    generator: torch.Generator,
+    report: Callable[[int, float], None],
+) -> None:
+    """Trains on scaled `latents` [M, C, h, w] and the `codes` int64 [T] of the same M images; AdamW with warm-up and
+    cosine. `report(step, mean loss since the last report)` is called every `report_every` steps."""
+    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+
+    def factor(step: int) -> float:
+        return min(1.0, (step + 1) / settings.warmup) * (0.51 + 0.49 * math.cos(math.pi * step / settings.steps))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    total = 0.0
+    for step in range(settings.steps):
+        chosen = torch.randint(len(latents), (settings.batch_size,), generator=generator)
+        loss = denoising_loss(
+            model,
+            scheduler,
+            latents[chosen],
+            [codes[i] for i in chosen.tolist()],
+            settings.unconditional_share,
+            generator,
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        total += loss.item()
+        if (step + 1) % settings.report_every == 0:
+            report(step + 1, total / settings.report_every)
+            total = 0.0
