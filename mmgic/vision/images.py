@@ -48,6 +48,15 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return decode_image(file, str(path), max_pixels)
 
 
+def read_bytes(path: str | Path, max_bytes: int = MAX_SLICE_BYTES) -> bytes:
+    """The image file itself, not decoded. Raises ImageError (image_missing, image_too_large, image_undecodable)."""
+    with _reasons(str(path)), _open(str(path)) as file:
+        content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise ImageError("image_too_large", f"{path}: more than {max_bytes:,} bytes")
+        return content
+
+
 def stored_size(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels of the image at `path`, from its header. Raises ImageError like `read_image`."""
     with _reasons(str(path)), _open(str(path)) as file, Image.open(file) as image:
