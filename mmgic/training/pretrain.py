@@ -101,7 +101,7 @@ def run(settings: Settings) -> TrainingResult:
     try:
         trainer.fit()
     except TrainingFailedError as error:
-        raise _user_error(error) or error from None
+        raise user_error(error) or error from None
     return TrainingResult(**json.loads(result_file.read_text(encoding="utf-8")))
 
 
@@ -265,7 +265,7 @@ def _check_resources(workers: int, gpus: float) -> None:
             )
 
 
-def _user_error(error: TrainingFailedError) -> BaseException | None:
+def user_error(error: TrainingFailedError) -> BaseException | None:
     """The SettingsError or InputError of a worker that ended the run, if it was one."""
     pending: list[BaseException] = list(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else []
     while pending:
