@@ -75,11 +75,15 @@ def main(arguments: list[str] | None = None) -> int:
     digest.add_argument("dataset", metavar="DATASET", help="folder of a finished stage")
     digest.set_defaults(run=_digest)
 
+    from mmgic.analysis import statistics_cli
     from mmgic.evaluation import score_cli
+    from mmgic.hub import cli as hub_cli
     from mmgic.view import cli as view_cli
 
     score_cli.add_parser(commands)
     view_cli.add_parser(commands)
+    hub_cli.add_parser(commands)
+    statistics_cli.add_parser(commands)
 
     parsed = parser.parse_args(arguments)
     return report_errors(lambda: parsed.run(parsed))

@@ -13,6 +13,7 @@ from mmgic.errors import InputError
 from mmgic.settings import PhraseSettings
 
 FREQUENCIES = "phrases.json"  # in the folder of the selected table
+FREQUENCY_PLOT = "phrases.svg"  # beside it
 POINTS = 400  # of a curve
 
 

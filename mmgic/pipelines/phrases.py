@@ -1,12 +1,12 @@
 """The noun-phrase filter as stages: `ic/phrases` parses each caption once, `ic/selected` keeps those drawn (G.2).
 
-Between them two passes read nothing but ids from the phrases table: one counts phrases, one finds the smallest hashes
-of those that occur often. Beside the selected table lie the frequencies before and after, for Figure 13.
+Between them, passes read nothing but ids from the phrases table: one counts phrases, one finds the smallest hashes of
+those that occur often, one counts what is left. In the selected table's folder lie the frequencies before and after the
+filter (Figure 13).
 """
 
 from __future__ import annotations
 
-import functools
 import posixpath
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,7 +17,7 @@ import ray
 from ray.data import DataContext, TaskPoolStrategy
 
 from mmgic import tables
-from mmgic.analysis.phrases import FREQUENCIES, Frequencies, frequencies, frequency_plot
+from mmgic.analysis.phrases import FREQUENCIES, FREQUENCY_PLOT, frequencies, frequency_plot
 from mmgic.noun_phrases import (
     CAPTION_OF,
     PHRASES,
@@ -53,19 +53,11 @@ def select_by_phrases(settings: Settings, table: str) -> Manifest:
     sources = sources_of(settings, "ic")
     columns = {source.name: CAPTION_OF[source.format] for source in sources if source.format in CAPTION_OF}
     output = f"{corpus_folder(settings, 'ic')}/selected"
-    select = partial(
-        stage,
-        settings,
-        name="ic/selected",
-        output=output,
-        schema=CAPTIONED_IMAGE,
-        rows_per_call=1000,
-    )
+    select = partial(stage, settings, name="ic/selected", output=output, schema=CAPTIONED_IMAGE, rows_per_call=1000)
     if not columns:
-        return select(table=table, settings={"filtered": []}, make_transform=lambda: EachRow(dict))
+        return select(table=table, settings={"filtered": []}, make_transform=partial(EachRow, dict))
     phrases = _extract(settings, table, columns)
-    draw = functools.cache(partial(_draw, settings, phrases, tuple(columns)))
-    manifest: Manifest = select(
+    return select(
         table=phrases,
         settings={
             "filtered": sorted(columns),
@@ -73,15 +65,8 @@ def select_by_phrases(settings: Settings, table: str) -> Manifest:
             "captions_per_phrase": settings.phrases.captions_per_phrase,
             "seed": settings.seed,
         },
-        make_transform=lambda: SelectRows(draw()[1], tuple(columns)),
+        make_transform=partial(_selection, settings, phrases, tuple(columns), output),
     )
-    path = posixpath.join(output, FREQUENCIES)
-    if tables.read_text(path) is None:
-        before, pool = draw()
-        found = _frequencies(settings, phrases, tuple(columns), before, pool)
-        tables.write_text(posixpath.join(output, "phrases.svg"), frequency_plot(found))
-        tables.write_text(path, found.to_json())
-    return manifest
 
 
 def _extract(settings: Settings, table: str, columns: dict[str, str]) -> str:
@@ -102,19 +87,21 @@ def _extract(settings: Settings, table: str, columns: dict[str, str]) -> str:
     return output
 
 
-def _draw(settings: Settings, table: str, sources: tuple[str, ...]) -> tuple[Part, Pool]:
-    """Counts of all phrases of a phrases table, and the captions that are drawn."""
+def _selection(settings: Settings, table: str, sources: tuple[str, ...], output: str) -> SelectRows:
+    """Runs the passes over a phrases table, notes the frequencies in `output`, and returns the selection of rows."""
     print("ic/selected: counting noun phrases", flush=True)
+    limits = settings.phrases
     counts = add_counts(_parts(settings, table, sources, _count))
-    crowded = crowded_phrases(counts, settings.phrases)
-    smallest = partial(_smallest, seed=settings.seed, crowded=crowded, number=settings.phrases.captions_per_phrase)
-    merged = merge_smallest(_parts(settings, table, sources, smallest), settings.phrases.captions_per_phrase)
-    return counts, make_pool(counts, merged, settings.phrases, settings.seed)
-
-
-def _frequencies(settings: Settings, table: str, sources: tuple[str, ...], before: Part, pool: Pool) -> Frequencies:
+    smallest = partial(
+        _smallest, seed=settings.seed, crowded=crowded_phrases(counts, limits), number=limits.captions_per_phrase
+    )
+    hashes = merge_smallest(_parts(settings, table, sources, smallest), limits.captions_per_phrase)
+    pool = make_pool(counts, hashes, limits, settings.seed)
     after = add_counts(_parts(settings, table, sources, partial(_count_drawn, pool=pool)))
-    return frequencies(before[1], after[1], settings.phrases)
+    found = frequencies(counts[1], after[1], limits)
+    tables.write_text(posixpath.join(output, FREQUENCY_PLOT), frequency_plot(found))
+    tables.write_text(posixpath.join(output, FREQUENCIES), found.to_json())
+    return SelectRows(pool, sources)
 
 
 def _count(captions: Captions) -> Part:

@@ -1,0 +1,1 @@
+"""Finished tables as folders in the layout of the Hugging Face `datasets` library, and back."""

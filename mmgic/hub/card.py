@@ -1,0 +1,181 @@
+"""The dataset card of an export: the rows' sources and terms, their numbers, and how they were made."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow.dataset
+import yaml
+
+from mmgic import tables
+from mmgic.hub.layout import DATA, IMAGE, IMAGES, ExportRecord
+from mmgic.tables import Manifest
+
+# Terms of each format's data, as far as they are known; who publishes an export checks them at the source.
+TERMS = {
+    "coco": "as the owner of the annotations states (COCO's own: CC BY 4.0); the photos keep their Flickr terms",
+    "open_images": "annotations CC BY 4.0; photos listed as CC BY 2.0",
+    "v3det": "annotations CC BY 4.0; photos may not be passed on (Flickr terms)",
+    "visual_genome": "CC BY 4.0",
+    "laion_coco_aesthetic": "tagged Apache-2.0; the images belong to their sites",
+    "journeydb": "gated, non-commercial terms",
+    "cc3m": "captions free to use with attribution; the images belong to their sites",
+    "cc12m": "captions free to use with attribution; the images belong to their sites",
+    "mmc4": "ODC-BY; the images belong to their sites",
+    "mmc4_pairs": "ODC-BY; the images belong to their sites",
+    "magicbrush": "CC BY 4.0",
+    "alpaca": "CC BY-NC 4.0",
+}
+UNKNOWN = "see the source"
+NEAR = 4  # folders above a table among which the run's settings are looked for
+
+COLUMNS = {
+    "row_id": "stable id of source, record and repeat",
+    "source": "name of the source",
+    "image_id": "the source's own id",
+    "keep": "whether the row was kept; others say in `reason` why not",
+    "reason": "why the row was set aside, or empty",
+    "detail": "what exactly was wrong",
+    "caption": "coarse annotation; empty where there is none",
+    "narrative": "localized narrative; empty where there is none",
+    "objects": "labels with boxes in pixels of the original image",
+    "attributes": "labels of objects",
+    "relationships": "subject, label, object",
+    "regions": "square crops as fractions of the image, with location, labels and visual codes",
+    "codes": "visual codes of the whole image",
+    "drops": "what was taken out of the row, counted by reason",
+    "caption_origin": "caption from the web",
+    "caption_coco": "short, synthesized caption",
+    "caption_capsfusion": "detailed caption",
+    "images": "the row's images in order",
+    "rounds": "instructions and responses as parts of text and images",
+    "text": "the filled template; [IMG] stands for an image's tokens",
+    "input_ids": "tokens of text and images",
+    "answer_spans": "[start, end) of the tokens that alone are supervised; empty: all",
+    IMAGE: "the image file",
+    IMAGES: "the image files of `images`",
+}
+
+
+def dataset_card(
+    dataset: str,
+    table: pyarrow.dataset.Dataset,
+    manifests: Sequence[Manifest],
+    record: ExportRecord,
+    with_images: bool,
+) -> str:
+    """README.md with the metadata that the Hub and `load_dataset` read."""
+    stage = record.recipe["stage"]
+    run = _run_settings(dataset)
+    formats = {str(source["name"]): str(source["format"]) for source in run.get("sources", [])}
+    rows, kept = _sums(manifest.sources for manifest in manifests)
+    reasons = _added(manifest.reasons for manifest in manifests)
+    drops = _added(manifest.drops for manifest in manifests)
+    preset = f" and the preset `{run['preset']}`" if run else ""
+    front = {
+        "pretty_name": f"MMGIC {stage}",
+        "license": "other",
+        "language": ["en"],
+        "size_categories": [_size_category(record.rows)],
+        "tags": ["image", "text", "multimodal", "mmgic"],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": f"{DATA}/train-*.parquet"}]}],
+    }
+    names = [*table.schema.names, *([IMAGE if "image_path" in table.schema.names else IMAGES] if with_images else [])]
+    parts = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
+        f"# MMGIC {stage}",
+        f"{record.rows:,} rows of the stage `{stage}`, {sum(kept.values()):,} of them kept, made with "
+        f"MMGIC's data pipeline{preset}. "
+        f"{'Image files are embedded.' if with_images else 'Image files are not part of this dataset.'}",
+        _code("from datasets import load_dataset", 'rows = load_dataset("<this folder>", split="train")')
+        + "\n\nRows that were set aside are part of the dataset: `rows.filter(lambda row: row['keep'])` leaves the "
+        "others. `mmgic import <this folder> OUTPUT` makes the stage's table again.",
+        "## Sources",
+        _table(
+            ("source", "format", "rows", "kept", "terms"),
+            [
+                (n, formats.get(n, UNKNOWN), f"{rows[n]:,}", f"{kept[n]:,}", TERMS.get(formats.get(n, ""), UNKNOWN))
+                for n in rows
+            ],
+        ),
+        "The terms are those of the sources' own files; this collection adds none.",
+        "## Rows set aside",
+        _counts("reason", reasons) or "None.",
+        "## Taken out of rows",
+        _counts("what", drops) or "Nothing.",
+        "## Columns",
+        _table(
+            ("column", "type", "meaning"),
+            [(f"`{name}`", f"`{_kind(table, name)}`", COLUMNS.get(name, "")) for name in names],
+        ),
+        "## How it was made",
+        f"The stage's settings; `input` is the fingerprint of the table it was made from. It took "
+        f"{record.seconds:,.0f} s and read {record.rows_in:,} rows.",
+        _code(yaml.safe_dump(dict(record.recipe), sort_keys=False).rstrip(), language="yaml"),
+    ]
+    if run:
+        settings = yaml.safe_dump(run, sort_keys=False).rstrip()
+        parts += ["The settings of the whole run:", _code(settings, language="yaml")]
+    return "\n\n".join(parts) + "\n"
+
+
+def _run_settings(dataset: str) -> dict[str, Any]:
+    """The settings of the run that a table lies in: the next settings.yaml above it that names a preset."""
+    folder = dataset
+    for _ in range(NEAR):
+        folder = posixpath.dirname(folder)
+        text = tables.read_text(posixpath.join(folder, tables.SETTINGS))
+        loaded = yaml.safe_load(text) if text else None
+        if isinstance(loaded, dict) and "preset" in loaded and isinstance(loaded.get("sources"), list):
+            return loaded
+    return {}
+
+
+def _sums(sources: Iterable[Mapping[str, Mapping[str, int]]]) -> tuple[Counter[str], Counter[str]]:
+    rows: Counter[str] = Counter()
+    kept: Counter[str] = Counter()
+    for counts in sources:
+        for name, numbers in counts.items():
+            rows[name] += numbers["rows"]
+            kept[name] += numbers["kept"]
+    return rows, kept
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for part in counts:
+        total.update(part)
+    return total
+
+
+def _kind(table: pyarrow.dataset.Dataset, name: str) -> str:
+    if name in (IMAGE, IMAGES):
+        return "Image" if name == IMAGE else "list of Image"
+    return str(table.schema.field(name).type)
+
+
+def _size_category(rows: int) -> str:
+    below = next((limit for limit in (3, 4, 5, 6, 7, 8, 9) if rows < 10**limit), 9)
+    names = {3: "n<1K", 4: "1K<n<10K", 5: "10K<n<100K", 6: "100K<n<1M", 7: "1M<n<10M", 8: "10M<n<100M", 9: "100M<n<1B"}
+    return names[below]
+
+
+def _counts(head: str, counts: Counter[str]) -> str:
+    lines = [(f"`{name}`", f"{number:,}") for name, number in counts.most_common()]
+    return _table((head, "number"), lines) if lines else ""
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
+
+
+def _code(*lines: str, language: str = "python") -> str:
+    text = "\n".join(lines)
+    fence = "```"
+    while fence in text:  # a setting may hold any text
+        fence += "`"
+    return f"{fence}{language}\n{text}\n{fence}"

@@ -1,0 +1,170 @@
+"""A finished table as a dataset folder."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import yaml
+
+from mmgic import tables
+from mmgic.errors import InputError
+from mmgic.hub.card import dataset_card
+from mmgic.hub.layout import CARD, DATA, IMAGE, IMAGE_FILE, IMAGES, RECORD, ExportRecord, check_columns
+from mmgic.tables import Manifest
+from mmgic.transform import Row
+from mmgic.vision.images import ImageError, read_bytes
+
+SHARD_BYTES = 500_000_000  # of Arrow data in a file, as the Hub advises
+ROWS_AT_ONCE = 1000
+IMAGES_AT_ONCE = 50
+MAX_IMAGE_BYTES = 50_000_000
+
+
+def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = SHARD_BYTES) -> ExportRecord:
+    """Writes the finished table in `dataset` (or all below it, where they have one schema) to the new `folder`.
+
+    With `images` the image files of kept rows are embedded as they are. Rows that were set aside are exported too: a
+    table says what became of every record. Memory does not grow with the table. Raises InputError where there is no
+    finished table, where `folder` is in use, and where an image cannot be read.
+    """
+    dataset, folder = tables.absolute(dataset), tables.absolute(folder)
+    found = tables.finished_tables(dataset)
+    if not found:
+        raise InputError(f"{dataset} holds no finished table; give the folder of a stage that has a {tables.MANIFEST}")
+    table = _one_table(found)
+    filesystem, path = fsspec.url_to_fs(folder)
+    if filesystem.exists(path) and any(not name.endswith(f"/{DATA}") for name in filesystem.ls(path, detail=False)):
+        raise InputError(f"{folder} is not empty; delete it or export to another folder")
+    tables.remove(folder)  # what an export that was cut short left
+
+    embed = _embedding(table.schema) if images else None
+    shards = _write_shards(table, folder, embed, shard_bytes)
+    files = {}
+    for number, (name, size) in enumerate(shards):
+        final = f"{DATA}/train-{number:05}-of-{len(shards):05}.parquet"
+        filesystem.mv(posixpath.join(path, name), posixpath.join(path, final))
+        files[final] = {"bytes": size, "sha256": tables.file_digest(posixpath.join(folder, final))}
+    manifests = [_manifest(place) for place in found]
+    record = ExportRecord(
+        recipe=_recipe(found, manifests),
+        rows_in=sum(manifest.rows_in for manifest in manifests),
+        seconds=sum(manifest.seconds for manifest in manifests),
+        rows=table.count_rows(),
+        files=files,
+    )
+    tables.write_text(posixpath.join(folder, CARD), dataset_card(dataset, table, manifests, record, images))
+    tables.write_text(posixpath.join(folder, RECORD), record.to_json())
+    return record
+
+
+def _one_table(folders: list[str]) -> pyarrow.dataset.Dataset:
+    schemas = [tables.open_table(folder).schema for folder in folders]
+    for folder, schema in zip(folders, schemas, strict=True):
+        if schema != schemas[0]:
+            raise InputError(
+                f"{folders[0]} and {folder} have different columns and make no one dataset; export each by itself"
+            )
+    check_columns(schemas[0], folders[0])
+    return tables.open_table(*folders)
+
+
+def _manifest(folder: str) -> Manifest:
+    manifest = tables.read_manifest(folder)
+    assert manifest is not None  # a finished table is one that has it
+    return manifest
+
+
+def _recipe(folders: list[str], manifests: list[Manifest]) -> dict[str, Any]:
+    """The content of a table's settings.yaml; of several tables, such as the repeats of documents, side by side."""
+    recipes = []
+    for folder, manifest in zip(folders, manifests, strict=True):
+        text = tables.read_text(posixpath.join(folder, tables.SETTINGS))
+        recipes.append(
+            yaml.safe_load(text) if text else {"stage": manifest.stage, "input": manifest.fingerprint, "settings": {}}
+        )
+    if len(recipes) == 1:
+        return dict(recipes[0])
+    stage = posixpath.commonpath([manifest.stage for manifest in manifests])
+    return {"stage": stage or "tables", "input": "", "settings": {"tables": recipes}}
+
+
+def _write_shards(
+    table: pyarrow.dataset.Dataset, folder: str, embed: _Embedding | None, shard_bytes: int
+) -> list[tuple[str, int]]:
+    """Writes the rows in files of about `shard_bytes` and returns each one's name in `folder` and its size."""
+    filesystem, path = fsspec.url_to_fs(folder)
+    filesystem.makedirs(posixpath.join(path, DATA), exist_ok=True)
+    schema = embed.schema if embed else table.schema.remove_metadata()
+    batches = (
+        embed(part) if embed else part
+        for batch in table.to_batches(batch_size=ROWS_AT_ONCE, batch_readahead=2, fragment_readahead=1)
+        for part in _slices(batch, IMAGES_AT_ONCE if embed else ROWS_AT_ONCE)
+    )
+    written = []
+    batch = next(batches, None)
+    while batch is not None or not written:
+        name = f"{DATA}/unfinished-{len(written):05}"
+        with filesystem.open(posixpath.join(path, name), "wb") as file, pq.ParquetWriter(file, schema) as writer:
+            size = 0
+            while batch is not None and size < shard_bytes:
+                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+                size += batch.nbytes
+                batch = next(batches, None)
+        written.append((name, int(filesystem.size(posixpath.join(path, name)))))
+    return written
+
+
+def _slices(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
+
+
+class _Embedding:
+    """Adds the column of image files to a batch; `datasets` decodes it to images."""
+
+    def __init__(self, schema: pa.Schema, column: str) -> None:
+        try:
+            import datasets
+        except ImportError:
+            raise InputError("embedding images needs datasets; install it with pip install 'mmgic[hub]'") from None
+        self.column = column
+        kind = IMAGE_FILE if column == IMAGE else pa.list_(IMAGE_FILE)
+        self.field = pa.field(column, kind)
+        plain = schema.remove_metadata().append(self.field)
+        features = datasets.Features.from_arrow_schema(plain)
+        features[column] = datasets.Image() if column == IMAGE else datasets.List(datasets.Image())
+        self.schema = plain.with_metadata(features.arrow_schema.metadata)
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        names = ["image_id", "source", "keep", "image_path" if self.column == IMAGE else "images"]
+        rows = batch.select(names).to_pylist()
+        if self.column == IMAGE:
+            files = [_image_file(row, row["image_path"]) for row in rows]
+        else:
+            files = [[_image_file(row, image["image_path"]) for image in row["images"]] for row in rows]
+        return batch.append_column(self.field, pa.array(files, self.field.type))
+
+
+def _embedding(schema: pa.Schema) -> _Embedding:
+    if "image_path" in schema.names:
+        return _Embedding(schema, IMAGE)
+    if "images" in schema.names:
+        return _Embedding(schema, IMAGES)
+    raise InputError("this table names no images, so none can be embedded; export it without --images")
+
+
+def _image_file(row: Row, path: str) -> dict[str, Any] | None:
+    if not row["keep"] or not path:
+        return None
+    try:
+        return {"bytes": read_bytes(path, MAX_IMAGE_BYTES), "path": posixpath.basename(path)}
+    except ImageError as error:
+        raise InputError(
+            f"the image of {row['source']}:{row['image_id']} cannot be embedded ({error}); export without --images"
+        ) from None

@@ -1,0 +1,219 @@
+"""Export to the datasets layout and import of it: the same rows, and refusal of what is damaged or hostile."""
+
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from mmgic import schema, tables
+from mmgic.cli import main
+from mmgic.digest import digest
+from mmgic.errors import InputError
+from mmgic.hub.export import export
+from mmgic.hub.load import import_dataset
+from mmgic.lifecycle import begin, finish
+from mmgic.schema import KEPT, reject, row_id
+from mmgic.settings import Settings, SourceSettings, to_yaml
+from mmgic.transform import to_table
+
+REGION = {"x": 0.25, "y": 0.5, "side": 0.5, "location": "Center", "labels": ["dog|cat"], "codes": [1, 2]}
+
+
+def make_table(folder: Path, name: str, table_schema: pa.Schema, rows: list[dict]) -> str:
+    """A finished table as the stages leave it, in two files."""
+    fingerprint, _ = begin(str(folder), name, {"seed": 3}, "made of nothing")
+    for part in range(2):
+        tables.write_part(f"{folder}/part-{part}.parquet", to_table(rows[part::2], table_schema))
+    manifest = tables.Manifest(
+        name, fingerprint, len(rows), **tables.count(tables.open_table(str(folder))), seconds=2.5
+    )
+    finish(str(folder), manifest, 1.0)
+    return str(folder)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with tokenized images, documents of two repeats and instruction rounds."""
+    folder = tmp_path / "run"
+    image = tmp_path / "photos" / "a.png"
+    image.parent.mkdir()
+    Image.new("RGB", (30, 20), "teal").save(image)
+    sources = (SourceSettings(name="vg", format="visual_genome"), SourceSettings(name="chat", format="alpaca"))
+    tables.write_text(f"{folder}/settings.yaml", to_yaml(Settings(preset="toy", sources=sources)))
+
+    def key(number: int, source: str = "vg") -> dict:
+        return {"row_id": row_id(source, str(number)), "source": source, "image_id": str(number)}
+
+    images = [
+        {**key(i), "image_path": str(image), "width": 30, "height": 20, "regions": [REGION], "codes": [3, 4], **KEPT}
+        | {"drops": [{"reason": "attribute_rare", "count": 2}]}
+        for i in range(5)
+    ]
+    images.append({**key(9), "image_path": "/nowhere.png", **reject("image_missing", "/nowhere.png")})
+    make_table(folder / "mmgic/tokens", "mmgic/tokens", schema.TOKENIZED_IMAGE, images)
+    for repeat in range(2):
+        documents = [
+            {**key(i), "repeat": repeat, "input_ids": [1, 5, 2], "answer_spans": [[0, 1], [1, 3]], **KEPT}
+            for i in range(4)
+        ]
+        name = f"mmgic/documents/repeat_{repeat}"
+        make_table(folder / name, name, schema.DOCUMENT, documents)
+    rounds = [
+        {**key(i, "chat"), "task": "image_editing", "images": [{"image_path": str(image), "codes": [1]}] * (i % 3)}
+        | {"rounds": [{"instruction": [{"text": "", "image": 0}], "response": [{"text": "ok", "image": -1}]}], **KEPT}
+        for i in range(4)
+    ]
+    make_table(folder / "sft/tokens", "sft/tokens", schema.INTERLEAVED, rounds)
+    return folder
+
+
+def loaded(folder: Path, tmp_path: Path) -> list[dict]:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import datasets
+
+    return list(datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache")))
+
+
+@pytest.mark.parametrize("name", ["mmgic/tokens", "mmgic/documents", "sft/tokens"])
+def test_round_trip_has_the_same_rows_and_datasets_loads_them(run: Path, tmp_path: Path, name: str) -> None:
+    assert main(["export", f"{run}/{name}", f"{tmp_path}/hf"]) == 0
+    assert main(["import", f"{tmp_path}/hf", f"{tmp_path}/back"]) == 0
+    assert digest(f"{tmp_path}/back") == digest(f"{run}/{name}")
+
+    folders = tables.finished_tables(f"{run}/{name}")
+    expected = [row for folder in folders for row in tables.open_table(folder).to_table().to_pylist()]
+    assert loaded(tmp_path / "hf", tmp_path) == expected
+
+
+def test_a_build_goes_on_from_an_imported_table(run: Path, tmp_path: Path) -> None:
+    export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")
+    manifest = import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back")
+    assert manifest == tables.read_manifest(f"{run}/mmgic/tokens")
+    fingerprint, done = begin(f"{tmp_path}/back", "mmgic/tokens", {"seed": 3}, "made of nothing")
+    assert (done, fingerprint) == (manifest, manifest.fingerprint)
+    with pytest.raises(InputError, match="built with seed = 3, now 4"):
+        begin(f"{tmp_path}/back", "mmgic/tokens", {"seed": 4}, "made of nothing")
+    assert import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back") == manifest  # done before
+
+
+def test_shards_are_numbered_and_card_has_the_figures(run: Path, tmp_path: Path) -> None:
+    record = export(f"{run}/mmgic/tokens", f"{tmp_path}/hf", shard_bytes=1)
+    assert list(record.files) == [f"data/train-0000{i}-of-00002.parquet" for i in range(2)]
+    card = (tmp_path / "hf/README.md").read_text()
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["configs"][0]["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
+    assert front["size_categories"] == ["n<1K"]
+    for line in (
+        "| vg | visual_genome | 6 | 5 | CC BY 4.0 |",
+        "| `image_missing` | 1 |",
+        "| `attribute_rare` | 10 |",
+        "6 rows of the stage `mmgic/tokens`, 5 of them kept, made with MMGIC's data pipeline and the preset `toy`.",
+        "input: made of nothing",
+    ):
+        assert line in card
+    assert len(loaded(tmp_path / "hf", tmp_path)) == 6
+
+
+def test_images_are_embedded_and_unpacked(run: Path, tmp_path: Path) -> None:
+    export(f"{run}/mmgic/tokens", f"{tmp_path}/hf", images=True)
+    rows = loaded(tmp_path / "hf", tmp_path)
+    assert [row["image"].size if row["keep"] else row["image"] for row in rows].count((30, 20)) == 5
+    assert next(row["image"] for row in rows if not row["keep"]) is None
+    import_dataset(f"{tmp_path}/hf", f"{tmp_path}/plain")
+    assert digest(f"{tmp_path}/plain") == digest(f"{run}/mmgic/tokens")
+
+    import_dataset(f"{tmp_path}/hf", f"{tmp_path}/unpacked", images=f"{tmp_path}/images")
+    original = (tmp_path / "photos/a.png").read_bytes()
+    rows = tables.open_table(f"{tmp_path}/unpacked").to_table().to_pylist()
+    for row in rows:
+        if row["keep"]:
+            assert Path(row["image_path"]).parent == tmp_path / "images"
+            assert Path(row["image_path"]).suffix == ".png"
+            assert Path(row["image_path"]).read_bytes() == original
+    assert {row["image_path"] for row in rows if not row["keep"]} == {"/nowhere.png"}
+
+
+def test_images_of_rounds_are_embedded_and_unpacked(run: Path, tmp_path: Path) -> None:
+    export(f"{run}/sft/tokens", f"{tmp_path}/hf", images=True)
+    assert sorted(len(row["image_files"]) for row in loaded(tmp_path / "hf", tmp_path)) == [0, 0, 1, 2]
+    import_dataset(f"{tmp_path}/hf", f"{tmp_path}/unpacked", images=f"{tmp_path}/images")
+    rows = tables.open_table(f"{tmp_path}/unpacked").to_table().to_pylist()
+    paths = [image["image_path"] for row in rows for image in row["images"]]
+    assert len(set(paths)) == 3
+    assert all(Path(path).parent == tmp_path / "images" and Path(path).is_file() for path in paths)
+
+
+def test_exports_refuse_what_they_cannot_do(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no finished table"):
+        export(str(tmp_path / "photos"), f"{tmp_path}/hf")
+    with pytest.raises(InputError, match="different columns"):
+        export(str(run), f"{tmp_path}/hf")
+    with pytest.raises(InputError, match="names no images"):
+        export(f"{run}/mmgic/documents/repeat_0", f"{tmp_path}/hf", images=True)
+    (tmp_path / "photos/a.png").unlink()
+    with pytest.raises(InputError, match=r"image of vg:\d cannot be embedded \(image_missing"):
+        export(f"{run}/mmgic/tokens", f"{tmp_path}/hf", images=True)
+    export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")  # over what the one before left
+    with pytest.raises(InputError, match="is not empty"):
+        export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")
+
+
+def tampered(record: Path, change: dict) -> None:
+    record.write_text(json.dumps({**json.loads(record.read_text()), **change}))
+
+
+def test_imports_refuse_what_was_not_exported(run: Path, tmp_path: Path) -> None:
+    hf, back = tmp_path / "hf", str(tmp_path / "back")
+    with pytest.raises(InputError, match="is not a folder"):
+        import_dataset(str(hf), back)
+    export(f"{run}/mmgic/tokens", str(hf))
+    record = hf / "mmgic.json"
+    text, shard = record.read_text(), hf / "data/train-00000-of-00001.parquet"
+    for name in ("../secret.parquet", "/etc/passwd", "data/../../x.parquet", "README.md"):
+        tampered(record, {"files": {name: {"bytes": 1, "sha256": ""}}})
+        with pytest.raises(InputError, match="refusing the folder"):
+            import_dataset(str(hf), back)
+    record.write_text("[]")
+    with pytest.raises(InputError, match="not the record of an export"):
+        import_dataset(str(hf), back)
+    record.write_text(text)
+    tampered(record, {"rows": 7})
+    with pytest.raises(InputError, match=r"has 6 rows, but its mmgic\.json says 7"):
+        import_dataset(str(hf), f"{back}_rows")
+    record.write_text(text)
+    (hf / "data/more.parquet").write_bytes(shard.read_bytes())
+    with pytest.raises(InputError, match=r"holds more\.parquet, which the export did not write"):
+        import_dataset(str(hf), back)
+    (hf / "data/more.parquet").unlink()
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="is not the file that was exported"):
+        import_dataset(str(hf), back)
+    shard.unlink()
+    with pytest.raises(InputError, match=r"holds no data/\*\.parquet"):
+        import_dataset(str(hf), back)
+    assert not Path(back).exists()
+
+
+def test_parquet_files_of_others(run: Path, tmp_path: Path) -> None:
+    data = tmp_path / "hf/data"
+    data.mkdir(parents=True)
+    rows = tables.open_table(f"{run}/mmgic/tokens").to_table()
+    pq.write_table(rows.drop(["keep"]), data / "train.parquet")
+    with pytest.raises(InputError, match="has no column 'keep' of type bool"):
+        import_dataset(str(tmp_path / "hf"), f"{tmp_path}/back")
+    (data / "train.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match="is not a Parquet file"):
+        import_dataset(str(tmp_path / "hf"), f"{tmp_path}/back")
+    pq.write_table(rows, data / "train.parquet")
+    with pytest.raises(InputError, match="holds no embedded images"):
+        import_dataset(str(tmp_path / "hf"), f"{tmp_path}/back", images=str(tmp_path / "images"))
+    manifest = import_dataset(str(tmp_path / "hf"), f"{tmp_path}/back")
+    assert (manifest.stage, manifest.rows_in, manifest.kept) == ("imported", 6, 5)
+    assert digest(f"{tmp_path}/back") == digest(f"{run}/mmgic/tokens")
+    with pytest.raises(InputError, match="is not empty"):
+        import_dataset(str(tmp_path / "hf"), str(tmp_path / "photos"))
