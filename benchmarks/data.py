@@ -77,7 +77,7 @@ def document_rates(rows: list[Row], settings: Settings, num_codes: int) -> tuple
     bare = Tokenizer.from_file(str(Path(settings.model.llm) / "tokenizer.json"))
     vocabulary = VLVocabulary(bare.get_vocab_size(), num_codes)
     make = MakeDocument(
-        settings.model.llm, settings.descriptions, vocabulary, settings.documents, frozenset(), settings.seed, 0
+        settings.model.llm, settings.descriptions, vocabulary, settings.documents, settings.seed, 0
     )
     documents: list[Row] = []
     ours = rate(len(rows), lambda: (documents.clear(), documents.extend(map(make, rows))))

@@ -1,139 +1,112 @@
-"""Trains the toy world's visual tokenizer on the frozen image encoder of jobs/train_clip.py.
+"""Trains a visual tokenizer on a frozen image encoder, as a Ray Train job.
 
-    python jobs/train_tokenizer.py --clip mmgic/toy/weights/clip --output mmgic/toy/weights/tokenizer
+    python jobs/train_tokenizer.py --output output/tokenizer --images DIR_OR_TABLE --encoder DIR --workers 8 --gpus 1
+    python jobs/train_tokenizer.py --output output/tokenizer --toy          # the toy world's, minutes on 2 cores
 
-Costs about 10 minutes of one CPU core and 3 GB of memory. Leaves config.json, model.safetensors and metrics.json: the
-cosine between rebuilt and true features, the use of the codebook, tokens per picture, and what a linear probe reads
-from the codes of unseen scenes.
+Images are those of a folder at any depth, or of a finished data stage's table. Settings are those of TokenizerTraining,
+such as --set batch_size=2048; --config takes a YAML file of them. Interrupted at any point, the same command goes on.
+
+Leaves <output>/tokenizer (config.json, model.safetensors, metrics.json and, of LaVIT's decoder, decoder.safetensors),
+figures.jsonl and curves.png: reconstruction cosine, codebook use, perplexity, tokens per image. --lavit DIR writes the
+tokenizer under LaVIT's file and key names too. The toy run also measures what a linear probe reads from the codes of
+unseen scenes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
-from collections import OrderedDict
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+import yaml
 
-from mmgic.toy.pairs import Picture, make_pictures
-from mmgic.toy.scenes import Split
-from mmgic.toy.words import CATEGORIES, COLOURS
-from mmgic.vision.checkpoint import load_config, read_weights, save_tokenizer
-from mmgic.vision.encoder import NORM_EPS
-from mmgic.vision.preprocess import normalise
-from mmgic.vision.probe import bag_of_codes, linear_probe, micro_f1
-from mmgic.vision.tokenizer import VisualTokenizer
-from mmgic.vision.training import TokenizerTrainer, TokenizerTraining
+from mmgic.cli import report_errors
+from mmgic.settings import SettingsError, merge
 
-WORLD_SEED = 100  # as the encoder's
-PROBED_SEED = 101
+TOY_SEED = 100  # of the world that the toy encoder learned on
 
 
-def load_clip(folder: Path) -> tuple[VisualTokenizer, nn.Sequential]:
-    """A tokenizer around the frozen image encoder of `folder`, and CLIP's norm and head."""
-    weights = read_weights(folder / "model.safetensors")
-    model = VisualTokenizer(load_config(folder))
-    ends = ("norm.", "head.")
-    model.encoder.load_state_dict({k: v for k, v in weights.items() if not k.startswith(ends)})
-    model.encoder.requires_grad_(False)
-    out, width = weights["head.weight"].shape
-    head = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width, eps=NORM_EPS), head=nn.Linear(width, out)))
-    head.load_state_dict({k: v for k, v in weights.items() if k.startswith(ends)})
-    return model, head
+def flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--images", help="folder of images, or a finished table with a column image_path")
+    parser.add_argument("--encoder", help="folder of the frozen encoder: config.json and model.safetensors, or LaVIT's")
+    parser.add_argument("--toy", action="store_true", help="toy sizes, on pictures that are rendered first")
+    parser.add_argument("--scenes", type=int, default=4000, help="of the toy world; two pictures each")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of TokenizerTraining's settings")
+    parser.add_argument("--set", action="append", default=[], metavar="a=value", help="replace one setting; repeatable")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", action="store_true", help="encode every image once; needs disk, not for millions")
+    parser.add_argument("--workers", type=int, default=1, help="Ray Train workers; 0 trains in this process")
+    parser.add_argument("--gpus", type=float, default=0.0, help="of each worker")
+    parser.add_argument("--lavit", type=Path, metavar="DIR", help="also write the result under LaVIT's names")
+    return parser.parse_args()
 
 
-@torch.inference_mode()
-def encode_features(model: VisualTokenizer, pictures: list[Picture]) -> Tensor:
-    """Patch features of the frozen encoder, float16 [pictures, N, width]."""
-    chunks = [pictures[i : i + 64] for i in range(0, len(pictures), 64)]
-    return torch.cat(
-        [model.encoder(normalise(torch.stack([p.pixels for p in chunk])))[:, 1:].half() for chunk in chunks]
-    )
-
-
-def load_scenes(seed: int, split: Split, scenes: int, size: int) -> list[Picture]:
-    return list(make_pictures(seed, split, scenes, size))
-
-
-def measure(trainer: TokenizerTrainer, pictures: list[Picture], seed: int) -> dict[str, object]:
-    """Figures over unseen pictures, whole scenes and crops."""
-    model = trainer.model.eval()
-    features = encode_features(model, pictures)
-    cosine, codes = trainer.evaluate(features, torch.Generator().manual_seed(seed))
-    share = torch.cat(codes).bincount(minlength=model.config.codebook_size).float()
-    share /= share.sum()
-    lengths = [len(c) for c in codes]
-    return {
-        "cosine": round(cosine, 4),
-        "codes_used": round((share > 0).float().mean().item(), 4),
-        "perplexity": round(torch.special.entr(share).sum().exp().item(), 1),
-        "tokens_per_picture": {"mean": round(sum(lengths) / len(lengths), 2), "min": min(lengths), "max": max(lengths)},
-        "probe_f1": probe(codes, pictures, model.config.codebook_size),
-    }
-
-
-def probe(codes: list[Tensor], pictures: list[Picture], codebook_size: int) -> dict[str, float]:
-    """F1 of reading categories, colours and pairs of both from the codes of whole scenes."""
-    scenes = range(0, len(pictures), 2)
-    bags = bag_of_codes([codes[i] for i in scenes], codebook_size)
-    names = {
-        "category": [{t.category for t in pictures[i].things} for i in scenes],
-        "colour": [{t.colour for t in pictures[i].things} for i in scenes],
-        "both": [{(t.category, t.colour) for t in pictures[i].things} for i in scenes],
-    }
-    options = {
-        "category": list(CATEGORIES),
-        "colour": list(COLOURS),
-        "both": [(category, colour) for category in CATEGORIES for colour in COLOURS],
-    }
-    tested = len(bags) // 5
-    scores = {}
-    for kind, present in names.items():
-        labels = torch.tensor([[option in here for option in options[kind]] for here in present])
-        scores[kind] = round(micro_f1(linear_probe(bags, labels, tested), labels[-tested:]), 4)
-    return scores
+def changed_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that --config and --set name. Raises SettingsError."""
+    changes: dict[str, Any] = {}
+    try:
+        if arguments.config:
+            loaded = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+            if not isinstance(loaded, Mapping):
+                raise SettingsError(f"{arguments.config} holds no settings; write lines such as 'batch_size: 512'")
+            changes.update(loaded)
+        for override in arguments.set:
+            key, separator, text = override.partition("=")
+            if not separator:
+                raise SettingsError(f"'{override}' is no override; write --set {override or 'a'}=value")
+            changes[key.strip()] = yaml.safe_load(text)
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"the settings cannot be read: {error}") from None
+    return changes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clip", type=Path, required=True, help="folder that jobs/train_clip.py left")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, default=4000)
-    parser.add_argument("--continuous-steps", type=int, default=TokenizerTraining.continuous_steps)
-    parser.add_argument("--quantized-steps", type=int, default=TokenizerTraining.quantized_steps)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = flags()
 
-    torch.manual_seed(arguments.seed)
-    model, head = load_clip(arguments.clip)
-    size = model.config.image_size
-    features = encode_features(model, load_scenes(WORLD_SEED, "train", arguments.scenes, size))
-    print(f"{len(features)} pictures encoded", flush=True)
+    def work() -> None:
+        from mmgic.stage import ray_session
+        from mmgic.toy.probe import TOY_ENCODER, measure_probe, write_pictures
+        from mmgic.training.visual_tokenizer import TokenizerJob, run
+        from mmgic.vision.lavit_export import save_lavit
+        from mmgic.vision.training import TOY_TRAINING, TokenizerTraining
 
-    settings = TokenizerTraining(continuous_steps=arguments.continuous_steps, quantized_steps=arguments.quantized_steps)
-    trainer = TokenizerTrainer(model, head, features, settings, arguments.seed)
-    began = time.monotonic()
+        if not arguments.toy and not (arguments.images and arguments.encoder):
+            raise SettingsError("name --images and --encoder, or take the toy world's with --toy")
+        settings = merge(TOY_TRAINING if arguments.toy else TokenizerTraining(), changed_settings(arguments))
+        images, encoder = arguments.images, arguments.encoder or str(TOY_ENCODER)
+        if not images:
+            images = str(write_pictures(arguments.output / "pictures", TOY_SEED, arguments.scenes))
+        job = TokenizerJob(
+            output=str(arguments.output),
+            images=images,
+            encoder=encoder,
+            training=settings,
+            seed=arguments.seed,
+            cache=arguments.cache or arguments.toy,
+            workers=arguments.workers,
+            gpus=arguments.gpus,
+        )
+        if job.workers:
+            with ray_session():
+                result = run(job)
+        else:
+            result = run(job)
+        figures = dict(result.figures)
+        if arguments.toy:
+            figures["probe_f1"] = measure_probe(Path(result.folder), TOY_SEED + 1)
+            path = Path(result.folder) / "metrics.json"
+            metrics = json.loads(path.read_text(encoding="utf-8")) | figures
+            path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        if arguments.lavit:
+            save_lavit(Path(result.folder), arguments.lavit)
+        print(json.dumps(figures, indent=2))
+        print(f"tokenizer: {result.folder}")
 
-    def report(stage: str, step: int, figures: dict[str, float]) -> None:
-        if (step + 1) % 25 == 0:
-            listed = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            print(f"{stage} step {step + 1}  {listed}  {time.monotonic() - began:.0f} s", flush=True)
-
-    trainer.train(report)
-    save_tokenizer(model, arguments.output)
-    metrics = {"command": " ".join(["python", *sys.argv]), "seed": arguments.seed}
-    metrics |= {
-        "seconds": round(time.monotonic() - began),
-        "settings": asdict(settings),
-        **measure(trainer, load_scenes(PROBED_SEED, "train", 3000, size), 0),
-    }
-    (arguments.output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    print(json.dumps(metrics, indent=2))
+    raise SystemExit(report_errors(work))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ cleaning passes over a dataset's rows three times. With the rows of ONE source i
 The counting passes take all rows of the source, also those set aside: they know which ones count. The order of the
 rules is the paper's: detection sets count labels before anything is removed; Visual Genome first removes images, then
 objects of several synsets and bad boxes, then rare (label, synset) pairs, then counts the attributes and relationships
-of what is left, and splits off the benchmarks' images last. A `vqav2` source has no labels; its rows pass unchanged.
+of what is left, and splits off the benchmarks' images last.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def clean_image(row: Row, labels: KeptLabels, source: SourceSettings, cleaning: 
 
     Boxes that leave the image by no more than `cleaning.box_tolerance` pixels are cut to it.
     """
-    if source.format == "vqav2" or not row["keep"]:
+    if not row["keep"]:
         return row
     fault = _image_fault(row, cleaning)
     if fault:

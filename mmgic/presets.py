@@ -120,6 +120,7 @@ def toy_sources() -> tuple[SourceSettings, ...]:
         SourceSettings(
             name="vqav2",
             format="vqav2",
+            corpus="vqa",
             path=f"{WORLD}/vqav2",
             annotations="v2_OpenEnded_mscoco_train2014_questions.json",
             answers="v2_mscoco_train2014_annotations.json",

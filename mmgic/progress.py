@@ -38,8 +38,13 @@ class Tally:
 
 
 @contextmanager
-def progress_line(name: str, total: int | None, done: Callable[[], int]) -> Iterator[None]:
-    """Shows `done()` of `total` rows (None: not known) and their rate: one moving line; in a log a line every 10 s."""
+def progress_line(
+    name: str, total: int | None, done: Callable[[], int], watch: Callable[[int, float], None]
+) -> Iterator[None]:
+    """Shows `done()` of `total` rows (None: not known) and their rate: one moving line; in a log a line every 10 s.
+
+    `watch` is called with both numbers each time.
+    """
     stop = threading.Event()
     started = time.monotonic()
 
@@ -48,6 +53,7 @@ def progress_line(name: str, total: int | None, done: Callable[[], int]) -> Iter
         while not stop.wait(1 if live else 10):
             rows = done()
             speed = rows / (time.monotonic() - started)
+            watch(rows, speed)
             text = f"{name}: {rows:,}{f' of {total:,}' if total is not None else ''} rows, {speed:,.0f} rows/s"
             print(f"\r\033[K{text}" if live else text, end="" if live else "\n", flush=True)
         if live:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
-from mmgic.build import BuildReport, build
 from mmgic.evaluation.run import evaluate
 from mmgic.model.export import export_checkpoint, export_untrained
+from mmgic.pipelines.build import BuildReport, build, build_tables
 from mmgic.settings import Settings
+from mmgic.sources import Corpus
 from mmgic.stage import ray_session as ray_session
+from mmgic.tables import Manifest
 from mmgic.toy.write import make_world
 from mmgic.training.pretrain import run, training_folder
 
@@ -19,9 +21,19 @@ disable_progress_bar()  # of weights that load in a blink
 
 def prepare_data(settings: Settings) -> BuildReport:
     """Makes the toy world where the settings ask for one, then builds documents, visual tokens and the token store."""
+    _prepare_world(settings)
+    return build(settings)
+
+
+def prepare_tables(settings: Settings, corpus: Corpus) -> list[Manifest]:
+    """Like `prepare_data`, of one corpus alone and without the token store."""
+    _prepare_world(settings)
+    return build_tables(settings, corpus)
+
+
+def _prepare_world(settings: Settings) -> None:
     if settings.toy.scenes:
         make_world(Path(settings.output) / "world", settings.toy.scenes, settings.toy.seed)
-    return build(settings)
 
 
 def pretrain(settings: Settings) -> Path:

@@ -63,6 +63,7 @@ DROPS = (
     "object_label_invalid",  # no reasonable label (F.2 step 8)
     "attribute_label_invalid",
     "relationship_label_invalid",
+    "attribute_label_unknown",
     "attribute_unpaired",  # no BigDetection box pairs with its object (F.1)
     "relationship_unpaired",
     "attribute_object_removed",

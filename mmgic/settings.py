@@ -74,7 +74,7 @@ class SourceSettings:
     format: Format = "coco"
     path: str = ""
     corpus: str = ""  # what a curriculum calls its documents; "": mmgic, ic, mmc4 or sft, by the format
-    annotations: str = ""  # annotation file inside `path`, where the format has no name of its own for it
+    annotations: str = ""  # annotation file inside `path`, where the format has no name of its own for it; or with *
     images: str = "images"  # image folder inside `path`
     captions: str = ""  # COCO-captions JSON inside `path`; empty where the source has none
     answers: str = ""  # annotations JSON of a vqav2 source
@@ -83,6 +83,10 @@ class SourceSettings:
     min_label_count: int = 1  # F.2 step 1: V3Det 3, Visual Genome 2 (per label and synset), others 1
     repeats: int = 1  # F.7: V3Det and Visual Genome 3
     attach_merged_attributes: bool = True  # Visual Genome: attributes of objects that v1.4 merged away
+    keep_groups: bool = True  # Open Images: boxes around many instances (IsGroupOf)
+    keep_depictions: bool = True  # Open Images: drawings and the like (IsDepiction)
+    min_pairing_iou: float = 0.9  # Open Images with BigDetection's boxes as `annotations`: least IoU of a pair (F.1)
+    description_field: str = "cat_info"  # V3Det: which of a category's descriptions is used
 
 
 @dataclass(frozen=True)
@@ -168,8 +172,11 @@ class DownloadSettings:
     per_host: int = 4
     retries: int = 2
     timeout_s: float = 20.0
+    backoff_s: float = 1.0  # before the first retry; doubled before each further one
     max_bytes: int = 20_000_000
+    images_per_shard: int = 1000  # rows that are fetched together and stored in one tar shard
     user_agent: str = "mmgic (image research; honours X-Robots-Tag noai)"
+    allow_private_addresses: bool = False  # for a server of your own; never with a url list of strangers
 
 
 @dataclass(frozen=True)
@@ -323,6 +330,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "documents.max_tokens": (16, 1 << 20),
     "documents.image_first_prob": (0, 1),
     "documents.description_dropout": (0, 1),
+    "download.concurrency": (1, 4096),
+    "download.per_host": (1, math.inf),
+    "download.retries": (0, 100),
+    "download.timeout_s": (0.1, math.inf),
+    "download.backoff_s": (0, math.inf),
+    "download.max_bytes": (1, math.inf),
+    "download.images_per_shard": (1, math.inf),
     "loss.mask_prob": (0, 1),
     "loss.visual_weight": (0, math.inf),
     "training.batch_size": (1, math.inf),

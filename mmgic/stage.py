@@ -13,6 +13,7 @@ import operator
 import os
 import pickle
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 from ray.data.checkpoint import CheckpointConfig
 from ray.data.expressions import col, lit
-from ray.util.metrics import Counter
+from ray.util.metrics import Counter as CounterMetric
+from ray.util.metrics import Gauge
 
 from mmgic import tables
 from mmgic.errors import InputError
@@ -36,6 +38,7 @@ from mmgic.transform import Row, Transform, to_table
 T = TypeVar("T")
 
 LOCAL_CPUS = 6  # logical CPUs of a cluster that starts here, at least
+PREPARED = "prepared"  # column of what a stage's `prepare` returned, pickled
 OTHER_CPUS = 2  # logical CPUs that an actor pool leaves to reading, writing and skipping finished rows
 
 
@@ -50,6 +53,8 @@ class Stage:
     make_transform: Callable[[], Transform]  # called only if the table is not finished
     settings: Mapping[str, Any]
     actors: bool = False  # the transform is made in each of the workers, as a model is; otherwise once, and sent along
+    prepare: Callable[[Row], Any] | None = None  # CPU work on a row before the transform, which finds it in `prepared`
+    prepare_workers: int = 2
     sources: tuple[str, ...] = ()  # reads the rows of these sources alone; empty: all
     workers: int = 2
     gpus: float = 0  # of each actor
@@ -98,7 +103,7 @@ def run_stage(stage: Stage) -> Manifest:
     if not rows:
         raise InputError(f"no row of {stage.table} was kept for stage '{stage.name}' ({source.summary()})")
     tally = _tally(stage.max_error_rate * rows)
-    with progress_line(stage.name, rows, lambda: int(ray.get(tally.rows.remote()))):
+    with _progress(stage.name, rows, tally):
         _write_rows(stage, output, tally)
     written = tables.open_table(output)
     tables.check_same_ids(table, written, selection, rows)
@@ -128,7 +133,7 @@ def ingest(
         return done
 
     tally = _tally(0)
-    with progress_line(name, None, lambda: int(ray.get(tally.rows.remote()))):
+    with _progress(name, None, tally):
         read = ray.remote(_read_rows)
         tasks = [
             read.remote(reader, output, number, schema, rows_per_file, tally) for number, reader in enumerate(readers)
@@ -194,6 +199,11 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
     batches: dict[str, Any] = {"batch_size": stage.rows_per_call, "batch_format": "pyarrow"}
     with DataContext.current(context):
         blocks = _kept_rows(stage.table, stage.sources).repartition(target_num_rows_per_block=stage.rows_per_block)
+        if stage.prepare is not None:
+            prepare = _Preparation(stage.prepare, tally)
+            blocks = blocks.map_batches(
+                prepare.__call__, compute=TaskPoolStrategy(size=stage.prepare_workers), **batches
+            )
         if transform is None:
             made = blocks.map_batches(
                 _Worker,
@@ -242,6 +252,19 @@ def _actor_cpus(workers: int) -> float:
     return int(100 * max(0.0, min(1.0, spare / workers))) / 100
 
 
+class _Preparation:
+    """A stage's `prepare` inside a worker process: what it returns travels beside the row."""
+
+    def __init__(self, prepare: Callable[[Row], Any], tally: Any) -> None:
+        self.prepare = prepare
+        self.tally = tally
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        with _reporting(self.tally):
+            prepared = [pickle.dumps(self.prepare(row)) for row in batch.to_pylist()]
+        return batch.append_column(PREPARED, pa.array(prepared, pa.large_binary()))
+
+
 class _Worker:
     """A stage's transform inside a worker process, on Arrow tables."""
 
@@ -252,6 +275,8 @@ class _Worker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()
+        if self.stage.prepare is not None:
+            rows = [{**row, PREPARED: pickle.loads(row[PREPARED])} for row in rows]
         with _reporting(self.tally):
             # An actor makes its own now: had it been at its start, Ray would print the stack trace of an error.
             self.transform = self.transform or self.stage.make_transform()
@@ -263,10 +288,8 @@ class _Worker:
         """Counts a batch. Raises InputError once the stage has more errors than it may have."""
         if [row["row_id"] for row in results] != [row["row_id"] for row in rows]:
             raise RuntimeError(f"the transform of stage '{self.stage.name}' did not return one row for each row")
-        kept = sum(row["keep"] for row in results)
-        for outcome, number in (("kept", kept), ("set_aside", len(rows) - kept)):
-            if number:
-                _metrics().inc(number, {"stage": self.stage.name, "outcome": outcome})
+        for outcome, number in Counter(row["reason"] or "kept" for row in results).items():
+            _metrics().inc(number, {"stage": self.stage.name, "outcome": outcome})
         errors = [f"{row['reason']}: {row['detail']}" for row in results if row["reason"] in ERRORS]
         within_limit = not rows or ray.get(self.tally.add.remote(rows[0]["row_id"], len(rows), len(errors)))
         if errors and not within_limit:
@@ -275,8 +298,23 @@ class _Worker:
 
 
 @functools.cache
-def _metrics() -> Counter:
-    return Counter("mmgic_rows", "Rows that the data stages made", tag_keys=("stage", "outcome"))
+def _metrics() -> CounterMetric:
+    return CounterMetric(
+        "mmgic_rows", "Rows that the data stages made, kept or by reason", tag_keys=("stage", "outcome")
+    )
+
+
+def _progress(name: str, total: int | None, tally: Any) -> Any:
+    """The stage's line for a person, and its gauges for Ray's metrics (beside Ray Data's own, by operator)."""
+    speed = Gauge("mmgic_rows_per_second", "Rows a second of a stage since it started", tag_keys=("stage",))
+    waiting = Gauge("mmgic_rows_waiting", "Rows that a stage has not made yet", tag_keys=("stage",))
+
+    def watch(done: int, rate: float) -> None:
+        speed.set(rate, {"stage": name})
+        if total is not None:
+            waiting.set(total - done, {"stage": name})
+
+    return progress_line(name, total, lambda: int(ray.get(tally.rows.remote())), watch)
 
 
 def _tally(most_errors: float) -> Any:

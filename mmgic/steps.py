@@ -1,6 +1,6 @@
 """The cleaning stage on rows of several sources at once: each row by the rules and counts of its own source.
 
-Kept apart from `mmgic.build` because worker processes import it: nothing here loads a model library.
+Kept apart from `mmgic.pipelines` because worker processes import it: nothing here loads a model library.
 """
 
 from __future__ import annotations

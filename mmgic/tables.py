@@ -230,13 +230,13 @@ def read_text(path: str) -> str | None:
 
 def write_text(path: str, text: str) -> None:
     """Writes a file that is either whole or not there."""
-    with _whole_file(path) as file:
+    with whole_file(path) as file:
         file.write(text.encode())
 
 
 def write_part(path: str, rows: pa.Table) -> None:
     """Writes a Parquet file that is either whole or not there."""
-    with _whole_file(path) as file:
+    with whole_file(path) as file:
         pq.write_table(rows, file)
 
 
@@ -247,7 +247,7 @@ def remove(folder: str) -> None:
 
 
 @contextmanager
-def _whole_file(path: str) -> Iterator[IO[bytes]]:
+def whole_file(path: str) -> Iterator[IO[bytes]]:
     filesystem, path = fsspec.url_to_fs(path)
     filesystem.makedirs(posixpath.dirname(path), exist_ok=True)
     with filesystem.open(f"{path}.unfinished", "wb") as file:

@@ -244,12 +244,6 @@ def test_images_of_other_splits_count_but_stay_aside():
     assert cleaned[1:] == [test, bad]
 
 
-def test_questions_pass_unchanged():
-    source = SourceSettings(format="vqav2")
-    row = annotated_image("vqa", "1", 0, questions=[{"question": "Is it?", "answer": "yes"}])
-    assert clean([row], source) == [row]
-
-
 def test_counts_survive_storing():
     counts = LabelCounts({("a", ""): 1, ("a", "a.n.01"): 2}, {"red": 3}, {"on": 4})
     assert LabelCounts.from_dict(counts.to_dict()) == counts

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmgic import tables
 from mmgic.analysis.figures import curves, image_uri
-from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, summarize
+from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, document_tables, summarize
 from mmgic.errors import InputError
 from mmgic.evaluation.captioning import read_caption_images
 from mmgic.settings import EvaluationSettings, Settings
@@ -86,7 +86,7 @@ def _charts(summary: RunSummary) -> list[str]:
 
 def _annotated_images(output_folder: Path) -> Iterator[dict[str, Any]]:
     """{"picture", "row"} of tokenized images with at least two regions, the sources taking turns."""
-    for row in _rows_in_turn(output_folder / "tokens"):
+    for row in _rows_in_turn(output_folder / "mmgic" / "tokens"):
         if len(row["regions"]) >= 2 and (picture := _picture(row["image_path"])).uri:
             yield {"picture": picture, "row": row}
 
@@ -94,7 +94,7 @@ def _annotated_images(output_folder: Path) -> Iterator[dict[str, Any]]:
 def _documents(output_folder: Path) -> list[dict[str, Any]]:
     """One filled document for each form of template, where there is one."""
     examples: dict[tuple[str, bool], dict[str, Any]] = {}
-    for folder in tables.finished_tables(str(output_folder / "documents")):
+    for folder in document_tables(output_folder):
         for row in _kept_rows(folder):
             examples.setdefault((row["template"], row["with_descriptions"]), row)
     return [examples[form] for form in sorted(examples)]

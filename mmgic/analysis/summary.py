@@ -16,7 +16,9 @@ from mmgic.settings import Settings
 from mmgic.tables import Manifest
 from mmgic.training.metrics import read_metrics
 
-STAGES = ("annotations", "cleaned", "regions", "tokens", "documents")
+# the stages of a corpus in their order; any other comes after them
+STAGES = ("annotations", "cleaned", "selected", "images", "captions", "regions", "tokens", "documents")
+CORPORA = ("mmgic", "ic", "mmc4", "sft")  # the folders of tables, in the order of their making
 EVALUATIONS = {"untrained": "untrained", "other_image": "other image", "trained": "trained"}
 LOSSES = {"loss": "L", "visual_loss": "L_V", "text_loss": "L_T"}
 SCORES = {"cider": "CIDEr", "pope_f1": "POPE F1"}
@@ -71,9 +73,7 @@ class RunSummary:
 
 def summarize(output_folder: Path, run: str) -> RunSummary:
     """Reads the tables, the metrics of the training run named `run` and the scores in `output_folder`."""
-    finished = tables.finished_tables(str(output_folder))
-    manifests = [manifest for folder in finished if (manifest := tables.read_manifest(folder))]
-    stages = [manifest for name in STAGES for manifest in manifests if manifest.stage.split("/")[0] == name]
+    stages = [manifest for corpus in CORPORA for manifest in _manifests(output_folder / corpus)]
     evaluations = {}
     for name in EVALUATIONS:
         path = output_folder / "evaluation" / name / "scores.json"
@@ -84,11 +84,29 @@ def summarize(output_folder: Path, run: str) -> RunSummary:
     )
 
 
+def _manifests(folder: Path) -> list[Manifest]:
+    """The stages of a corpus, each after the one that it reads."""
+    found = [tables.read_manifest(table) for table in tables.finished_tables(str(folder))]
+    rank = {name: i for i, name in enumerate(STAGES)}
+    manifests = [manifest for manifest in found if manifest]
+    return sorted(manifests, key=lambda manifest: (rank.get(manifest.stage.split("/")[1], len(rank)), manifest.stage))
+
+
+def document_tables(output_folder: Path) -> list[str]:
+    """The finished tables of documents of all corpora."""
+    return [
+        folder
+        for corpus in CORPORA
+        for folder in tables.finished_tables(str(output_folder / corpus))
+        if "input_ids" in tables.open_table(folder).schema.names
+    ]
+
+
 def count_documents(output_folder: Path) -> list[SourceCount]:
     """Kept documents and their tokens by source over all repeats. Streams the tables."""
     columns = ["source", "num_visual_tokens", "num_text_tokens"]
     counts: dict[str, list[int]] = {}
-    for folder in tables.finished_tables(str(output_folder / "documents")):
+    for folder in document_tables(output_folder):
         for batch in tables.open_table(folder).to_batches(columns=columns, filter=pc.field("keep")):
             sums = [("source", "count"), ("num_visual_tokens", "sum"), ("num_text_tokens", "sum")]
             for row in pa.table(batch).group_by("source").aggregate(sums).to_pylist():

@@ -2,6 +2,6 @@
 
 from mmgic.documents.build import build_document
 from mmgic.documents.descriptions import Descriptions, load_descriptions
-from mmgic.documents.questions import build_question_document
+from mmgic.documents.rounds import build_rounds_document
 
-__all__ = ["Descriptions", "build_document", "build_question_document", "load_descriptions"]
+__all__ = ["Descriptions", "build_document", "build_rounds_document", "load_descriptions"]

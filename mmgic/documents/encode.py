@@ -58,7 +58,11 @@ def encode_continuation(tokenizer: PreTrainedTokenizerBase, context: str, text: 
 
     Raises InputError where `context`'s ids are no prefix of `context + text`'s: the tokenizer merges across the border.
     """
-    before, whole = encode_texts(tokenizer, [context, context + text])
+    return join_continuation(context, text, *encode_texts(tokenizer, [context, context + text]))
+
+
+def join_continuation(context: str, text: str, before: list[int], whole: list[int]) -> tuple[list[int], list[int]]:
+    """`encode_continuation` of ids that are at hand: `before` those of `context`, `whole` those of `context + text`."""
     if whole[: len(before)] != before:
         raise InputError(
             f"the tokenizer joins {context[-8:]!r} and {text[:8]!r} into one token; "

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmgic.documents.encode import encode_continuation, encode_parts, start_and_end
-from mmgic.documents.questions import instruction, opening, response
-from mmgic.documents.template import caption_prefix
+from mmgic.documents.tasks import TEMPLATES, make_round
+from mmgic.documents.template import Segment, caption_prefix
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
 
@@ -35,10 +35,9 @@ def question_prompt(
     question: str,
     system_prompt: str,
 ) -> list[int]:
-    """A question document's first round up to and including [/INST]; `system_prompt` as in `DocumentSettings`."""
+    """An "open_vqa" document's first round up to and including [/INST]; `system_prompt` as in `DocumentSettings`."""
     start, _ = start_and_end(tokenizer)
-    segments = [*opening(system_prompt), instruction(question, first_round=True)]
-    return [start, *encode_parts(tokenizer, vocabulary, [segments], [codes])[0]]
+    return [start, *encode_parts(tokenizer, vocabulary, [_question(question, system_prompt)], [codes])[0]]
 
 
 def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> list[int]:
@@ -49,7 +48,7 @@ def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> li
     """
     ids = []
     for option in options:
-        _, added = encode_continuation(tokenizer, instruction("", first_round=True), response(option))
+        _, added = encode_continuation(tokenizer, str(_question("", "")[-1]), f" {option}")
         if len(added) != 1:
             raise InputError(
                 f"the answer '{option}' is {len(added)} tokens of this tokenizer; "
@@ -57,3 +56,8 @@ def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> li
             )
         ids += added
     return ids
+
+
+def _question(question: str, system_prompt: str) -> list[Segment]:
+    asked = [{"text": "", "image": 0}, {"text": question, "image": -1}]
+    return make_round(TEMPLATES["open_vqa"], asked, [], system_prompt).instruction

@@ -18,6 +18,7 @@ def key_columns(row: Mapping[str, Any], repeat: int, corpus: str, template: str)
         "repeat": repeat,
         "corpus": corpus,
         "template": template,
+        "drops": row["drops"],
     }
 
 

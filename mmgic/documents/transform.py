@@ -1,4 +1,4 @@
-"""The documents stage: rows with visual tokens become documents, of the kind that their source is for."""
+"""The documents stage of MMGIC: images with visual tokens and annotations become pre-training documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mmgic.documents.build import build_document
 from mmgic.documents.descriptions import Descriptions, load_descriptions
-from mmgic.documents.questions import build_question_document
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import DocumentSettings
@@ -24,25 +23,14 @@ class MakeDocument:
     descriptions: str  # JSON lines; "" for none
     vocabulary: VLVocabulary
     settings: DocumentSettings
-    question_sources: frozenset[str]  # whose rows become instruction rounds, corpus "vqa"; all others are "mmgic"
     seed: int
     repeat: int
 
     def __call__(self, row: Row) -> Row:
-        tokenizer = load_tokenizer(self.llm)
-        if row["source"] in self.question_sources:
-            return build_question_document(
-                row,
-                tokenizer=tokenizer,
-                vocabulary=self.vocabulary,
-                settings=self.settings,
-                repeat=self.repeat,
-                corpus="vqa",
-            )
         return build_document(
             row,
             descriptions=_descriptions(self.descriptions),
-            tokenizer=tokenizer,
+            tokenizer=load_tokenizer(self.llm),
             vocabulary=self.vocabulary,
             settings=self.settings,
             seed=self.seed,

@@ -18,6 +18,9 @@ from mmgic.sources.coco import read_coco
 from mmgic.sources.instructions.vqav2 import read_vqav2
 from mmgic.sources.journeydb import read_journeydb
 from mmgic.sources.mmc4 import read_mmc4, read_mmc4_pairs
+from mmgic.sources.open_images import FILES as OPEN_IMAGES_FILES
+from mmgic.sources.open_images import read_open_images
+from mmgic.sources.v3det import read_v3det
 from mmgic.sources.visual_genome import read_visual_genome
 from mmgic.sources.webdataset import read_webdataset
 
@@ -43,6 +46,8 @@ class Reader:
 
 READERS: dict[str, Reader] = {
     "coco": Reader("mmgic", read_coco),
+    "open_images": Reader("mmgic", read_open_images, OPEN_IMAGES_FILES),
+    "v3det": Reader("mmgic", read_v3det),
     "visual_genome": Reader(
         "mmgic", read_visual_genome, ("image_data.json", "objects.json", "attributes.json", "relationships.json")
     ),

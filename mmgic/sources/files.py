@@ -33,6 +33,18 @@ def source_file(source: SourceSettings, name: str, setting: str) -> str:
     return path
 
 
+def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
+    """The paths of the files that `name`, which may hold * and [...], stands for. Raises InputError like `source_file`."""
+    if not any(mark in name for mark in "*?["):
+        return [source_file(source, name, setting)]
+    filesystem, _ = fsspec.url_to_fs(source.path)
+    pattern = posixpath.join(source.path, name)
+    paths = sorted(path for path in filesystem.glob(pattern) if filesystem.isfile(path))
+    if not paths:
+        raise InputError(f"source '{source.name}': there is no file {pattern}; put the dataset's {setting} files there")
+    return [filesystem.unstrip_protocol(path) for path in paths]
+
+
 def stream_json(path: str, prefix: str) -> Iterator[Any]:
     """Yields the values under ijson's `prefix` ("images.item", "item") in file order, in memory of one value.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from mmgic.schema import ANNOTATED_IMAGE, KEPT, reject, row_id
+from mmgic.schema import ANNOTATED_IMAGE, INTERLEAVED, KEPT, count_drops, reject, row_id
 
 
 def annotated_image(source: str, image_id: str, times_seen: int, **columns: Any) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def annotated_image(source: str, image_id: str, times_seen: int, **columns: Any)
         "height": 0,
         "caption": "",
         "narrative": "",
-        "questions": [],
+        "candidates": [],
         "objects": [],
         "attributes": [],
         "relationships": [],
@@ -37,3 +38,50 @@ def annotated_image(source: str, image_id: str, times_seen: int, **columns: Any)
 def bad_record(source: str, image_id: str, times_seen: int, detail: str) -> dict[str, Any]:
     """The row of a record that lacks what its format demands."""
     return annotated_image(source, image_id, times_seen, **reject("bad_record", detail))
+
+
+Part = dict[str, Any]
+
+
+def text_part(text: str) -> Part:
+    return {"text": text, "image": -1}
+
+
+def image_part(image: int) -> Part:
+    """The image at position `image` of its row's `images`."""
+    return {"text": "", "image": image}
+
+
+def interleaved(
+    source: str,
+    record_id: str,
+    times_seen: int,
+    task: str,
+    images: Sequence[str] = (),
+    rounds: Sequence[tuple[Sequence[Part], Sequence[Part]]] = (),
+    *,
+    urls: Sequence[str] = (),
+    drops: Sequence[str] = (),
+    **columns: Any,
+) -> dict[str, Any]:
+    """A row of INTERLEAVED: `images` by their paths, or by `urls`; `rounds` as (instruction, response); `drops` as reasons.
+
+    A record that the source listed `times_seen` > 0 times before is set aside, with a row_id of its own.
+    """
+    row: dict[str, Any] = {
+        "row_id": row_id(source, record_id, times_seen),
+        "source": source,
+        "image_id": record_id,
+        "task": task,
+        "images": [
+            *({"url": "", "image_path": path, "codes": []} for path in images),
+            *({"url": url, "image_path": "", "codes": []} for url in urls),
+        ],
+        "rounds": [{"instruction": list(asked), "response": list(answered)} for asked, answered in rounds],
+        "drops": count_drops(list(drops)),
+        **KEPT,
+        **columns,
+    }
+    if times_seen:
+        row |= reject("duplicate_id", f"record {record_id} is listed {times_seen + 1} times so far; the first one stays")
+    return {name: row[name] for name in INTERLEAVED.names}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mmgic.documents.descriptions import Descriptions
-from mmgic.documents.questions import instruction, opening, response
+from mmgic.documents.tasks import TEMPLATES, make_round, sentence_start
 from mmgic.documents.template import REGIONS_HEADING, Order, Segment, image_part, region_part
 from mmgic.regions import make_regions
 from mmgic.schema import record_generator
@@ -127,14 +127,16 @@ def _rounds(told: str, asked: list[tuple[str, str]], rng: np.random.Generator) -
     system = _SYSTEM_PROMPTS[int(rng.choice(len(_SYSTEM_PROMPTS), p=(0.8, 0.1, 0.1)))]
     rounds = []
     for i, (question, answer) in enumerate(asked[:8]):
-        before = [segment if isinstance(segment, str) else told for segment in opening(system)] if i == 0 else []
-        rounds.append(Passage((*before, instruction(question, first_round=i == 0)), (response(answer),)))
+        image = [] if i else [{"text": "", "image": 0}]
+        asked_now, said = {"text": question, "image": -1}, {"text": answer, "image": -1}
+        made = make_round(TEMPLATES["open_vqa"], [*image, asked_now], [said], None if i else system)
+        rounds.append(Passage(tuple(_in_words(made.instruction, [told])), tuple(_in_words(made.response, []))))
     return rounds
 
 
 def _quiz(told: str, asked: list[tuple[str, str]]) -> list[Passage]:
     """Questions without the ceremony of an instruction: more of what is to be learned in as many tokens."""
     return [
-        Passage((f"{told}\n{question}" if i == 0 else question,), (response(answer),))
+        Passage((f"{told}\n{question}" if i == 0 else question,), (f" {sentence_start(answer)}",))
         for i, (question, answer) in enumerate(asked)
     ]

@@ -37,12 +37,17 @@ class TokenizeImages:
         return [self.tokenize(row) if row["keep"] else {**row, "codes": []} for row in rows]
 
     def tokenize(self, row: Row) -> Row:
-        """One kept row with the codes of its image and regions; regions without any code are dropped and counted."""
+        """One kept row with the codes of its image and regions; regions without any code are dropped and counted.
+
+        Of an INTERLEAVED row, all images get their codes, or the row is set aside.
+        """
+        if "images" in row:
+            return self.tokenize_interleaved(row)
         try:
             image = read_image(row["image_path"])
         except ImageError as error:
             return {**row, "codes": [], **reject(error.reason, error.detail)}
-        # a source that gives no sizes (VQAv2) has width 0
+        # a source that gives no sizes has width 0
         if row["width"] and image.size != (row["width"], row["height"]):
             detail = f"{image.width} x {image.height} decoded, {row['width']} x {row['height']} annotated"
             return {**row, "codes": [], **reject("size_mismatch", detail)}
@@ -56,6 +61,20 @@ class TokenizeImages:
         kept = [{**region, "codes": c} for region, c in zip(regions, region_codes, strict=True) if c]
         drops = add_drops(row["drops"], ["region_no_visual_tokens"] * (len(regions) - len(kept)))
         return {**row, "codes": codes, "regions": kept, "drops": drops}
+
+    def tokenize_interleaved(self, row: Row) -> Row:
+        """One kept INTERLEAVED row with the codes of its images."""
+        if not row["images"]:
+            return row
+        try:
+            frames = [read_image(image["image_path"]) for image in row["images"]]
+        except ImageError as error:
+            return {**row, **reject(error.reason, error.detail)}
+        pixels = torch.stack([preprocess(frame, self.model.config.image_size) for frame in frames])
+        codes = self.encode(pixels, row["source"], row["image_id"])
+        if not all(codes):
+            return {**row, **reject("no_visual_tokens", "the selector kept no patch of an image")}
+        return {**row, "images": [{**image, "codes": c} for image, c in zip(row["images"], codes, strict=True)]}
 
     def encode(self, pixels: Tensor, source: str, image_id: str) -> list[list[int]]:
         """Codes of the frames of one record: the image first, then its regions."""

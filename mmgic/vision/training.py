@@ -1,4 +1,4 @@
-"""Training a visual tokenizer on a frozen encoder: its codes must let a small decoder rebuild what the encoder saw.
+"""What a visual tokenizer is trained for: its codes must let a decoder rebuild what the frozen encoder saw.
 
 LaVIT's two stages: first selector and merger with the unquantized vectors, then, with the selector frozen, everything
 through the codebook, which starts from k-means and follows its vectors by moving averages.
@@ -6,43 +6,72 @@ through the codebook, which starts from k-means and follows its vectors by movin
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmgic.vision.codebook import summed, workers
 from mmgic.vision.config import VisionConfig
+from mmgic.vision.decoder import DecoderConfig, FeatureDecoder
 from mmgic.vision.encoder import NORM_EPS, Block, Mlp
 from mmgic.vision.merger import MaskedAttention
-from mmgic.vision.quantizer import Quantizer
-from mmgic.vision.selector import gumbel_noise
+from mmgic.vision.selector import TokenSelector
 from mmgic.vision.tokenizer import VisualTokenizer
-
-Report = Callable[[str, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
 class TokenizerTraining:
-    """Steps of both stages and the weights of what is minimised."""
+    """Steps of both stages and the weights of what is minimised. LaVIT published its losses and stages, the order of
+    its tokens per image and the codebook's recipe, but no step counts or rates: those are ours."""
 
-    continuous_steps: int = 250
-    quantized_steps: int = 350
-    batch_size: int = 64  # pictures
-    learning_rate: float = 1e-3
+    continuous_steps: int = 50_000
+    quantized_steps: int = 100_000
+    batch_size: int = 1024  # images of one step over all workers
+    learning_rate: float = 2e-4
+    warmup_steps: int = 50
+    weight_decay: float = 0.01
     keep_ratio: float = 1 / 3
     keep_weight: float = 20.0
     commitment_weight: float = 0.25
     codebook_decay: float = 0.99
+    vectors_per_code: int = 40  # that k-means starts from
+    kmeans_rounds: int = 10
     revive_every: int = 25  # steps between looks for rows that nothing chooses
+    # "lavit": LaVIT's own decoder, which is told a code's rank alone; "places": a small one that knows each code's patch
+    decoder: Literal["lavit", "places"] = "lavit"
+    decoder_depth: int = 12
+    # what is rebuilt: the encoder's patch features, or what the encoder's own head reads from them, standardised
+    target: Literal["features", "head"] = "features"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # that encoder, merger and decoder compute in
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+
+    @property
+    def steps(self) -> int:
+        return self.continuous_steps + self.quantized_steps
 
 
-class FeatureDecoder(nn.Module):
+# a few minutes of one CPU core
+TOY_TRAINING = TokenizerTraining(
+    continuous_steps=250,
+    quantized_steps=350,
+    batch_size=64,
+    learning_rate=1e-3,
+    decoder="places",
+    decoder_depth=2,
+    target="head",
+    dtype="float32",
+    checkpoint_every=50,
+)
+
+
+class PlacesDecoder(nn.Module):
     """Rebuilds the targets of all patches from the kept patches' vectors at their places; needed in training only."""
 
-    def __init__(self, config: VisionConfig, target_dim: int, depth: int = 2) -> None:
+    def __init__(self, config: VisionConfig, target_dim: int, depth: int) -> None:
         super().__init__()
         self.in_proj = nn.Linear(config.codebook_dim, config.width)
         self.dropped = nn.Parameter(torch.zeros(config.width))
@@ -60,49 +89,37 @@ class FeatureDecoder(nn.Module):
         return self.out_proj(self.norm(x))
 
 
-class CodebookAverages:
-    """Moving averages of the vectors that chose each codebook row; the rows are their directions."""
+class RanksDecoder(FeatureDecoder):
+    """LaVIT's feature decoder with the interface of `PlacesDecoder`."""
 
-    def __init__(self, quantizer: Quantizer, decay: float) -> None:
-        self.rows = quantizer.embedding.weight
-        self.decay = decay
-        self.counts = torch.ones(len(self.rows))
-        self.sums = self.rows.detach().clone()
-
-    @torch.no_grad()
-    def update(self, vectors: Tensor, codes: Tensor) -> None:
-        """`vectors` [T, dim] are unit vectors, `codes` [T] the rows that they chose."""
-        self.counts.mul_(self.decay).add_(torch.bincount(codes, minlength=len(self.rows)), alpha=1 - self.decay)
-        self.sums.mul_(self.decay).index_add_(0, codes, vectors, alpha=1 - self.decay)
-        self.rows.copy_(F.normalize(self.sums, dim=-1))
-
-    @torch.no_grad()
-    def revive(self, vectors: Tensor, generator: torch.Generator) -> int:
-        """Moves rows that get less than a tenth of an even share onto drawn `vectors` [T, dim]; returns how many."""
-        dead = (self.counts < 0.1 * self.counts.mean()).nonzero().flatten()
-        drawn = vectors[torch.randint(len(vectors), (len(dead),), generator=generator)]
-        self.counts[dead] = self.counts.mean()
-        self.sums[dead] = drawn * self.counts.mean()
-        self.rows[dead] = drawn
-        return len(dead)
+    def forward(self, vectors: Tensor, policy: Tensor) -> Tensor:
+        kept = policy.bool()
+        # the product with the policy's ones lets its gradient through
+        return self.features((vectors * policy[..., None])[kept], kept.sum(dim=1).tolist())
 
 
-@torch.no_grad()
-def spherical_kmeans(vectors: Tensor, clusters: int, rounds: int, generator: torch.Generator) -> Tensor:
-    """Unit vectors [T, dim], T >= clusters -> unit centres [clusters, dim]; an empty one restarts on a vector."""
-    centres = vectors[torch.randperm(len(vectors), generator=generator)[:clusters]].clone()
-    for _ in range(rounds):
-        nearest = (vectors @ centres.T).argmax(dim=1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
-        empty = (torch.bincount(nearest, minlength=clusters) == 0).nonzero().flatten()
-        sums[empty] = vectors[torch.randint(len(vectors), (len(empty),), generator=generator)]
-        centres = F.normalize(sums, dim=-1)
-    return centres
+def make_feature_decoder(config: VisionConfig, settings: TokenizerTraining, target_dim: int) -> nn.Module:
+    if settings.decoder == "places":
+        return PlacesDecoder(config, target_dim, settings.decoder_depth)
+    return RanksDecoder(decoder_config(config, settings.decoder_depth, target_dim))
 
 
-def sample_policy(log_probs: Tensor, generator: torch.Generator) -> Tensor:
-    """Gumbel straight-through [B, N]: 0 or 1 forward, the soft sample's gradient backward."""
-    soft = (log_probs + gumbel_noise(tuple(log_probs.shape), generator, log_probs.device)).softmax(dim=-1)[..., 0]
+def decoder_config(config: VisionConfig, depth: int, feature_dim: int) -> DecoderConfig:
+    """LaVIT's low-resolution decoder in the sizes of a tokenizer."""
+    return DecoderConfig(
+        patches=config.patches,
+        width=config.width,
+        depth=depth,
+        num_heads=config.merger_heads,
+        mlp_hidden=config.mlp_hidden,
+        codebook_dim=config.codebook_dim,
+        feature_dim=feature_dim,
+    )
+
+
+def sample_policy(log_probs: Tensor, noise: Tensor) -> Tensor:
+    """Gumbel straight-through [B, N] of [B, N, 2] each: 0 or 1 forward, the soft sample's gradient backward."""
+    soft = (log_probs + noise).softmax(dim=-1)[..., 0]
     return (soft >= 0.5).float() - soft.detach() + soft
 
 
@@ -118,119 +135,83 @@ def start_weights(model: VisualTokenizer, keep_ratio: float) -> None:
             nn.init.zeros_(last.bias)
 
 
-class TokenizerTrainer:
-    """Both stages over precomputed features of the frozen encoder, [pictures, N, width] in any float type.
+@dataclass(frozen=True)
+class Outcome:
+    """One worker's share of a step, B images."""
 
-    `head` turns features into what the codes must preserve, [..., width] -> [..., target_dim]: CLIP's own head leaves
-    what words can say of a patch.
+    loss: Tensor  # its mean over the workers has the gradient of the loss of the whole batch
+    cosine: Tensor  # mean of rebuilt and true targets
+    kept: Tensor  # share of patches
+    distance: Tensor  # mean squared, of kept vectors and their codebook rows; 0 without the quantizer
+    vectors: Tensor  # unit vectors of the kept patches [T, codebook_dim]
+    codes: Tensor  # int64 [T]; empty without the quantizer
+
+
+class Objective(nn.Module):
+    """The trained parts of a tokenizer, the decoder that judges them, and what is minimised.
+
+    `head` turns features into what the codes must preserve, [..., width] -> [..., target_dim]; it stays frozen.
     """
 
     def __init__(
-        self, model: VisualTokenizer, head: nn.Module, features: Tensor, settings: TokenizerTraining, seed: int
+        self, model: VisualTokenizer, head: nn.Module, decoder: nn.Module, settings: TokenizerTraining
     ) -> None:
-        self.model = model
+        super().__init__()
+        self.selector: TokenSelector = model.token_predictor
+        self.merger = model.causal_encoder
+        self.task_layer = model.encode_task_layer
+        self.quantizer = model.quantize
+        self.decoder = decoder
         self.head = head.requires_grad_(False)
-        self.features = features
         self.settings = settings
-        self.generator = torch.Generator().manual_seed(seed)
-        targets = head(self.draw(min(2000, len(features)))).flatten(0, 1)
-        self.mean, self.std = targets.mean(dim=0), targets.std(dim=0)
-        self.decoder = FeatureDecoder(model.config, targets.shape[1])
+        self.patches = model.config.patches
+        target_dim = head(torch.zeros(1, model.config.width)).shape[-1]
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.zeros(target_dim))
+        self.register_buffer("std", torch.ones(target_dim))
 
-    def draw(self, count: int) -> Tensor:
-        return self.features[torch.randint(len(self.features), (count,), generator=self.generator)].float()
+    def standardise(self, features: Tensor) -> None:
+        """From now on, targets are standardised by the statistics of `features` [B, N, width]: their average would be
+        easy to rebuild."""
+        targets = self.head(features).flatten(0, 1)
+        self.mean.copy_(targets.mean(dim=0))
+        self.std.copy_(targets.std(dim=0))
 
     def vectors(self, features: Tensor, policy: Tensor) -> Tensor:
-        """Unit vectors [B, N, codebook_dim] that the codebook is searched with."""
-        return F.normalize(self.model.encode_task_layer(self.model.causal_encoder(features, policy)), dim=-1)
+        """Unit vectors [B, N, codebook_dim] float32 that the codebook is searched with."""
+        with self._trunk(features):
+            merged = self.merger(features, policy)
+        return F.normalize(self.task_layer(merged.float()), dim=-1)
 
-    def cosine(self, features: Tensor, vectors: Tensor, policy: Tensor) -> Tensor:
-        """Mean cosine of rebuilt and true targets, which are standardised: their average would be easy to rebuild."""
+    def cosines(self, features: Tensor, vectors: Tensor, policy: Tensor) -> Tensor:
+        """Cosine of rebuilt and true targets of each patch, [B, N]."""
         targets = (self.head(features) - self.mean) / self.std
-        return F.cosine_similarity(self.decoder(vectors, policy), targets, dim=-1).mean()
+        with self._trunk(features):
+            rebuilt = self.decoder(vectors, policy)
+        return F.cosine_similarity(rebuilt.float(), targets, dim=-1)
 
-    def train(self, report: Report) -> None:
-        start_weights(self.model, self.settings.keep_ratio)
-        self.continuous_stage(report)
-        self.start_codebook()
-        self.quantized_stage(report)
-
-    def continuous_stage(self, report: Report) -> None:
-        """Selector and merger, without the quantizer."""
-        settings, model = self.settings, self.model
-        modules = (model.token_predictor, model.causal_encoder, model.encode_task_layer, self.decoder)
-        step = Stepper(modules, settings.learning_rate, settings.continuous_steps)
-        for index in range(settings.continuous_steps):
-            features = self.draw(settings.batch_size)
-            log_probs = model.token_predictor(features)
-            policy = sample_policy(log_probs, self.generator)
-            cosine = self.cosine(features, self.vectors(features, policy), policy)
-            kept = policy.mean()
-            step(1 - cosine + settings.keep_weight * (kept - settings.keep_ratio).square())
-            report("continuous", index, {"cosine": cosine.item(), "kept": kept.item()})
-
-    @torch.no_grad()
-    def start_codebook(self) -> None:
-        features = self.draw(max(500, 40 * self.model.config.codebook_size // self.model.config.patches))
-        policy = sample_policy(self.model.token_predictor(features), self.generator)
-        vectors = self.vectors(features, policy)[policy.bool()]
-        rows = spherical_kmeans(vectors, self.model.config.codebook_size, 10, self.generator)
-        self.model.quantize.embedding.weight.copy_(rows)
-
-    def quantized_stage(self, report: Report) -> None:
-        """Merger and codebook through the quantizer, the selector frozen."""
-        settings, model = self.settings, self.model
-        averages = CodebookAverages(model.quantize, settings.codebook_decay)
-        modules = (model.causal_encoder, model.encode_task_layer, self.decoder)
-        step = Stepper(modules, settings.learning_rate, settings.quantized_steps)
-        for index in range(settings.quantized_steps):
-            features = self.draw(settings.batch_size)
-            with torch.no_grad():
-                policy = sample_policy(model.token_predictor(features), self.generator)
-            kept = policy.bool()
-            vectors = self.vectors(features, policy)
-            codes = model.quantize.nearest(vectors.detach().flatten(0, 1)).view(kept.shape)
-            rows = model.quantize.embedding.weight.detach()[codes]
+    def forward(self, features: Tensor, noise: Tensor, quantized: bool) -> Outcome:
+        """Encoder features [B, N, width] float32 and Gumbel noise [B, N, 2]."""
+        settings = self.settings
+        policy = sample_policy(self.selector(features), noise)
+        vectors = self.vectors(features, policy)
+        kept = policy.bool()
+        codes, distance = torch.empty(0, dtype=torch.int64), torch.zeros((), device=features.device)
+        seen = vectors
+        if quantized:
+            rows, codes = self.quantizer(vectors.detach()[kept])
             # straight-through: the decoder reads codebook rows, the gradient goes to the vectors
-            cosine = self.cosine(features, vectors + (rows - vectors).detach(), policy)
-            distance = (vectors - rows).square().sum(dim=-1)[kept].mean()
-            step(1 - cosine + settings.commitment_weight * distance)
-            averages.update(vectors.detach()[kept], codes[kept])
-            revived = 0
-            if index % settings.revive_every == 0 and index < 0.8 * settings.quantized_steps:
-                revived = averages.revive(vectors.detach()[kept], self.generator)
-            report("quantized", index, {"cosine": cosine.item(), "distance": distance.item(), "revived": revived})
+            seen = vectors.masked_scatter(kept[..., None], vectors[kept] + (rows - vectors[kept]).detach())
+            total = summed(kept.sum().float()).clamp(min=1)
+            distance = (vectors[kept] - rows.detach()).square().sum() * workers() / total
+        cosine = self.cosines(features, seen, policy).mean()
+        share = policy.mean()
+        # the square's gradient needs the share of the whole batch, the worker's own carries it
+        off = summed(share) / workers() - settings.keep_ratio
+        loss = 1 - cosine + settings.keep_weight * 2 * off * share + settings.commitment_weight * distance
+        return Outcome(loss, cosine.detach(), share.detach(), distance.detach(), vectors.detach()[kept], codes)
 
-    @torch.no_grad()
-    def evaluate(self, features: Tensor, generator: torch.Generator) -> tuple[float, list[Tensor]]:
-        """Mean cosine of what sampled codes rebuild of features [pictures, N, width], and each picture's codes."""
-        total, codes = 0.0, []
-        for chunk in features.split(self.settings.batch_size):
-            batch = chunk.float()
-            policy = sample_policy(self.model.token_predictor(batch), generator)
-            vectors = self.vectors(batch, policy)
-            rows, found = self.model.quantize(vectors.flatten(0, 1))
-            total += self.cosine(batch, rows.view_as(vectors), policy).item() * len(batch)
-            kept = policy.bool()
-            codes += found.view(kept.shape)[kept].split(kept.sum(dim=1).tolist())
-        return total / len(features), codes
-
-
-class Stepper:
-    """AdamW with warm-up and cosine over the parameters of some modules."""
-
-    def __init__(self, modules: tuple[nn.Module, ...], learning_rate: float, steps: int) -> None:
-        self.parameters = [p for module in modules for p in module.parameters()]
-        self.optimizer = torch.optim.AdamW(self.parameters, learning_rate, weight_decay=0.01)
-
-        def factor(step: int) -> float:
-            return min(1.0, (step + 1) / 50) * (0.55 + 0.45 * math.cos(math.pi * step / steps))
-
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
-
-    def __call__(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.schedule.step()
+    def _trunk(self, features: Tensor) -> torch.autocast:
+        half = self.settings.dtype == "bfloat16"
+        return torch.autocast(features.device.type, torch.bfloat16, enabled=half)

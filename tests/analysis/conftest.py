@@ -34,8 +34,8 @@ def run_folder(tmp_path) -> tuple[Path, Settings]:
     region = {"x": 0.25, "y": 0.5, "side": 0.5, "location": "Center", "labels": ["dog", HOSTILE], "codes": [1, 2]}
     shown = {"image_path": str(image), "caption": "a dog", "regions": [region, region], "codes": [3, 4, 5]}
     write_table(
-        tmp_path / "tokens",
-        "tokens",
+        tmp_path / "mmgic" / "tokens",
+        "mmgic/tokens",
         schema.TOKENIZED_IMAGE,
         [
             {"row_id": 1, "source": "vg", "image_id": "1", **shown},
@@ -52,8 +52,8 @@ def run_folder(tmp_path) -> tuple[Path, Settings]:
     for repeat in range(2):
         document = {"repeat": repeat, "template": "image_first", "text": f"Image: [IMG]\nObjects:\n- {HOSTILE}"}
         write_table(
-            tmp_path / "documents" / f"repeat_{repeat}",
-            f"documents/repeat_{repeat}",
+            tmp_path / "mmgic" / "documents" / f"repeat_{repeat}",
+            f"mmgic/documents/repeat_{repeat}",
             schema.DOCUMENT,
             [
                 {"row_id": 1, "source": "vg", **document, "num_visual_tokens": 10, "num_text_tokens": 30},

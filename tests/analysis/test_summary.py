@@ -9,7 +9,11 @@ def test_documents_are_counted_over_repeats_without_rejected_ones(run_folder):
     assert count_documents(folder) == [SourceCount("coco", 2, 2, 4), SourceCount("vg", 2, 20, 60)]
     summary = summarize(folder, "pretrain")
     assert summary.total == SourceCount("total", 4, 22, 64)
-    assert [stage.stage for stage in summary.stages] == ["tokens", "documents/repeat_0", "documents/repeat_1"]
+    assert [stage.stage for stage in summary.stages] == [
+        "mmgic/tokens",
+        "mmgic/documents/repeat_0",
+        "mmgic/documents/repeat_1",
+    ]
 
 
 def test_losses_and_scores(run_folder):

@@ -49,6 +49,7 @@ def rows(draw):
         "relationships": draw(st.lists(relationship, max_size=3)) if objects else [],
         "regions": draw(st.lists(REGION, max_size=6)),
         "codes": draw(CODES),
+        "drops": [],
     }
 
 
@@ -158,6 +159,7 @@ def full_row():
         "relationships": [],
         "regions": regions,
         "codes": [1, 2, 3],
+        "drops": [],
     }
 
 

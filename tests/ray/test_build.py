@@ -1,11 +1,12 @@
 """The data stages on a small toy world: counts that add up, and the same rows on any number of workers."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from mmgic.build import BuildReport, build
+from mmgic.pipelines.build import BuildReport, build
 from mmgic.digest import digest
 from mmgic.errors import InputError
 from mmgic.presets import preset
@@ -36,19 +37,23 @@ def one_worker(settings: Settings) -> tuple[Settings, BuildReport]:
 
 def test_every_row_of_a_stage_is_in_the_next(one_worker: tuple[Settings, BuildReport]) -> None:
     settings, report = one_worker
-    annotations, cleaned, regions, tokens, *documents = report.stages
+    stages = {manifest.stage: manifest for manifest in report.stages}
+    mmgic = [stages[f"mmgic/{name}"] for name in ("annotations", "cleaned", "regions", "tokens", "documents/repeat_0")]
+    sft = [stages[f"sft/{name}"] for name in ("annotations", "tokens", "documents")]
+    annotations, _, _, tokens, _ = mmgic
     assert annotations.sources["objects365"]["rows"] == SCENES // 2
-    assert set(annotations.sources) == {"visual_genome", "objects365", "vqav2"}
-    for before, after in zip(report.stages, (cleaned, regions, tokens, documents[0]), strict=False):
+    assert set(annotations.sources) == {"visual_genome", "objects365"}
+    assert set(sft[0].sources) == {"vqav2"}
+    for before, after in (*pairwise(mmgic), *pairwise(sft)):
         assert after.rows_in == after.rows_out == before.kept
         assert after.kept + sum(after.reasons.values()) == after.rows_out
     assert tokens.reasons == {"image_missing": 1}
-    assert documents[1].rows_in == tokens.sources["visual_genome"]["kept"]
+    assert stages["mmgic/documents/repeat_1"].rows_in == tokens.sources["visual_genome"]["kept"]
 
     store = TokenStore(report.store_folder)
-    assert len(store) == sum(table.kept for table in documents)
+    assert len(store) == sum(manifest.kept for name, manifest in stages.items() if "/documents" in name)
     assert set(store.corpora) == {"mmgic", "vqa"}
-    assert len(store.corpus_indices("vqa")) == tokens.sources["vqav2"]["kept"]
+    assert len(store.corpus_indices("vqa")) == sft[-1].kept
     assert Path(settings.output, "settings.yaml").is_file()
 
 
@@ -56,7 +61,9 @@ def test_two_workers_make_the_same_rows(settings: Settings, one_worker: tuple[Se
     cluster = replace(settings.cluster, data_workers=2, tokenizer_workers=2, rows_per_block=14)
     two = replace(settings, output=f"{settings.output}/two", cluster=cluster)
     build(two)
-    for stage in ("annotations", "cleaned", "regions", "tokens", "documents"):
+    for stage in ("mmgic/annotations", "mmgic/cleaned", "mmgic/regions", "mmgic/tokens", "mmgic/documents"):
+        assert digest(f"{two.output}/{stage}") == digest(f"{one_worker[0].output}/{stage}"), stage
+    for stage in ("sft/annotations", "sft/tokens", "sft/documents"):
         assert digest(f"{two.output}/{stage}") == digest(f"{one_worker[0].output}/{stage}"), stage
 
 

@@ -22,7 +22,7 @@ def make_row(path, image_id, regions=(), **change):
         "height": 40,
         "caption": "a caption",
         "narrative": "",
-        "questions": [],
+        "candidates": [],
         "objects": [],
         "attributes": [],
         "relationships": [],

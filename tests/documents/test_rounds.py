@@ -1,29 +1,68 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
-from mmgic.documents import build_question_document
+import mmgic.toy
+from mmgic.documents import build_rounds_document
 from mmgic.documents.encode import encode_continuation, encode_texts
 from mmgic.documents.prompts import caption_stop_ids, option_ids, question_prompt
-from mmgic.documents.questions import response
+from mmgic.documents.tasks import sentence_start
 from mmgic.errors import InputError
+from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import SYSTEM_PROMPT, DocumentSettings
+from mmgic.sources.rows import image_part, interleaved, text_part
 
 TEXT = st.text(alphabet="abcé ?[IMG]</s>\n", min_size=1, max_size=15).filter(str.strip)
 QUESTIONS = st.lists(st.fixed_dictionaries({"question": TEXT, "answer": TEXT}), max_size=5)
 
 
 def build(questions, tokenizer, vocabulary, codes=(1, 2), **settings):
-    row = {"row_id": 5, "source": "vqa", "image_id": "9", "questions": questions, "codes": list(codes)}
-    return build_question_document(
-        row,
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        settings=DocumentSettings(**settings),
-        repeat=0,
-        corpus="vqa",
+    row = interleaved(
+        "vqa",
+        "9",
+        0,
+        "open_vqa",
+        ["a.jpg"],
+        [
+            ([*([] if i else [image_part(0)]), text_part(entry["question"])], [text_part(entry["answer"])])
+            for i, entry in enumerate(questions)
+        ],
     )
+    row["images"][0]["codes"] = list(codes)
+    return build_rounds_document(
+        row, tokenizer=tokenizer, vocabulary=vocabulary, settings=DocumentSettings(**settings), corpus="vqa", seed=0
+    )
+
+
+def test_question_documents_keep_their_bytes():
+    """The ids that this document had when the packaged toy weights and all published figures were made."""
+    weights = Path(mmgic.toy.__file__).parent / "weights" / "llama"
+    tokenizer = AutoTokenizer.from_pretrained(weights)
+    vocabulary = VLVocabulary(len(tokenizer), 256)
+    system = "You are a helpful assistant."
+    questions = [
+        {"question": "Is there a dog in the image?", "answer": "yes"},
+        {"question": "What color\nis the cup?", "answer": "dark red"},
+    ]
+    document = build(questions, tokenizer, vocabulary, system_prompt=system)
+    # fmt: off
+    first = [
+        0, 61, 286, 63, 550, 441, 438, 201, 548, 524, 263, 554, 553, 16, 201, 552, 441, 438, 201, 201, 960, 963, 964,
+        961, 201, 278, 279, 263, 408, 267, 261, 274, 33, 201, 330, 261, 332, 331, 263, 328, 327, 294, 333, 16, 323,
+        286, 63,
+    ]
+    rest = [
+        305, 1, 0, 61, 286, 63, 416, 296, 310, 261, 384, 33, 201, 330, 261, 332, 331, 263, 328, 327, 294, 333, 16,
+        323, 286, 63, 223, 38, 576, 386, 1,
+    ]
+    # fmt: on
+    assert question_prompt(tokenizer, vocabulary, [1, 2], questions[0]["question"], system) == first
+    assert document["input_ids"] == first + rest
+    assert document["answer_spans"] == [[47, 49], [73, 78]]
 
 
 def test_open_ended_vqa_of_table_16(tokenizer, vocabulary):
@@ -33,7 +72,7 @@ def test_open_ended_vqa_of_table_16(tokenizer, vocabulary):
     ]
     document = build(questions, tokenizer, vocabulary)
     assert document["keep"]
-    assert document["template"] == "question"
+    assert document["template"] == "open_vqa"
     assert document["text"] == (
         f"[INST] <<SYS>>\n{SYSTEM_PROMPT}\n<</SYS>>\n\n[IMG]\n"
         "Is there a dog?\nAnswer the question using a single word or phrase. [/INST] Yes</s><s>[INST] "
@@ -57,7 +96,7 @@ def test_spans_cover_the_answers_and_prompts_are_prefixes(tokenizer, vocabulary,
         return
     prompts = [question_prompt(tokenizer, vocabulary, [1, 2], q["question"], system_prompt) for q in questions]
     if not document["keep"]:
-        answers = [encode_continuation(tokenizer, "[/INST]", response(q["answer"]))[1] for q in questions]
+        answers = [encode_continuation(tokenizer, "[/INST]", f" {sentence_start(q['answer'])}")[1] for q in questions]
         assert document["reason"] == "too_long"
         assert all(len(prompt) + len(answer) + 1 > max_tokens for prompt, answer in zip(prompts, answers, strict=True))
         return
@@ -66,7 +105,7 @@ def test_spans_cover_the_answers_and_prompts_are_prefixes(tokenizer, vocabulary,
     assert len(spans) == ids.count(tokenizer.eos_token_id) == document["text"].count(". [/INST] ")
     assert [ids[end - 1] for _, end in spans] == [tokenizer.eos_token_id] * len(spans)
     rest = [tokenizer.decode(ids[start : end - 1]).strip() for start, end in spans]
-    answers = iter([response(entry["answer"]).strip() for entry in questions])
+    answers = iter([sentence_start(entry["answer"]) for entry in questions])
     assert all(answer in answers for answer in rest), "the rounds that fit keep their order"
     assert ids[: spans[0][0]] in prompts
 

@@ -12,18 +12,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.schema import count_drops
+from mmgic.schema import reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.captions import first_caption, index_captions
 from mmgic.sources.files import ImageFinder, collapse_spaces, source_file, stream_json, text_id
 from mmgic.sources.index import RecordIndex
-from mmgic.sources.rows import annotated_image, bad_record
+from mmgic.sources.rows import image_part, interleaved, text_part
 
 
 def read_vqav2(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per image that has questions, in the order of its first question; see `mmgic.sources.read_source`.
 
-    The files give no image sizes: width and height are 0. A question without an answer is dropped and counted.
+    A question without an answer is dropped and counted.
     """
     questions = source_file(source, source.annotations, "annotations")
     answers = source_file(source, source.answers, "answers")
@@ -34,7 +33,6 @@ def read_vqav2(source: SourceSettings) -> Iterator[dict[str, Any]]:
             raise InputError(f"{questions} has no 'questions' list; set 'annotations' to VQAv2's questions file")
         if not index.fill("answer", _answers(answers)):
             raise InputError(f"{answers} has no 'annotations' list; set 'answers' to VQAv2's annotations file")
-        index_captions(index, source)
         index.build()
         for image_id in index.keys("question"):
             yield _image_row(image_id, split, source, finder, index)
@@ -67,22 +65,17 @@ def _image_row(
 ) -> dict[str, Any]:
     questions = index.get("question", image_id)
     if not image_id.isdecimal():
-        return bad_record(source.name, image_id, 0, f"{len(questions)} questions have '{image_id}' for an image number")
-    asked: list[dict[str, str]] = []
-    for question_id, question in questions:
-        answer = next(iter(index.get("answer", question_id)), "")
-        if question and answer:
-            asked.append({"question": question, "answer": answer})
-    drops = count_drops(["question_unanswered"] * (len(questions) - len(asked)))
-    if not asked:
-        detail = f"none of its {len(questions)} questions has both a text and an answer"
-        return {**bad_record(source.name, image_id, 0, detail), "drops": drops}
-    return annotated_image(
+        detail = f"{len(questions)} questions have '{image_id}' for an image number"
+        return interleaved(source.name, image_id, 0, "open_vqa", **reject("bad_record", detail))
+    asked = [(q, a) for question_id, q in questions if (a := next(iter(index.get("answer", question_id)), "")) and q]
+    rounds = [([*([] if i else [image_part(0)]), text_part(q)], [text_part(a)]) for i, (q, a) in enumerate(asked)]
+    return interleaved(
         source.name,
         image_id,
         0,
-        image_path=finder.path(f"COCO_{split}_{int(image_id):012d}.jpg"),
-        caption=first_caption(index, image_id),
-        questions=asked,
-        drops=drops,
+        "open_vqa",
+        [finder.path(f"COCO_{split}_{int(image_id):012d}.jpg")],
+        rounds,
+        drops=["question_unanswered"] * (len(questions) - len(asked)),
+        **({} if asked else reject("bad_record", f"none of its {len(questions)} questions has a text and an answer")),
     )

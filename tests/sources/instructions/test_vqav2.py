@@ -3,6 +3,7 @@ import pytest
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
 from mmgic.sources import read_source
+from mmgic.sources.rows import image_part, text_part
 
 
 def question(question_id, image_id, text="Is it?"):
@@ -31,15 +32,16 @@ def test_questions_are_gathered_by_image_with_their_answers(read, tmp_path):
         [question(93, 9, " Is it\nred? "), question(70, 7, "What?"), question(91, "9", "Why?")],
         [answer(70, "cat"), answer(91, "because "), answer(93, "yes")],
     )
-    assert [(row["image_id"], row["width"], row["height"], row["keep"]) for row in rows] == [
-        ("9", 0, 0, True),
-        ("7", 0, 0, True),
+    assert [(row["image_id"], row["task"], row["keep"]) for row in rows] == [
+        ("9", "open_vqa", True),
+        ("7", "open_vqa", True),
     ]
-    assert rows[0]["questions"] == [
-        {"question": "Is it red?", "answer": "yes"},
-        {"question": "Why?", "answer": "because"},
+    assert rows[0]["rounds"] == [
+        {"instruction": [image_part(0), text_part("Is it red?")], "response": [text_part("yes")]},
+        {"instruction": [text_part("Why?")], "response": [text_part("because")]},
     ]
-    assert rows[0]["image_path"] == str(tmp_path / "images/COCO_train2014_000000000009.jpg")
+    [image] = rows[0]["images"]
+    assert image["image_path"] == str(tmp_path / "images/COCO_train2014_000000000009.jpg")
 
 
 def test_unanswered_questions_are_counted_and_images_without_any_answer_set_aside(read):
@@ -53,7 +55,9 @@ def test_unanswered_questions_are_counted_and_images_without_any_answer_set_asid
         ("x", "bad_record"),
         ("", "bad_record"),
     ]
-    assert rows[0]["questions"] == [{"question": "Is it?", "answer": "yes"}]
+    assert rows[0]["rounds"] == [
+        {"instruction": [image_part(0), text_part("Is it?")], "response": [text_part("yes")]}
+    ]
     assert [row["drops"] for row in rows[:2]] == [
         [{"reason": "question_unanswered", "count": 2}],
         [{"reason": "question_unanswered", "count": 1}],
@@ -62,7 +66,7 @@ def test_unanswered_questions_are_counted_and_images_without_any_answer_set_asid
 
 def test_the_split_comes_from_the_file_or_its_name(read):
     [row] = read([question(1, 7)], [answer(1, "yes")], split=None, name="v2_OpenEnded_mscoco_val2014_questions.json")
-    assert row["image_path"].endswith("COCO_val2014_000000000007.jpg")
+    assert row["images"][0]["image_path"].endswith("COCO_val2014_000000000007.jpg")
     for split in (None, "../../etc"):
         with pytest.raises(InputError, match="does not say its split"):
             read([question(1, 7)], [answer(1, "yes")], split=split)

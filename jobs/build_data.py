@@ -1,0 +1,35 @@
+"""Builds what training reads from the settings' sources: detection (mmgic), image-caption (ic), MMC4 and instructions.
+
+    python jobs/build_data.py                                            # the toy world, about 2 minutes on 2 cores
+    python jobs/build_data.py --preset toy-all                           # every source of the paper in small
+    ray job submit --working-dir . -- python jobs/build_data.py --preset mmgic-7b --set output=/shared/mmgic
+    python jobs/build_data.py --config my_sources.yaml --only ic         # the tables of one corpus, no token store
+
+The paper's MMGIC (3.5 M images, 24 M regions) costs 28 M crops through the visual tokenizer on 8 GPUs. A stage prints
+the rows that it read, kept and set aside, with the reasons. Interrupted at any point, the same command goes on where it
+was; with other settings it refuses to mix tables. The result is `<output>/store`, which jobs/pretrain.py reads.
+"""
+
+import argparse
+
+from mmgic.cli import add_settings_flags, run_job
+from mmgic.settings import Settings
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", choices=("mmgic", "ic", "mmc4", "sft"), help="build the tables of this corpus alone")
+    add_settings_flags(parser)
+
+
+def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from mmgic import road
+
+    with road.ray_session():
+        if flags.only:
+            road.prepare_tables(settings, flags.only)
+        else:
+            print(f"token store: {road.prepare_data(settings).store_folder}")
+
+
+if __name__ == "__main__":
+    run_job(__doc__, main, add_flags)

@@ -1,0 +1,66 @@
+"""All corpora of a run, and the token store that training reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmgic import tables
+from mmgic.model.vocabulary import VLVocabulary
+from mmgic.pipelines.common import check_sources, sources_of, vocabulary_of
+from mmgic.pipelines.mmgic import build_mmgic
+from mmgic.pipelines.sft import build_sft
+from mmgic.settings import Settings, SettingsError, to_yaml
+from mmgic.sources import Corpus
+from mmgic.tables import Manifest
+from mmgic.training.store import StoreManifest, build_store
+
+# In this order: instructions play back what the corpora before them hold
+PIPELINES: dict[Corpus, Callable[[Settings, VLVocabulary], list[Manifest]]] = {
+    "mmgic": build_mmgic,
+    "sft": build_sft,
+}
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What became of the sources' records, stage by stage, and the token store that training reads."""
+
+    stages: tuple[Manifest, ...]
+    store: StoreManifest
+    store_folder: Path
+
+
+def build(settings: Settings) -> BuildReport:
+    """Builds everything that training reads. What is finished is left as it is; what was cut short goes on.
+
+    Needs Ray, and prints a line of counts per stage. Raises SettingsError or InputError for settings, files or tables
+    that cannot be used.
+    """
+    stages = [manifest for corpus in _corpora(settings) for manifest in build_tables(settings, corpus)]
+    documents = [
+        f"{tables.absolute(settings.output)}/{manifest.stage}" for manifest in stages if _is_documents(manifest)
+    ]
+    store_folder = Path(settings.output) / "store"
+    store = build_store(documents, store_folder, vocabulary_of(settings).size)
+    print(f"store: {store.samples:,} documents of {store.tokens:,} tokens in {store_folder}", flush=True)
+    return BuildReport(tuple(stages), store, store_folder)
+
+
+def build_tables(settings: Settings, corpus: Corpus) -> list[Manifest]:
+    """Builds the tables of one corpus. Raises like `build`, and SettingsError where the corpus has no sources."""
+    check_sources(settings.sources)
+    if not sources_of(settings, corpus):
+        raise SettingsError(f"none of the 'sources' belongs to {corpus}; add one, or build another corpus")
+    tables.write_text(f"{tables.absolute(settings.output)}/settings.yaml", to_yaml(settings))
+    return PIPELINES[corpus](settings, vocabulary_of(settings))
+
+
+def _corpora(settings: Settings) -> list[Corpus]:
+    check_sources(settings.sources)
+    return [corpus for corpus in PIPELINES if sources_of(settings, corpus)]
+
+
+def _is_documents(manifest: Manifest) -> bool:
+    return manifest.stage.split("/")[1] in ("documents", "playback", "aesthetic")

@@ -1,0 +1,130 @@
+"""What the pipelines of all corpora share: the first table, the tokens stage, and how settings become stages."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mmgic import tables
+from mmgic.model.vl_llama import load_llama_config
+from mmgic.model.vocabulary import VLVocabulary
+from mmgic.settings import Settings, SettingsError, SourceSettings
+from mmgic.sources import READERS, SCHEMAS, Corpus, annotation_files, read_source
+from mmgic.stage import Stage, ingest, run_stage
+from mmgic.tables import Manifest
+from mmgic.vision import VisionConfig
+from mmgic.vision.checkpoint import LAVIT_FILES, load_config
+from mmgic.vision.tokenize import TokenizeImages
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def sources_of(settings: Settings, corpus: Corpus) -> tuple[SourceSettings, ...]:
+    """The sources whose format belongs to `corpus`."""
+    return tuple(source for source in settings.sources if READERS[source.format].corpus == corpus)
+
+
+def corpus_folder(settings: Settings, corpus: Corpus) -> str:
+    """Where the tables of a corpus lie."""
+    return f"{tables.absolute(settings.output)}/{corpus}"
+
+
+def check_sources(sources: Iterable[SourceSettings]) -> None:
+    """Raises SettingsError where there are no sources, or where two have one name."""
+    names = [source.name for source in sources]
+    if not names:
+        raise SettingsError("there are no 'sources'; add one, such as {name: coco, format: coco, path: data/coco, ...}")
+    for name in names:
+        if not name or names.count(name) > 1:
+            raise SettingsError(f"{names.count(name)} of the 'sources' are named '{name}'; give each its own name")
+
+
+def stage(settings: Settings, /, **fields: Any) -> Manifest:
+    """Runs a `Stage` of these `fields`, with the cluster's settings for those that are not given."""
+    cluster = settings.cluster
+    shared = {
+        "workers": cluster.data_workers,
+        "prepare_workers": cluster.data_workers,
+        "rows_per_block": cluster.rows_per_block,
+        "max_error_rate": cluster.max_error_rate,
+    }
+    return run_stage(Stage(**{**shared, **fields}))
+
+
+def read_annotations(settings: Settings, corpus: Corpus) -> Manifest:
+    """Makes the first table of a corpus from all its sources."""
+    # how often a source's labels and images count matters to later stages alone
+    later = ("min_label_count", "repeats", "corpus")
+    sources = sources_of(settings, corpus)
+    described = [
+        {**{k: v for k, v in asdict(source).items() if k not in later}, "files": file_digests(annotation_files(source))}
+        for source in sources
+    ]
+    return ingest(
+        f"{corpus}/annotations",
+        f"{corpus_folder(settings, corpus)}/annotations",
+        SCHEMAS[corpus],
+        [partial(read_source, source) for source in sources],
+        {"sources": described},
+        rows_per_file=settings.cluster.rows_per_block,
+        max_error_rate=settings.cluster.max_error_rate,
+    )
+
+
+def file_digests(patterns: Iterable[str]) -> dict[str, str]:
+    """Path -> SHA-256 of the files that are there."""
+    return {path: tables.file_digest(path) for pattern in patterns for path in tables.find_files(pattern)}
+
+
+def vision_config(checkpoint: str) -> VisionConfig:
+    """The sizes of a visual tokenizer; LaVIT's released folder holds no config file and has the default ones."""
+    released = all((Path(checkpoint) / name).is_file() for name in LAVIT_FILES)
+    return VisionConfig() if released else load_config(checkpoint)
+
+
+def vocabulary_of(settings: Settings) -> VLVocabulary:
+    """The VL vocabulary of the language model and the visual tokenizer that the settings name."""
+    return VLVocabulary(
+        load_llama_config(settings.model.llm).vocab_size, vision_config(settings.vision.checkpoint).codebook_size
+    )
+
+
+def run_tokens(settings: Settings, corpus: Corpus, table: str, schema: pa.Schema) -> Manifest:
+    """The tokens stage of any corpus: images and regions become visual codes (F.6)."""
+    vision, cluster = settings.vision, settings.cluster
+    weights = [posixpath.join(vision.checkpoint, name) for name in ("config.json", "model.safetensors", *LAVIT_FILES)]
+    return stage(
+        settings,
+        name=f"{corpus}/tokens",
+        table=table,
+        output=f"{corpus_folder(settings, corpus)}/tokens",
+        schema=schema,
+        settings={
+            "selection": vision.selection,
+            "dtype": vision.dtype,
+            "checkpoint": list(file_digests(weights).values()),
+            "seed": settings.seed,
+        },
+        make_transform=partial(TokenizeImages, vision.checkpoint, vision, settings.seed),
+        actors=True,
+        workers=cluster.tokenizer_workers,
+        gpus=cluster.tokenizer_gpus,
+        rows_per_call=16,
+    )
+
+
+def document_inputs(settings: Settings, vocabulary: VLVocabulary) -> dict[str, Any]:
+    """What the documents of every corpus depend on."""
+    tokenizer = [posixpath.join(settings.model.llm, name) for name in TOKENIZER_FILES]
+    return {
+        "documents": asdict(settings.documents),
+        "tokenizer": list(file_digests(tokenizer).values()),
+        "vocabulary": asdict(vocabulary),
+        "seed": settings.seed,
+    }
