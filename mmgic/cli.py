@@ -79,9 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
     from mmgic.evaluation import score_cli
     from mmgic.hub import cli as hub_cli
     from mmgic.view import cli as view_cli
+    from mmgic.vision import cli as vision_cli
 
     score_cli.add_parser(commands)
     view_cli.add_parser(commands)
+    vision_cli.add_parser(commands)
     hub_cli.add_parser(commands)
     statistics_cli.add_parser(commands)
 

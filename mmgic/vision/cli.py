@@ -1,0 +1,195 @@
+"""`mmgic vision`: images to codes, codes to images, both at once, and LaVIT's checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from mmgic.errors import InputError
+
+TOY = Path(__file__).resolve().parents[1] / "toy" / "weights"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the `vision` command and its own."""
+    commands = subparsers.add_parser("vision", help="visual tokens of images, and pictures of tokens").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    tokenize = commands.add_parser("tokenize", help="print the visual codes of images")
+    tokenize.add_argument("images", nargs="+", metavar="IMAGE")
+    tokenize.add_argument("--json", action="store_true", help="a JSON object {image, codes, kept} per line")
+    _tokenizer_flags(tokenize)
+    tokenize.set_defaults(run=run_tokenize)
+
+    detokenize = commands.add_parser("detokenize", help="draw the pictures that codes stand for")
+    detokenize.add_argument("codes", metavar="FILE", help="what `tokenize --json` printed; -: stdin")
+    detokenize.add_argument("--output", type=Path, required=True, metavar="PNG", help="several get -0, -1, … added")
+    detokenize.add_argument(
+        "--text-size",
+        type=int,
+        metavar="N",
+        help="the numbers are token ids of a model with N text tokens (LLaMA-2: 32000), not codes",
+    )
+    _pixel_flags(detokenize)
+    detokenize.set_defaults(run=run_detokenize)
+
+    reconstruct = commands.add_parser("reconstruct", help="an image, the patches that were kept, and what they draw")
+    reconstruct.add_argument("image", metavar="IMAGE")
+    reconstruct.add_argument("--output", type=Path, required=True, metavar="PNG")
+    _tokenizer_flags(reconstruct)
+    _pixel_flags(reconstruct)
+    reconstruct.set_defaults(run=run_reconstruct)
+
+    importing = commands.add_parser("import", help="convert LaVIT's released checkpoint, once all of it is checked")
+    importing.add_argument("folder", metavar="DIR", help="the release as downloaded")
+    importing.add_argument("output", metavar="OUT", help="a new folder")
+    importing.add_argument("--part", action="append", metavar="NAME", help="only this part; repeatable")
+    importing.add_argument("--sizes", metavar="JSON", help="sizes other than LaVIT-7B-v2's, as in LavitSizes")
+    importing.set_defaults(run=run_import)
+
+
+def _tokenizer_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tokenizer", default=TOY / "tokenizer", metavar="DIR", help="default: the toy world's")
+    parser.add_argument("--selection", choices=["gumbel", "argmax"], default="gumbel")
+    parser.add_argument("--seed", type=int, default=0, help="of the patch selection and of a picture's first noise")
+
+
+def _pixel_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pixels", default=TOY / "pixels", metavar="DIR", help="default: the toy world's")
+    parser.add_argument("--size", type=_size, metavar="HxW", help="of the picture; default: the decoder's usual one")
+    parser.add_argument("--steps", type=int, metavar="N", help="of denoising")
+    parser.add_argument("--guidance", type=float, metavar="G", help="1: none")
+    if parser.get_default("seed") is None:
+        parser.add_argument("--seed", type=int, default=0, help="of a picture's first noise")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
+def run_tokenize(arguments: argparse.Namespace) -> None:
+    from mmgic.vision.checkpoint import load_tokenizer
+    from mmgic.vision.reconstruct import tokenize_image
+
+    tokenizer = load_tokenizer(arguments.tokenizer)
+    for path in arguments.images:
+        tokens = tokenize_image(
+            open_image(path), tokenizer, selection=arguments.selection, seed=arguments.seed, name=Path(path).name
+        )
+        if arguments.json:
+            kept = tokens.kept.flatten().nonzero()[0].tolist()
+            print(json.dumps({"image": path, "codes": tokens.codes, "kept": kept}))
+        else:
+            print(f"{path}: {len(tokens.codes)} of {tokens.kept.size} patches: {' '.join(map(str, tokens.codes))}")
+
+
+def run_detokenize(arguments: argparse.Namespace) -> None:
+    from mmgic.model.vocabulary import VLVocabulary
+    from mmgic.vision.generate import codes_from_ids
+    from mmgic.vision.pixels import load_pixel_decoder
+
+    pixels = load_pixel_decoder(arguments.pixels)
+    codes = list(read_codes(arguments.codes))
+    if arguments.text_size is not None:
+        vocabulary = VLVocabulary(arguments.text_size, len(pixels.codebook))
+        codes = [codes_from_ids(image, vocabulary) for image in codes]
+    pictures = pixels.detokenize(
+        codes, size=arguments.size, steps=arguments.steps, guidance=arguments.guidance, seed=arguments.seed
+    )
+    output: Path = arguments.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for position, picture in enumerate(pictures):
+        path = output if len(pictures) == 1 else output.with_stem(f"{output.stem}-{position}")
+        picture.save(path, "PNG")
+        print(path)
+
+
+def run_reconstruct(arguments: argparse.Namespace) -> None:
+    from mmgic.vision.checkpoint import load_tokenizer
+    from mmgic.vision.pixels import load_pixel_decoder
+    from mmgic.vision.reconstruct import panel, reconstruct
+
+    image = open_image(arguments.image)
+    result = reconstruct(
+        image,
+        load_tokenizer(arguments.tokenizer),
+        load_pixel_decoder(arguments.pixels),
+        selection=arguments.selection,
+        size=arguments.size,
+        steps=arguments.steps,
+        guidance=arguments.guidance,
+        seed=arguments.seed,
+        name=Path(arguments.image).name,
+    )
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    panel(result).save(arguments.output, "PNG")
+    print(f"{arguments.output}: original, {len(result.tokens.codes)} kept patches, reconstruction")
+
+
+def run_import(arguments: argparse.Namespace) -> None:
+    from mmgic.vision.lavit_import import PARTS, import_lavit
+
+    parts = arguments.part or list(PARTS)
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise InputError(f"--part {unknown[0]} is unknown; it takes {', '.join(PARTS)}")
+    notes = import_lavit(arguments.folder, arguments.output, parts=parts, sizes=read_sizes(arguments.sizes))
+    for note in notes:
+        print(note)
+    print(f"imported {', '.join(parts)}: {arguments.output}")
+
+
+def read_sizes(path: str | None) -> Any:
+    """LavitSizes with the values of a JSON file {"vision": {…}, "lowres": {…}, …}; missing ones are the release's."""
+    from mmgic.vision.lavit_import import LavitSizes
+
+    sizes = LavitSizes()
+    if path is None:
+        return sizes
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        for group in ("vision", "lowres", "highres"):
+            if group in values:
+                values[group] = replace(getattr(sizes, group), **values[group])
+        for group in ("lowres_pictures", "highres_pictures"):
+            if group in values:
+                values[group] = tuple((int(height), int(width)) for height, width in values[group])
+        return replace(sizes, **values)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (TypeError, ValueError, AttributeError):
+        names = ", ".join(asdict(sizes))
+        raise InputError(f"{path} holds no sizes; write a JSON object with some of {names}") from None
+
+
+def open_image(path: str) -> Any:
+    """The image as RGB. Raises InputError where it cannot be used."""
+    from mmgic.vision.images import ImageError, read_image
+
+    try:
+        return read_image(path)
+    except ImageError as error:
+        raise InputError(f"the image {path} cannot be used: {error.detail}") from None
+
+
+def read_codes(path: str) -> Iterator[list[int]]:
+    """Lists of codes from JSON lines: objects with `codes`, or bare lists."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        values = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{path} is no JSON; give what `mmgic vision tokenize --json` prints") from None
+    if not values:
+        raise InputError(f"{path} holds no codes")
+    for value in values:
+        codes = value.get("codes") if isinstance(value, dict) else value
+        if not isinstance(codes, list) or not all(type(code) is int for code in codes):
+            raise InputError(f"{path}: every line is a list of whole numbers or an object with such a list as codes")
+        yield codes

@@ -1,0 +1,110 @@
+"""What is left of a picture in its codes: which patches were kept, and what the codes alone draw."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmgic.errors import InputError
+from mmgic.schema import record_generator
+from mmgic.vision.pixels import PixelDecoder
+from mmgic.vision.preprocess import preprocess
+from mmgic.vision.selector import Selection, choose
+from mmgic.vision.tokenizer import VisualTokenizer
+
+DROPPED = (238, 238, 240)  # how a dropped patch is painted
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An image as the tokenizer sees it."""
+
+    codes: list[int]
+    kept: np.ndarray  # bool [grid, grid]; True where a patch has a code
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    tokens: Tokens
+    original: Image.Image  # the frame, squashed as the tokenizer sees it
+    picture: Image.Image  # drawn from the codes alone
+
+
+def tokenize_image(
+    image: Image.Image, tokenizer: VisualTokenizer, *, selection: Selection = "gumbel", seed: int = 0, name: str = ""
+) -> Tokens:
+    """Codes and kept patches of an RGB image of any size. The selector's noise belongs to `seed` and `name` alone."""
+    pixels = preprocess(image, tokenizer.config.image_size)[None].to(next(tokenizer.parameters()).device)
+    with torch.inference_mode():
+        log_probs = tokenizer.token_predictor(tokenizer.patch_features(pixels).float())
+    noise = None
+    if selection == "gumbel":
+        generator = record_generator(seed, "tokenize", "", name)
+        exponential = generator.standard_exponential(tuple(log_probs.shape), dtype=np.float32)
+        noise = -torch.from_numpy(exponential).clamp(min=torch.finfo(torch.float32).tiny).log().to(log_probs.device)
+    kept = choose(log_probs, noise)
+    codes = tokenizer.encode(pixels, policy=kept)[0].tolist()
+    grid = tokenizer.config.grid
+    return Tokens(codes, kept[0].view(grid, grid).cpu().numpy())
+
+
+def reconstruct(
+    image: Image.Image,
+    tokenizer: VisualTokenizer,
+    pixels: PixelDecoder,
+    *,
+    selection: Selection = "gumbel",
+    size: tuple[int, int] | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    seed: int = 0,
+    name: str = "",
+) -> Reconstruction:
+    """An RGB image -> its tokens and the picture of `size` (height, width) that they draw. Raises InputError where the
+    pixel decoder was trained for the codes of another tokenizer."""
+    check_codebook(tokenizer.quantize.embedding.weight, pixels)
+    tokens = tokenize_image(image, tokenizer, selection=selection, seed=seed, name=name)
+    picture = pixels.detokenize([tokens.codes], size=size, steps=steps, guidance=guidance, seed=seed, names=[name])[0]
+    edge = tokenizer.config.image_size
+    return Reconstruction(tokens, image.resize((edge, edge), Image.Resampling.BICUBIC), picture)
+
+
+def check_codebook(rows: Tensor, pixels: PixelDecoder) -> None:
+    """Raises InputError where `rows` [codes, dim] are not those that the pixel decoder reads."""
+    own = pixels.codebook.float().cpu()
+    if rows.shape != own.shape or not torch.allclose(rows.detach().float().cpu(), own, atol=1e-2):
+        raise InputError("the pixel decoder was trained for another visual tokenizer's codes; give the two together")
+
+
+def show_kept(image: Image.Image, kept: np.ndarray) -> Image.Image:
+    """`image` with every patch that `kept` bool [grid, grid] leaves out painted over."""
+    mask = Image.fromarray(np.where(kept, 255, 0).astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
+    return Image.composite(image, Image.new("RGB", image.size, DROPPED), mask)
+
+
+def panel(result: Reconstruction, edge: int = 256, gap: int = 8) -> Image.Image:
+    """Original, kept patches and reconstruction side by side, each in a square of `edge` pixels."""
+    frame = result.original.resize((edge, edge), Image.Resampling.BICUBIC)
+    drawn = result.picture.resize((edge, edge), Image.Resampling.BICUBIC)
+    canvas = Image.new("RGB", (3 * edge + 2 * gap, edge), "white")
+    for position, part in enumerate((frame, show_kept(frame, result.tokens.kept), drawn)):
+        canvas.paste(part, (position * (edge + gap), 0))
+    return canvas
+
+
+def png(image: Image.Image) -> bytes:
+    """`image` as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def data_uri(image: Image.Image) -> str:
+    """`image` as the `src` of an HTML img element, without a file beside it."""
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
