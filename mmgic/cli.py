@@ -75,11 +75,11 @@ def main(arguments: list[str] | None = None) -> int:
     digest.add_argument("dataset", metavar="DATASET", help="folder of a finished stage")
     digest.set_defaults(run=_digest)
 
+    from mmgic import vision_cli
     from mmgic.analysis import statistics_cli
     from mmgic.evaluation import score_cli
     from mmgic.hub import cli as hub_cli
     from mmgic.view import cli as view_cli
-    from mmgic.vision import cli as vision_cli
 
     score_cli.add_parser(commands)
     view_cli.add_parser(commands)

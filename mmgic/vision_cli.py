@@ -1,4 +1,7 @@
-"""`mmgic vision`: images to codes, codes to images, both at once, and LaVIT's checkpoints."""
+"""`mmgic vision`: images to codes, codes to images, both at once, and LaVIT's checkpoints.
+
+Outside mmgic.vision, whose import takes a second, so that the commands beside it start without it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any
 
 from mmgic.errors import InputError
 
-TOY = Path(__file__).resolve().parents[1] / "toy" / "weights"
+TOY = Path(__file__).resolve().parent / "toy" / "weights"
 
 
 def add_parser(subparsers: Any) -> None:
