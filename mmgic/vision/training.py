@@ -40,7 +40,7 @@ class TokenizerTraining:
     vectors_per_code: int = 40  # that k-means starts from
     kmeans_rounds: int = 10
     revive_every: int = 25  # steps between looks for rows that nothing chooses
-    # "lavit": LaVIT's own decoder, which is told a code's rank alone; "places": a small one that knows each code's patch
+    # "lavit": LaVIT's own decoder, which is told a code's rank alone; "places": a small one that knows codes' patches
     decoder: Literal["lavit", "places"] = "lavit"
     decoder_depth: int = 12
     # what is rebuilt: the encoder's patch features, or what the encoder's own head reads from them, standardised

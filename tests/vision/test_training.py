@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -5,15 +7,16 @@ from torch import nn
 
 from mmgic.vision import VisionConfig, VisualTokenizer
 from mmgic.vision.clip import Clip, Pairs, contrastive_loss, patch_shares, train_clip
+from mmgic.vision.codebook import CodebookAverages, spherical_kmeans
 from mmgic.vision.preprocess import normalise
 from mmgic.vision.probe import bag_of_codes, linear_probe, micro_f1
 from mmgic.vision.selector import choose, gumbel_noise
+from mmgic.vision.train_loop import Learner, train
 from mmgic.vision.training import (
-    CodebookAverages,
-    TokenizerTrainer,
+    Objective,
     TokenizerTraining,
+    make_feature_decoder,
     sample_policy,
-    spherical_kmeans,
     start_weights,
 )
 
@@ -99,8 +102,8 @@ def test_averages_follow_their_vectors_and_dead_rows_move():
 
 def test_training_samples_as_inference_does_and_the_selector_gets_a_gradient():
     log_probs = torch.randn(3, 16, 2).log_softmax(dim=-1).requires_grad_()
-    policy = sample_policy(log_probs, torch.Generator().manual_seed(3))
     noise = gumbel_noise((3, 16, 2), torch.Generator().manual_seed(3), torch.device("cpu"))
+    policy = sample_policy(log_probs, noise)
     assert torch.equal(policy.bool(), choose(log_probs, noise))
     assert ((policy == 0) | (policy == 1)).all()
     policy.sum().backward()
@@ -116,26 +119,115 @@ def test_training_starts_with_a_merger_that_passes_features_and_a_selector_that_
     assert torch.allclose(merged, F.layer_norm(features, (16,), eps=1e-5), atol=1e-6)
 
 
-def test_tokenizer_training_fills_the_codebook_and_rebuilds_the_features():
+class InMemory:
+    """Features at hand."""
+
+    def __init__(self, features):
+        self.features = features
+
+    def __len__(self):
+        return len(self.features)
+
+    def load(self, indices):
+        return self.features[torch.tensor(indices)]
+
+    def encode(self, loaded):
+        return loaded
+
+
+QUICK = TokenizerTraining(
+    continuous_steps=120,
+    quantized_steps=100,
+    batch_size=16,
+    learning_rate=5e-3,
+    decoder_depth=1,
+    dtype="float32",
+    checkpoint_every=10_000,
+)
+
+
+def of_kinds(count=300, copies=8):
     """Pictures whose halves are of twelve kinds; the kinds must survive the codes."""
-    torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     kinds = torch.randn(12, 16, generator=generator)
-    features = kinds[torch.randint(12, (300, 2), generator=generator)].repeat_interleave(8, dim=1)
-    features += 0.05 * torch.randn(features.shape, generator=generator)
-    settings = TokenizerTraining(continuous_steps=200, quantized_steps=100, batch_size=16, learning_rate=3e-3)
-    trainer = TokenizerTrainer(VisualTokenizer(TINY), nn.Identity(), features, settings, seed=0)
+    features = kinds[torch.randint(12, (count, 2), generator=generator)].repeat_interleave(copies, dim=1)
+    return features + 0.05 * torch.randn(features.shape, generator=generator)
+
+
+def make_learner(settings, features):
+    torch.manual_seed(0)
+    model, head = VisualTokenizer(TINY), nn.Identity()
+    start_weights(model, settings.keep_ratio)
+    objective = Objective(model, head, make_feature_decoder(TINY, settings, 16), settings)
+    return Learner(objective, InMemory(features), seed=0, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("decoder", "target"), [("places", "head"), ("lavit", "features")])
+def test_tokenizer_training_fills_the_codebook_and_rebuilds_the_features(decoder, target):
+    learner = make_learner(replace(QUICK, decoder=decoder, target=target), of_kinds())
+    learner.standardise()
+    before = learner.evaluate(InMemory(of_kinds(40)))
     seen = []
-    trainer.train(lambda stage, step, figures: seen.append((stage, figures["cosine"], figures.get("kept"))))
-    continuous = [figure for figure in seen if figure[0] == "continuous"]
-    assert sum(kept for _, _, kept in continuous[-20:]) / 20 == pytest.approx(1 / 3, abs=0.12)
-    assert seen[-1][1] > 0.5
-    rows = trainer.model.quantize.embedding.weight
+    train(learner, 0, seen.append, lambda step: None)
+    continuous = [figures for figures in seen if figures.stage == "continuous"]
+    assert len(continuous) == QUICK.continuous_steps
+    assert sum(f.tokens_per_image for f in continuous[-20:]) / 20 == pytest.approx(16 / 3, abs=2)
+    assert seen[-1].cosine > seen[0].cosine + 0.3
+    assert seen[-1].codes_used > 0.7
+    rows = learner.objective.quantizer.embedding.weight
     assert torch.allclose(rows.norm(dim=1), torch.ones(12), atol=1e-5)
-    cosine, codes = trainer.evaluate(features, generator)
-    assert cosine > 0.5
-    assert len(codes) == 300
-    assert len(torch.cat(codes).unique()) > 6
+    figures = learner.evaluate(InMemory(of_kinds(40)))
+    assert figures["cosine"] > max(0.4, before["cosine"] + 0.3)
+    assert figures["images"] == 40
+    assert figures["codes_used"] > 0.5
+
+
+@pytest.mark.parametrize("stop", [3, 4, 5, 6], ids=["first_stage", "between", "first_of_second", "second_stage"])
+def test_going_on_from_a_checkpoint_makes_the_same_steps(stop):
+    settings = replace(QUICK, continuous_steps=4, quantized_steps=5, revive_every=2, checkpoint_every=1)
+    whole, rest, kept = [], [], {}
+
+    def keep(step):
+        if step == stop:
+            kept["parameters"] = {name: tensor.detach().clone() for name, tensor in first.parameters().items()}
+            kept["moments"] = {name: tensor.clone() for name, tensor in first.moments().items()}
+
+    first = make_learner(settings, of_kinds())
+    first.standardise()
+    train(first, 0, whole.append, keep)
+
+    second = make_learner(settings, of_kinds())
+    second.enter(quantized=stop > settings.continuous_steps)
+    with torch.no_grad():
+        for name, tensor in second.parameters().items():
+            tensor.copy_(kept["parameters"][name])
+    second.resume(stop, kept["moments"])
+    train(second, stop, rest.append, lambda step: None)
+    assert rest == whole[stop:]
+    for name, tensor in second.parameters().items():
+        assert torch.equal(tensor, first.parameters()[name]), name
+
+
+def test_the_selector_learns_in_the_first_stage_alone():
+    learner = make_learner(QUICK, of_kinds())
+    before = [p.clone() for p in learner.objective.selector.parameters()]
+    learner.step(0, learner.data.load(learner.indices(0)))
+    moved = [p.clone() for p in learner.objective.selector.parameters()]
+    assert any(not torch.equal(a, b) for a, b in zip(before, moved, strict=True))
+    learner.step(QUICK.continuous_steps, learner.data.load(learner.indices(1)))
+    assert all(torch.equal(a, b) for a, b in zip(moved, learner.objective.selector.parameters(), strict=True))
+
+
+def test_the_share_that_is_kept_returns_to_its_target():
+    """The term's gradient is that of the square: it pushes down where too much is kept, and up where too little."""
+    for bias, sign in ((3.0, 1), (-3.0, -1)):
+        learner = make_learner(replace(QUICK, keep_weight=1e6), of_kinds())
+        last = learner.objective.selector.get_parameter("out_conv.4.bias")
+        with torch.no_grad():
+            last.copy_(torch.tensor([bias, -bias]))
+        noise = gumbel_noise((8, 16, 2), torch.Generator().manual_seed(0), torch.device("cpu"))
+        learner.objective(of_kinds(8), noise, False).loss.backward()
+        assert last.grad[0].sign().item() == sign
 
 
 def test_probe_reads_what_codes_say():

@@ -1,0 +1,234 @@
+"""Training a visual tokenizer as a Ray Train job. Like `pretrain`, a run goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+import yaml
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
+from safetensors.torch import save_file
+
+from mmgic.errors import InputError
+from mmgic.settings import SettingsError
+from mmgic.training.checkpoint import (
+    Progress,
+    checkpoints,
+    load_moments,
+    load_parameters,
+    load_progress,
+    save_checkpoint,
+)
+from mmgic.training.pretrain import user_error
+from mmgic.vision.checkpoint import save_tokenizer
+from mmgic.vision.curves import FiguresLog, plot_curves
+from mmgic.vision.frozen import load_frozen
+from mmgic.vision.tokenizer import VisualTokenizer
+from mmgic.vision.train_data import CachedFeatures, EncodedImages, Features, cache_features, list_images
+from mmgic.vision.train_loop import Learner, StepFigures, train
+from mmgic.vision.training import Objective, RanksDecoder, TokenizerTraining, make_feature_decoder, start_weights
+
+SETTINGS_FILE, RESULT_FILE = "settings.yaml", "result.json"
+# what may change between two starts of one run: where and how safely, not what is computed
+_FREE = ("output", "workers", "gpus", "max_failures", "cache")
+_FREE_TRAINING = ("checkpoint_every", "keep_checkpoints")
+
+
+@dataclass(frozen=True)
+class TokenizerJob:
+    """One run of tokenizer training. Its folder `output` must be seen by every worker under the same path."""
+
+    output: str
+    images: str  # a folder of images or a finished table that names them
+    encoder: str  # folder of the frozen encoder: a tokenizer's, or one that jobs/train_clip.py left
+    training: TokenizerTraining = field(default_factory=TokenizerTraining)
+    seed: int = 0
+    held_out: int = 1000  # images that the figures of the result are measured on, a tenth of all at most
+    cache: bool = False  # encode every image once, into `<output>/features.npy` (2 bytes a number), not at every step
+    workers: int = 1  # 0: in this process, without a cluster
+    gpus: float = 0.0  # of each worker
+    max_failures: int = 3
+
+
+@dataclass(frozen=True)
+class TokenizerResult:
+    """A finished run. Figures are of the held-out images."""
+
+    folder: str  # of the trained tokenizer
+    steps: int
+    figures: dict[str, object]
+
+
+def run(job: TokenizerJob) -> TokenizerResult:
+    """Trains, and returns the result, which is also in `<output>/result.json`.
+
+    Leaves `<output>/tokenizer` (with decoder.safetensors), figures.jsonl with a line per step, curves.png and
+    checkpoints. Killed at any point, the same call goes on from the newest checkpoint and makes the same steps, on any
+    number of workers that divides the batch. A finished run returns at once.
+
+    Raises SettingsError or InputError for what cannot be trained.
+    """
+    job = replace(job, **{key: str(Path(getattr(job, key)).resolve()) for key in ("output", "images", "encoder")})
+    folder = Path(job.output)
+    _check(job, folder)
+    result_file = folder / RESULT_FILE
+    if result_file.exists():
+        return _read_result(result_file)
+    load_frozen(job.encoder)  # refuses unusable input here, before workers are started for it
+    list_images(job.images)
+    if job.workers:
+        _check_resources(job)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS_FILE).write_text(yaml.safe_dump(asdict(job), sort_keys=False), encoding="utf-8")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # it shows every line of a worker twice
+    trainer = ray.train.torch.TorchTrainer(
+        _train_worker,
+        train_loop_config={"job": job},
+        torch_config=ray.train.torch.TorchConfig(backend="nccl" if job.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=job.workers,
+            use_gpu=job.gpus > 0,
+            resources_per_worker={"CPU": 1, "GPU": job.gpus} if job.gpus else {"CPU": 1},
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str(folder),
+            failure_config=FailureConfig(max_failures=job.max_failures),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise user_error(error) or error from None
+    return _read_result(result_file)
+
+
+def _read_result(path: Path) -> TokenizerResult:
+    return TokenizerResult(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def _train_worker(config: dict[str, TokenizerJob]) -> None:
+    """What each Ray Train worker runs."""
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it would repeat what figures.jsonl holds
+    job = config["job"]
+    settings, folder = job.training, Path(job.output)
+    device = ray.train.torch.get_device() if job.gpus else torch.device("cpu")
+    torch.manual_seed(job.seed)  # every worker starts from the same weights
+    frozen = load_frozen(job.encoder)
+    model, head = frozen.model, frozen.head if settings.target == "head" else torch.nn.Identity()
+    start_weights(model, settings.keep_ratio)
+    model.encoder.to(device)
+    data, held_out = _open_data(job, frozen.model, device)
+    target_dim = head(torch.zeros(1, model.config.width)).shape[-1]
+    objective = Objective(model, head, make_feature_decoder(model.config, settings, target_dim), settings)
+    learner = Learner(objective, data, job.seed, device)
+    start = 0
+    if newest := checkpoints(folder)[-1:]:
+        start = load_progress(newest[0]).step
+        load_parameters(newest[0], learner.parameters())
+        learner.enter(quantized=start > settings.continuous_steps)
+        learner.resume(start, load_moments(newest[0], learner.trained))
+    else:
+        learner.standardise()
+    log = FiguresLog(folder, start, settings.steps) if learner.rank == 0 else None
+    latest: dict[str, object] = {}
+
+    def on_step(figures: StepFigures) -> None:
+        latest.update(asdict(figures))
+        if log:
+            log.write(figures)
+
+    def on_checkpoint(step: int) -> None:
+        if log:
+            done = Progress(step=step, steps=settings.steps, tokens=0)
+            save_checkpoint(folder, done, learner.parameters(), learner.moments(), settings.keep_checkpoints)
+        ray.train.report(latest)
+
+    train(learner, start, on_step, on_checkpoint)
+    figures = learner.evaluate(held_out)
+    if log:
+        log.close()
+        _write_result(job, learner, model, figures)
+
+
+def _open_data(job: TokenizerJob, model: VisualTokenizer, device: torch.device) -> tuple[Features, Features]:
+    """The images that are trained on, and those that are held out."""
+    paths = list_images(job.images)
+    held_out = min(job.held_out, max(1, len(paths) // 10))
+    if len(paths) <= held_out:
+        raise InputError(f"{job.images} holds {len(paths)} image; training needs at least 2")
+    half = job.training.dtype == "bfloat16"
+
+    def encoded(part: slice) -> EncodedImages:
+        return EncodedImages(paths[part], model.encoder, model.config.image_size, half)
+
+    parts = slice(held_out, None), slice(0, held_out)
+    if not job.cache:
+        return encoded(parts[0]), encoded(parts[1])
+    path, note = Path(job.output) / "features.npy", Path(job.output) / "features.done"
+    rank, workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    if not note.exists():
+        cache_features(encoded(slice(None)), path, rank, workers)
+        if workers > 1:
+            dist.barrier()
+        note.touch()
+    return CachedFeatures(path, parts[0], device), CachedFeatures(path, parts[1], device)
+
+
+def _write_result(job: TokenizerJob, learner: Learner, model: VisualTokenizer, figures: dict[str, object]) -> None:
+    folder = Path(job.output)
+    exported = folder / "tokenizer"
+    save_tokenizer(model.to("cpu"), exported)
+    decoder = learner.objective.decoder
+    if isinstance(decoder, RanksDecoder):
+        state = {name: tensor.cpu().contiguous() for name, tensor in decoder.state_dict().items()}
+        save_file(state, exported / "decoder.safetensors")
+    (exported / "metrics.json").write_text(
+        json.dumps({"seed": job.seed, "settings": asdict(job.training), **figures}, indent=2) + "\n", encoding="utf-8"
+    )
+    plot_curves(folder)
+    result = TokenizerResult(str(exported), job.training.steps, figures)
+    (folder / RESULT_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+
+
+def _check_resources(job: TokenizerJob) -> None:
+    """Raises SettingsError where the cluster can never start the workers; Ray would wait for ever."""
+    if not ray.is_initialized():
+        ray.init()
+    available = ray.cluster_resources()
+    for kind, needed in (("CPU", job.workers), ("GPU", job.workers * job.gpus)):
+        if available.get(kind, 0) < needed:
+            raise SettingsError(
+                f"{job.workers} workers need {needed:g} {kind}s but the cluster has {available.get(kind, 0):g}; lower "
+                "workers (0 trains in this process) or gpus, or add nodes"
+            )
+
+
+def _check(job: TokenizerJob, folder: Path) -> None:
+    """Raises SettingsError for settings that do not fit together, or where `folder` holds another run."""
+    settings = job.training
+    if job.workers > 1 and settings.batch_size % job.workers:
+        raise SettingsError(f"a batch of {settings.batch_size} images cannot be shared by {job.workers} workers evenly")
+    if settings.continuous_steps < 1 or settings.quantized_steps < 1 or settings.batch_size < 1:
+        raise SettingsError("continuous_steps, quantized_steps and batch_size must be at least 1")
+    path = folder / SETTINGS_FILE
+    if not path.exists():
+        return
+    before, now = yaml.safe_load(path.read_text(encoding="utf-8")), asdict(job)
+    changed = [key for key in now if key not in (*_FREE, "training") and before.get(key) != now[key]]
+    changed += [
+        f"training.{key}"
+        for key, value in now["training"].items()
+        if key not in _FREE_TRAINING and before["training"].get(key) != value
+    ]
+    if changed:
+        raise SettingsError(f"{folder} holds a run with another {changed[0]}; choose another output, or remove it")
