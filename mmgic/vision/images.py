@@ -84,7 +84,7 @@ def _reasons(name: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise ImageError("image_missing", name) from None
     except Image.DecompressionBombError as error:
         raise ImageError("image_too_large", str(error)) from None

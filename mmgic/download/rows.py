@@ -1,0 +1,146 @@
+"""The download of a batch of rows: every image that has a url and no path yet."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mmgic.download.fetch import Fetcher
+from mmgic.download.shard import Entry, Fetched, write_shard
+from mmgic.schema import add_drops, reject
+from mmgic.settings import DownloadSettings
+from mmgic.transform import Row
+from mmgic.vision.images import MAX_PIXELS, ImageError, decode_image
+
+# Pillow's name -> suffix. What strangers send is opened by these decoders alone: some others start programs.
+FORMATS = {
+    "JPEG": "jpg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "GIF": "gif",
+    "BMP": "bmp",
+    "TIFF": "tif",
+    "AVIF": "avif",
+}
+_DECODERS = tuple(FORMATS)
+_CAPTIONS = ("caption_origin", "caption_coco", "caption_capsfusion")
+
+Results = Mapping[str, Fetched | ImageError]  # by url
+
+
+@dataclass(frozen=True)
+class DownloadImages:
+    """A transform of CAPTIONED_IMAGE or INTERLEAVED rows: their images come from the net into one tar shard a batch.
+
+    Rows leave with `image_path` (and `width` and `height` where they have them). A row whose image cannot be had is set
+    aside as download_failed, download_refused, image_too_large or image_undecodable; an interleaved document goes on
+    without that image, which is counted. Images that have a path already are left as they are. The shard is named by
+    the batch's row ids, so a batch that is done again after a kill writes the same files. What the net answers is not
+    under our control: paths and offsets are only as repeatable as that.
+    """
+
+    settings: DownloadSettings
+    folder: str  # of the shards; any fsspec path
+
+    def __call__(self, rows: list[Row]) -> list[Row]:
+        wanted = [(row, i, url) for row in rows if row["keep"] for i, url in _missing(row)]
+        if not wanted:
+            return rows
+        with tempfile.TemporaryDirectory(prefix="mmgic-download-") as scratch:
+            urls = list(dict.fromkeys(url for _, _, url in wanted))
+            results = asyncio.run(_fetch_all(urls, self.settings, Path(scratch)))
+            entries = {url: _entry(row, i, url, results[url]) for row, i, url in reversed(wanted)}
+            paths = write_shard(f"{self.folder}/{_batch_name(rows)}", [entries[url] for url in urls])
+        return [_with_images(row, results, paths) if row["keep"] else row for row in rows]
+
+
+def _missing(row: Row) -> list[tuple[int, str]]:
+    """(position in the row, url) of the images that are to be fetched."""
+    images = row.get("images", [row])
+    return [(i, image["url"]) for i, image in enumerate(images) if image["url"] and not image["image_path"]]
+
+
+def _batch_name(rows: Sequence[Row]) -> str:
+    ids = "\n".join(str(row["row_id"]) for row in rows)
+    return hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()
+
+
+def _entry(row: Row, i: int, url: str, result: Fetched | ImageError) -> Entry:
+    captions = {name: row[name] for name in _CAPTIONS if row.get(name)}
+    key = f"{row['row_id'] % (1 << 64):016x}{f'_{i}' if 'images' in row else ''}"
+    return Entry(key, url, next(iter(captions.values()), ""), captions, result)
+
+
+async def _fetch_all(urls: Iterable[str], settings: DownloadSettings, scratch: Path) -> Results:
+    """Fetches and checks all urls; images that are in order lie in `scratch`."""
+    loop = asyncio.get_running_loop()
+    # name look-ups are blocking calls in the loop's own threads, of which there are few by default
+    loop.set_default_executor(ThreadPoolExecutor(min(64, settings.concurrency)))
+    async with Fetcher(settings) as fetcher:
+
+        async def one(number: int, url: str) -> tuple[str, Fetched | ImageError]:
+            try:
+                return url, await fetcher.fetch(url, partial(store_image, scratch / str(number)))
+            except ImageError as error:
+                return url, error
+
+        return dict(await asyncio.gather(*(one(number, url) for number, url in enumerate(urls))))
+
+
+def store_image(file: Path, body: bytes, max_pixels: int = MAX_PIXELS) -> Fetched:
+    """Writes `body` to `file` if it is an image that decodes whole. Raises ImageError like `decode_image`."""
+    decode_image(io.BytesIO(body), "the body", max_pixels, _DECODERS)
+    with Image.open(io.BytesIO(body), formats=_DECODERS) as image:
+        # a JPEG of several pictures is called MPO once it is open
+        fetched = Fetched(file, FORMATS.get(image.format or "", "jpg"), image.width, image.height)
+    file.write_bytes(body)
+    return fetched
+
+
+def _with_images(row: Row, results: Results, paths: Mapping[str, str]) -> Row:
+    failed = {i: error for i, url in _missing(row) if isinstance(error := results[url], ImageError)}
+    if "images" not in row:
+        if failed:
+            return {**row, **reject(failed[0].reason, failed[0].detail)}
+        if not _missing(row):
+            return row
+        fetched = results[row["url"]]
+        assert isinstance(fetched, Fetched)
+        return {**row, "image_path": paths[row["url"]], "width": fetched.width, "height": fetched.height}
+    arrived = {i: paths[url] for i, url in _missing(row) if i not in failed}
+    images = [{**image, "image_path": arrived.get(i, image["image_path"])} for i, image in enumerate(row["images"])]
+    row = {**row, "images": images}
+    if not failed:
+        return row
+    first = min(failed)
+    if row["task"] != "interleaved" or len(failed) == len(images):
+        detail = f"{row['images'][first]['url']}: {failed[first].detail}"
+        return {**row, **reject(failed[first].reason, detail)}
+    return without_images(row, failed)
+
+
+def without_images(row: Row, gone: Iterable[int]) -> Row:
+    """An INTERLEAVED row without the images at the positions `gone`, which its `drops` count as image_failed."""
+    gone = set(gone)
+    kept = [i for i in range(len(row["images"])) if i not in gone]
+    position = {old: new for new, old in enumerate(kept)}
+
+    def renumbered(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**part, "image": position.get(part["image"], -1)} for part in parts if part["image"] not in gone]
+
+    return {
+        **row,
+        "images": [row["images"][i] for i in kept],
+        "rounds": [{side: renumbered(parts) for side, parts in one.items()} for one in row["rounds"]],
+        "drops": add_drops(row["drops"], ["image_failed"] * len(gone)),
+    }
