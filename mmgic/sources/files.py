@@ -34,7 +34,7 @@ def source_file(source: SourceSettings, name: str, setting: str) -> str:
 
 
 def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
-    """The paths of the files that `name`, which may hold * and [...], stands for. Raises InputError like `source_file`."""
+    """The paths of the files that `name`, which may hold * and [...], stands for. Raises like `source_file`."""
     if not any(mark in name for mark in "*?["):
         return [source_file(source, name, setting)]
     filesystem, _ = fsspec.url_to_fs(source.path)

@@ -17,11 +17,12 @@ from mmgic.sources.files import collapse_spaces, source_files, text_id
 
 _WORD = re.compile(r"[^\W\d_]{3,}(?:-[^\W\d_]+)*")
 # words that tell nothing when they stand alone
-_EMPTY = frozenset(
+_FUNCTION_WORDS = (
     "any all and are also being been both can derived either especially for from has have having into its like made "
     "many most not one other part related resembling similar several some such than that the their them they this "
-    "two type used using usually various very who whose which with without you".split()
+    "two type used using usually various very who whose which with without you"
 )
+_TELLING_NOTHING = frozenset(_FUNCTION_WORDS.split())
 
 
 def read_v3det(source: SourceSettings) -> Iterator[dict[str, Any]]:
@@ -54,8 +55,8 @@ def v3det_labels(records: list[dict[str, Any]]) -> dict[str, str]:
 def v3det_descriptions(source: SourceSettings) -> Iterator[dict[str, str]]:
     """V3Det's own descriptions as rows {source, kind, label, description}, the labels those of `read_v3det`'s objects.
 
-    `source.description_field` names the field of the category that is used: a text or a list of texts. Raises InputError
-    like `read_v3det`.
+    `source.description_field` names the field of the category that is used: a text or a list of texts. Raises
+    InputError like `read_v3det`.
     """
     seen = set()
     for path in source_files(source, source.annotations, "annotations"):
@@ -75,7 +76,7 @@ def _text(value: Any) -> str:
 
 def _words(text: str) -> list[str]:
     """The words of a description that may tell it from others, in their order."""
-    return [word for word in _WORD.findall(text.lower()) if word not in _EMPTY]
+    return [word for word in _WORD.findall(text.lower()) if word not in _TELLING_NOTHING]
 
 
 def _unique(labels: dict[str, str]) -> dict[str, str]:
