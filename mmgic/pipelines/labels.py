@@ -1,0 +1,113 @@
+"""The labels of a built dataset and their descriptions (F.5), under `<output>/mmgic/descriptions`.
+
+descriptions.jsonl   what every label means (see `mmgic.descriptions.table`); made again by every run
+review.tsv           what the model said, for a person to accept, edit or reject; only ever appended to
+names.tsv            what the senses of polysemous labels are called, for a person too
+usage.json           what the model's answers have cost
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from mmgic import tables
+from mmgic.cleaning import kept_labels
+from mmgic.descriptions.labels import Concept, count_uses
+from mmgic.descriptions.senses import propose_names
+from mmgic.descriptions.table import Entry, Key, describe, write_table
+from mmgic.language_model import LanguageModel, Usage
+from mmgic.pipelines.common import corpus_folder, read_annotations, sources_of
+from mmgic.pipelines.mmgic import _cleaned
+from mmgic.progress import progress_line
+from mmgic.settings import Settings
+from mmgic.sources.v3det import v3det_descriptions
+from mmgic.stage import fold
+from mmgic.steps import objects_by_source
+from mmgic.wordnet import WordNet
+
+PURPOSE = "labels"
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """What became of the labels, where it was written, and what the model's answers have cost."""
+
+    entries: list[Entry]
+    descriptions: str
+    review: str
+    asked: int  # answers that the cache did not have
+    failed: int  # requests that failed
+    usage: Usage  # of all runs
+
+
+def descriptions_folder(settings: Settings) -> str:
+    return f"{corpus_folder(settings, 'mmgic')}/descriptions"
+
+
+def label_concepts(settings: Settings) -> list[Concept]:
+    """The labels of the cleaned table, each once by source and kind; makes the table where it is missing. Needs Ray."""
+    read_annotations(settings, "mmgic")
+    _cleaned(settings, corpus_folder(settings, "mmgic"))
+    uses = fold(f"{corpus_folder(settings, 'mmgic')}/cleaned", count_uses, settings.cluster.data_workers)
+    return uses.concepts(settings.labels.related)
+
+
+def describe_labels(settings: Settings, concepts: list[Concept]) -> LabelReport:
+    """Asks the language model for what it has not answered yet, and writes the descriptions. Needs no Ray.
+
+    Raises SettingsError where no language model is named; InputError where it refuses, does not answer, or where the
+    review file cannot be read.
+    """
+    folder, model = descriptions_folder(settings), LanguageModel(settings.language_model, PURPOSE)
+    before = model.usage().answers
+    arrived: list[int] = []
+    with progress_line("descriptions", None, lambda: len(arrived)):
+        entries = describe(
+            concepts,
+            model,
+            f"{folder}/review.tsv",
+            noisy=frozenset(s.name for s in sources_of(settings, "mmgic") if s.format == "visual_genome"),
+            given=own_descriptions(settings),
+            define=_definitions(settings),
+            progress=arrived.append,
+        )
+    usage = model.usage()
+    write_table(f"{folder}/descriptions.jsonl", entries)
+    tables.write_text(
+        f"{folder}/usage.json", json.dumps({"model": settings.language_model.model, **asdict(usage)}, indent=2) + "\n"
+    )
+    written = (f"{folder}/descriptions.jsonl", f"{folder}/review.tsv")
+    return LabelReport(entries, *written, asked=usage.answers - before, failed=model.failed, usage=usage)
+
+
+def propose_sense_names(settings: Settings) -> tuple[str, int]:
+    """Writes names for the senses of labels that cleaning keeps with several synsets to names.tsv.
+
+    Reads the annotations first where that was not done yet. Needs Ray. Returns the file and the number of new rows.
+    Raises InputError where WordNet is not at `labels.wordnet`.
+    """
+    wordnet, path = WordNet(settings.labels.wordnet), f"{descriptions_folder(settings)}/names.tsv"
+    read_annotations(settings, "mmgic")
+    sources = {source.name: source for source in sources_of(settings, "mmgic")}
+    annotations = f"{corpus_folder(settings, 'mmgic')}/annotations"
+    count = partial(objects_by_source, sources=sources, cleaning=settings.cleaning)
+    counts = fold(annotations, count, settings.cluster.data_workers)
+    by_source = {name: counts.of(name) for name in sources}
+    labels = {name: kept_labels(by_source[name], source, settings.cleaning) for name, source in sources.items()}
+    return path, propose_names(path, by_source, labels, wordnet)
+
+
+def own_descriptions(settings: Settings) -> dict[Key, str]:
+    """(source, kind, label) -> description, of the sources that bring descriptions along (V3Det)."""
+    rows = (row for s in sources_of(settings, "mmgic") if s.format == "v3det" for row in v3det_descriptions(s))
+    return {(row["source"], "object", row["label"]): row["description"] for row in rows}
+
+
+def _definitions(settings: Settings) -> Callable[[str], str]:
+    """Synset -> its definition; nothing where WordNet is not installed, for they only help a reviewer."""
+    folder = Path(settings.labels.wordnet)
+    return WordNet(folder).definition if (folder / "data.noun").is_file() else lambda synset: ""
