@@ -12,7 +12,7 @@ from mmgic.errors import InputError
 from mmgic.settings import VisionSettings
 from mmgic.sources.files import is_safe_name
 from mmgic.vision.images import ImageError, read_image
-from mmgic.vision.preprocess import preprocess
+from mmgic.vision.preprocess import squash
 from mmgic.vision.tokenize import TokenizeImages
 
 SOURCE = "coco-val"  # names the generator of each image's selection noise, beside its file name
@@ -30,12 +30,16 @@ class ImageCodes:
 
         A benchmark without some of its images is another benchmark, so none is left out.
         """
-        for name in names:
-            if (folder, name) not in self._codes:
-                self._codes[folder, name] = self._encode(folder, name)
+        missing = [name for name in dict.fromkeys(names) if (folder, name) not in self._codes]
+        size = self._tokenize.settings.batch_size
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
+            pixels = torch.stack([self._pixels(folder, name) for name in batch])
+            codes = self._tokenize.encode_frames(pixels, [self._tokenize.noise(SOURCE, name, 0) for name in batch])
+            self._codes |= {(folder, name): found for name, found in zip(batch, codes, strict=True)}
         return {name: self._codes[folder, name] for name in names}
 
-    def _encode(self, folder: str, name: str) -> list[int]:
+    def _pixels(self, folder: str, name: str) -> torch.Tensor:
         if not is_safe_name(name):
             raise InputError(f"the image name {name!r} leads out of the image folder; use plain file names")
         try:
@@ -44,8 +48,7 @@ class ImageCodes:
             raise InputError(
                 f"the benchmark's image {name} in {folder} cannot be used ({error}); check the image folder"
             ) from None
-        pixels = preprocess(image, self._tokenize.model.config.image_size)
-        return self._tokenize.encode(torch.stack([pixels]), SOURCE, name)[0]
+        return squash(image, self._tokenize.model.config.image_size)
 
 
 def other_images(names: Collection[str]) -> dict[str, str]:

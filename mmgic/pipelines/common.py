@@ -20,7 +20,7 @@ from mmgic.stage import Stage, ingest, run_stage
 from mmgic.tables import Manifest
 from mmgic.vision import VisionConfig
 from mmgic.vision.checkpoint import LAVIT_FILES, load_config
-from mmgic.vision.tokenize import TokenizeImages
+from mmgic.vision.tokenize import TokenizeImages, load_frames
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
 
@@ -108,14 +108,16 @@ def run_tokens(settings: Settings, corpus: Corpus, table: str, schema: pa.Schema
         settings={
             "selection": vision.selection,
             "dtype": vision.dtype,
+            "batch_size": vision.batch_size,  # products of another height may round in another way
             "checkpoint": list(file_digests(weights).values()),
             "seed": settings.seed,
         },
+        prepare=partial(load_frames, size=vision_config(vision.checkpoint).image_size),
         make_transform=partial(TokenizeImages, vision.checkpoint, vision, settings.seed),
         actors=True,
         workers=cluster.tokenizer_workers,
         gpus=cluster.tokenizer_gpus,
-        rows_per_call=16,
+        rows_per_call=vision.batch_size,  # the frames of a call fill whole batches, but for the last
     )
 
 

@@ -1,8 +1,14 @@
-"""The tokenize stage: an image and its region crops become visual codes (F.6, "pre-tokenize images and regions")."""
+"""The tokenize stage: images and region crops become visual codes (F.6, "pre-tokenize images and regions").
+
+`load_frames` decodes, crops and resizes on CPU tasks. `TokenizeImages` holds the model and sends the frames of many
+records through it in batches of one size. Rows are of three kinds: an image with its regions, a captioned image, and
+INTERLEAVED rows of any number of images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,16 +20,54 @@ from mmgic.schema import add_drops, record_generator, reject
 from mmgic.settings import VisionSettings
 from mmgic.vision.checkpoint import load_tokenizer
 from mmgic.vision.images import ImageError, read_image
-from mmgic.vision.preprocess import preprocess
+from mmgic.vision.preprocess import normalise, squash
 
 Row = dict[str, Any]
+Failure = tuple[str, str]  # one of REASONS, and what was wrong
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of one row: of an image first itself, then its regions; of an INTERLEAVED row, its images."""
+
+    pixels: np.ndarray  # uint8 [frames that could be read, 3, S, S]
+    failures: dict[int, Failure]  # frame -> why it could not be read
+
+    @property
+    def numbers(self) -> list[int]:
+        """Which frame each row of `pixels` is."""
+        return [i for i in range(len(self.pixels) + len(self.failures)) if i not in self.failures]
+
+
+def load_frames(row: Row, size: int) -> Frames:
+    """Decodes, crops and resizes the frames of one row to `size` pixels. Of an unreadable image no region is cut."""
+    pixels, failures = [], {}
+    images = row.get("images", [row])
+    for number, image in enumerate(images):
+        try:
+            pixels += [squash(frame, size).numpy() for frame in read_frames(image)]
+        except ImageError as error:
+            failures[number] = (error.reason, error.detail)
+    return Frames(np.stack(pixels) if pixels else np.empty((0, 3, size, size), np.uint8), failures)
+
+
+def read_frames(row: Row) -> Iterator[Any]:
+    """The image of `row`, then the crops of its regions, where it has any. Raises ImageError."""
+    image = read_image(row["image_path"])
+    # a source that gives no sizes has width 0
+    if row.get("width") and image.size != (row["width"], row["height"]):
+        detail = f"{image.width} x {image.height} decoded, {row['width']} x {row['height']} annotated"
+        raise ImageError("size_mismatch", detail)
+    yield image
+    for region in row.get("regions", ()):
+        yield crop_region(image, region["x"], region["y"], region["side"])
 
 
 class TokenizeImages:
-    """Callable over batches of IMAGE_WITH_REGIONS rows; holds the tokenizer, so one instance serves a whole worker.
+    """Callable over batches of rows; holds the tokenizer, so one instance serves a whole worker.
 
-    Each record runs through the model on its own and draws its noise from its own generators. A record's codes
-    therefore do not depend on the records beside it, not even through the rounding of a product of another size.
+    Every forward pass has `vision.batch_size` frames, the last one of a call padded, and each frame draws its noise
+    from a generator of its own. A record's codes therefore do not depend on the records beside it.
     """
 
     def __init__(self, checkpoint: str, settings: VisionSettings, seed: int) -> None:
@@ -33,67 +77,86 @@ class TokenizeImages:
         self.model = load_tokenizer(checkpoint, settings.dtype).to(self.device)
 
     def __call__(self, rows: Sequence[Row]) -> list[Row]:
-        """IMAGE_WITH_REGIONS rows -> as many TOKENIZED_IMAGE rows; a row whose image cannot be used is set aside."""
-        return [self.tokenize(row) if row["keep"] else {**row, "codes": []} for row in rows]
+        """Rows, kept or not, -> as many with their codes; a row whose images cannot be used is set aside.
 
-    def tokenize(self, row: Row) -> Row:
-        """One kept row with the codes of its image and regions; regions without any code are dropped and counted.
-
-        Of an INTERLEAVED row, all images get their codes, or the row is set aside.
+        Frames are those that a row brings as `prepared`, or else are loaded here.
         """
-        if "images" in row:
-            return self.tokenize_interleaved(row)
-        try:
-            image = read_image(row["image_path"])
-        except ImageError as error:
-            return {**row, "codes": [], **reject(error.reason, error.detail)}
-        # a source that gives no sizes has width 0
-        if row["width"] and image.size != (row["width"], row["height"]):
-            detail = f"{image.width} x {image.height} decoded, {row['width']} x {row['height']} annotated"
-            return {**row, "codes": [], **reject("size_mismatch", detail)}
+        rows = [dict(row) for row in rows]
+        size = self.model.config.image_size
+        # a row that was set aside before has no frames
+        nothing = Frames(np.empty((0, 3, size, size), np.uint8), {})
+        loaded = [row.pop("prepared", None) or (load_frames(row, size) if row["keep"] else nothing) for row in rows]
+        noise = [
+            self.noise(row["source"], row["image_id"], number)
+            for row, frames in zip(rows, loaded, strict=True)
+            for number in frames.numbers
+        ]
+        codes = iter(self.encode_frames(torch.from_numpy(np.concatenate([f.pixels for f in loaded])), noise))
+        return [
+            with_codes(row, {number: next(codes) for number in frames.numbers}, frames.failures) if row["keep"] else row
+            for row, frames in zip(rows, loaded, strict=True)
+        ]
 
-        regions = row["regions"]
-        frames = [image, *(crop_region(image, region["x"], region["y"], region["side"]) for region in regions)]
-        pixels = torch.stack([preprocess(frame, self.model.config.image_size) for frame in frames])
-        codes, *region_codes = self.encode(pixels, row["source"], row["image_id"])
-        if not codes:
-            return {**row, "codes": [], **reject("no_visual_tokens", "the selector kept no patch of the image")}
-        kept = [{**region, "codes": c} for region, c in zip(regions, region_codes, strict=True) if c]
-        drops = add_drops(row["drops"], ["region_no_visual_tokens"] * (len(regions) - len(kept)))
-        return {**row, "codes": codes, "regions": kept, "drops": drops}
+    def encode(self, pixels: Tensor, source: str, record_id: str) -> list[list[int]]:
+        """Codes of all frames, uint8 [F, 3, S, S], of one record."""
+        return self.encode_frames(pixels, [self.noise(source, record_id, frame) for frame in range(len(pixels))])
 
-    def tokenize_interleaved(self, row: Row) -> Row:
-        """One kept INTERLEAVED row with the codes of its images."""
-        if not row["images"]:
-            return row
-        try:
-            frames = [read_image(image["image_path"]) for image in row["images"]]
-        except ImageError as error:
-            return {**row, **reject(error.reason, error.detail)}
-        pixels = torch.stack([preprocess(frame, self.model.config.image_size) for frame in frames])
-        codes = self.encode(pixels, row["source"], row["image_id"])
-        if not all(codes):
-            return {**row, **reject("no_visual_tokens", "the selector kept no patch of an image")}
-        return {**row, "images": [{**image, "codes": c} for image, c in zip(row["images"], codes, strict=True)]}
+    def encode_frames(self, pixels: Tensor, noise: Sequence[Tensor]) -> list[list[int]]:
+        """Codes of each frame: uint8 [F, 3, S, S] and F draws of `noise` [patches, 2]."""
+        codes: list[list[int]] = []
+        size = self.settings.batch_size
+        for start in range(0, len(pixels), size):
+            frames = pixels[start : start + size]
+            batch = torch.zeros(size, *frames.shape[1:], dtype=torch.uint8)
+            batch[: len(frames)] = frames
+            drawn = torch.zeros(size, self.model.config.patches, 2)
+            drawn[len(frames) :, :, 1] = 1e4  # nothing of the padding is kept
+            drawn[: len(frames)] = torch.stack(list(noise[start : start + size]))
+            found = self.model.encode(normalise(batch.to(self.device)), noise=drawn.to(self.device))
+            codes += [frame_codes.tolist() for frame_codes in found[: len(frames)]]
+        return codes
 
-    def encode(self, pixels: Tensor, source: str, image_id: str) -> list[list[int]]:
-        """Codes of the frames of one record: the image first, then its regions."""
-        noise = None
-        if self.settings.selection == "gumbel":
-            noise = torch.stack([self.noise(source, image_id, frame) for frame in range(len(pixels))]).to(self.device)
-        codes = []
-        for start in range(0, len(pixels), self.settings.batch_size):
-            chunk = slice(start, start + self.settings.batch_size)
-            codes += self.model.encode(
-                pixels[chunk].to(self.device),
-                selection=self.settings.selection,
-                noise=None if noise is None else noise[chunk],
-            )
-        return [frame_codes.tolist() for frame_codes in codes]
-
-    def noise(self, source: str, image_id: str, frame: int) -> Tensor:
-        """Gumbel noise [patches, 2] of one frame (0: the image, i + 1: region i) of one record."""
-        generator = record_generator(self.seed, "tokenize", source, image_id, frame)
+    def noise(self, source: str, record_id: str, frame: int) -> Tensor:
+        """Noise [patches, 2] of one frame (0: the image, i + 1: region i) of one record: Gumbel, or none for argmax."""
+        if self.settings.selection == "argmax":
+            return torch.zeros(self.model.config.patches, 2)
+        generator = record_generator(self.seed, "tokenize", source, record_id, frame)
         exponential = generator.standard_exponential((self.model.config.patches, 2), dtype=np.float32)
         # zero is a possible draw; the tiniest float keeps its logarithm finite
         return -torch.from_numpy(exponential).clamp(min=torch.finfo(torch.float32).tiny).log()
+
+
+def with_codes(row: Row, codes: dict[int, list[int]], failures: dict[int, Failure]) -> Row:
+    """`row` with the `codes` of its frames; a frame may have none, and those of `failures` are not there."""
+    failures = failures | {
+        number: ("no_visual_tokens", f"the selector kept no patch of image {number}")
+        for number, found in codes.items()
+        if not found
+    }
+    if "images" in row:
+        return interleaved_with_codes(row, codes, failures)
+    if 0 in failures:
+        return {**row, "codes": [], **reject(*failures[0])}
+    if "regions" not in row:
+        return {**row, "codes": codes[0]}
+    kept = [{**region, "codes": codes[i]} for i, region in enumerate(row["regions"], 1) if i not in failures]
+    drops = add_drops(row["drops"], ["region_no_visual_tokens"] * (len(row["regions"]) - len(kept)))
+    return {**row, "codes": codes[0], "regions": kept, "drops": drops}
+
+
+def interleaved_with_codes(row: Row, codes: dict[int, list[int]], failures: dict[int, Failure]) -> Row:
+    """An MMC4 document goes on without the images that failed, as long as one is left; any other row is set aside."""
+    images = row["images"]
+    left = [number for number in range(len(images)) if number not in failures]
+    if failures and (row["task"] != "interleaved" or not left):
+        return {**row, **reject(*failures[min(failures)])}
+    place = {number: i for i, number in enumerate(left)} | {-1: -1}
+
+    def moved(parts: Sequence[Row]) -> list[Row]:
+        return [{**part, "image": place[part["image"]]} for part in parts if part["image"] in place]
+
+    changes: Row = {"images": [{**images[number], "codes": codes[number]} for number in left]}
+    if failures:
+        changes["rounds"] = [{side: moved(parts) for side, parts in turn.items()} for turn in row["rounds"]]
+        changes["drops"] = add_drops(row["drops"], ["image_failed"] * len(failures))
+    return {**row, **changes}
