@@ -59,8 +59,8 @@ class ContinuousFeatures(nn.Module):
         check_shape("policy", policy, (len(pixels), patches))
         kept = policy.bool()
         with trunk:
-            merged = self.causal_encoder(features, kept.float())
-        return list(self.vit_proj(merged[kept].float()).split(kept.sum(dim=1).tolist()))
+            merged = self.causal_encoder.kept_rows(features, kept.float())
+        return list(self.vit_proj(merged.float()).split(kept.sum(dim=1).tolist()))
 
 
 def own_keys(model: ContinuousFeatures) -> set[str]:
