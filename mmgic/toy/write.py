@@ -3,6 +3,7 @@
 visual_genome/   image_data.json objects.json attributes.json relationships.json captions.json VG_100K/ VG_100K_2/
 objects365/      annotations/zhiyuan_objv2_train.json captions.json images/v1/patchN/
 vqav2/           v2_OpenEnded_mscoco_train2014_questions.json v2_mscoco_train2014_annotations.json train2014/
+blip_captions/ capsfusion/ laion_coco_aesthetic/ journeydb/ cc3m/ cc12m/ sbu/ webdataset/ mmc4/      see mmgic.toy.ic
 coco/            annotations/captions_val2017.json images/val2017/        evaluation scenes
 pope/            coco_pope_{random,popular,adversarial}.json              on the images of coco/images/val2017
 descriptions.jsonl                                                        what each label means
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from mmgic.errors import InputError
 from mmgic.toy import benchmarks, text, words
+from mmgic.toy.ic import write_image_captions, write_mmc4
 from mmgic.toy.sources import write_first_sources
 from mmgic.toy.world import World, write_bytes, write_json, write_lines
 
@@ -52,7 +54,11 @@ def _some(scenes: int) -> int:
     return max(8, scenes // 8)
 
 
-WRITERS = (Writer("first", write_first_sources, 0, lambda scenes: scenes),)
+WRITERS = (
+    Writer("first", write_first_sources, 0, lambda scenes: scenes),
+    Writer("image_captions", write_image_captions, 3_000_000, lambda scenes: max(48, scenes // 4)),
+    Writer("mmc4", write_mmc4, 4_000_000, lambda scenes: max(24, scenes // 8)),
+)
 
 
 @dataclass(frozen=True)
