@@ -7,25 +7,16 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from mmgic.analysis.figures import new_axes, svg
+from mmgic.analysis.frequency import Curve, curve
 from mmgic.errors import InputError
 from mmgic.settings import PhraseSettings
 
 FREQUENCIES = "phrases.json"  # in the folder of the selected table
 FREQUENCY_PLOT = "phrases.svg"  # beside it
-POINTS = 400  # of a curve
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Distinct phrases by descending frequency: `counts[i]` is the frequency at rank `ranks[i]` (from 1)."""
-
-    phrases: int
-    occurrences: int
-    frequent: int  # phrases of at least `min_count` captions
-    ranks: tuple[int, ...]
-    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -43,8 +34,8 @@ class Frequencies:
 
 def frequencies(before: np.ndarray, after: np.ndarray, settings: PhraseSettings) -> Frequencies:
     """The curves from the captions of each distinct phrase before and after, in any order."""
-    curves = [_curve(counts, settings.min_count) for counts in (before, after)]
-    return Frequencies(settings.min_count, settings.captions_per_phrase, curves[0], curves[1])
+    limits = settings.min_count, settings.captions_per_phrase
+    return Frequencies(*limits, curve(before, settings.min_count), curve(after, settings.min_count))
 
 
 def read_frequencies(text: str) -> Frequencies:
@@ -62,19 +53,15 @@ def read_frequencies(text: str) -> Frequencies:
 
 def frequency_plot(found: Frequencies) -> str:
     """Figure 13 as SVG text."""
+    return svg(*frequency_axes(found), "noun phrases")
+
+
+def frequency_axes(found: Frequencies) -> tuple[Figure, Axes]:
+    """Figure 13: both curves on logarithmic scales, with the number of distinct phrases in the legend."""
     figure, axes = new_axes("noun phrases by descending frequency", "captions")
-    for name, curve in (("before", found.before), ("after", found.after)):
-        axes.plot(curve.ranks, curve.counts, label=f"{name}: {curve.phrases:,}", linewidth=1.4)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    return svg(figure, axes, "noun phrases")
-
-
-def _curve(counts: np.ndarray, min_count: int) -> Curve:
-    """At most POINTS points, evenly spread over the logarithm of the rank, the first and the last among them."""
-    counts = np.sort(np.asarray(counts, np.int64))[::-1]
-    if not len(counts):
-        return Curve(0, 0, 0, (), ())
-    ranks = np.unique(np.geomspace(1, len(counts), POINTS).round().astype(np.int64))
-    frequent = int((counts >= min_count).sum())
-    return Curve(len(counts), int(counts.sum()), frequent, tuple(ranks.tolist()), tuple(counts[ranks - 1].tolist()))
+    for name, part in (("before", found.before), ("after", found.after)):
+        axes.plot(part.ranks, part.counts, label=f"{name}: {part.distinct:,}", linewidth=1.4)
+    if found.before.distinct:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    return figure, axes

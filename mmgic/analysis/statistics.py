@@ -1,0 +1,281 @@
+"""The statistics of the paper's appendices for whatever a run folder holds: Tables 13 to 15, Figures 12 and 13.
+
+Finished tables are streamed, a batch at a time, so memory grows with distinct labels alone. Needs no Ray.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from mmgic import tables
+from mmgic.analysis.frequency import Curve, curve
+from mmgic.analysis.phrases import FREQUENCIES, Frequencies, read_frequencies
+from mmgic.documents.descriptions import Descriptions, load_descriptions
+from mmgic.errors import InputError
+
+CORPORA = ("mmgic", "ic", "mmc4", "sft")
+RARE = 5  # Figure 12's text: labels with a frequency below this
+BEFORE_TOKENS = ("regions", "captions", "cleaned")  # what Table 13 counts: the first of these that is there
+COLLECTED = ("sampled", "annotations")  # the same for Table 14
+KINDS = ("objects", "attributes", "relationships")
+
+PLAYBACK = "MMGIC playback"
+TYPES = {
+    "image_conversation": "Multimodal understanding",
+    "open_vqa": "Multimodal understanding",
+    "multiple_choice": "Multimodal understanding",
+    "detailed_caption": "Multimodal understanding",
+    "image_caption": "Multimodal understanding",
+    "image_editing": "Multimodal generation",
+    "text_to_image": "Multimodal generation",
+    "text_only": "Text-only",
+    "image_first": PLAYBACK,
+    "text_first": PLAYBACK,
+}  # of Table 14, by task or template
+
+
+@dataclass(frozen=True)
+class DetectionCount:
+    """A row of Table 13. Regions, images and concepts are those before tokenization; the rest is of all repeats."""
+
+    source: str
+    regions: int
+    images: int
+    concepts: int  # distinct pairs of label and description; the total adds up those of the sources, as the paper does
+    visual_tokens: int
+    text_tokens: int
+    used_regions: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class InstructionCount:
+    """A row of Table 14, for one source: kept records of one task."""
+
+    type: str
+    task: str
+    source: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """Kept documents and their tokens: a row of Table 15, or a corpus."""
+
+    name: str
+    visual_tokens: int
+    text_tokens: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a run folder holds; parts that were not built are empty."""
+
+    detection: tuple[DetectionCount, ...]  # Table 13, the last row is the total
+    instructions: tuple[InstructionCount, ...]  # Table 14
+    instruction_tokens: tuple[TokenCount, ...]  # Table 15, the last row is the total
+    corpora: tuple[TokenCount, ...]
+    labels: Mapping[str, Curve]  # Figure 12, by kind of label
+    phrases: Frequencies | None  # Figure 13
+
+
+def statistics(folder: str | os.PathLike[str]) -> Statistics:
+    """Counts the finished tables in the output folder of a run. Raises InputError where there are none."""
+    root = tables.absolute(folder)
+    if not any(tables.finished_tables(f"{root}/{corpus}") for corpus in CORPORA):
+        raise InputError(f"{root} holds no finished table; give the 'output' folder of a run")
+    labels = _label_counts(_table(root, "mmgic", BEFORE_TOKENS))
+    phrases = tables.read_text(f"{root}/ic/selected/{FREQUENCIES}")
+    return Statistics(
+        _detection(root, labels),
+        tuple(_instructions(root)),
+        _instruction_tokens(root),
+        tuple(total for corpus in CORPORA if (total := _corpus(root, corpus)).samples),
+        {kind: _label_curve(labels, kind) for kind in KINDS if any(key[0] == kind for key in labels)},
+        read_frequencies(phrases) if phrases else None,
+    )
+
+
+def statistics_text(found: Statistics) -> str:
+    """The statistics as tables for a terminal."""
+    blocks = []
+    if found.detection:
+        head = ("source", "regions", "images", "concepts", "visual tokens", "text tokens", "used regions", "samples")
+        rows = [
+            (d.source, d.regions, d.images, d.concepts, d.visual_tokens, d.text_tokens, d.used_regions, d.samples)
+            for d in found.detection
+        ]
+        blocks.append(_block("Table 13: detection sources before and after tokenization", head, rows))
+    if found.instructions:
+        rows = [(i.type, i.task, i.source, i.samples) for i in found.instructions]
+        blocks.append(_block("Table 14: instruction samples", ("type", "task", "source", "samples"), rows))
+    for title, counts in (
+        ("Table 15: tokenized instruction data", found.instruction_tokens),
+        ("Documents of all corpora", found.corpora),
+    ):
+        if counts:
+            rows = [(c.name, c.visual_tokens, c.text_tokens, c.samples) for c in counts]
+            blocks.append(_block(title, ("", "visual tokens", "text tokens", "samples"), rows))
+    if found.labels:
+        rows = [(k, c.distinct, c.occurrences, f"{c.rare_share:.1%}") for k, c in found.labels.items()]
+        blocks.append(_block("Figure 12: labels", ("", "labels", "annotations", f"labels below {RARE}"), rows))
+    if found.phrases:
+        p = found.phrases
+        rows = [(name, c.distinct, c.frequent, c.occurrences) for name, c in (("before", p.before), ("after", p.after))]
+        head = ("", "noun phrases", f"of {p.min_count} captions or more", "occurrences")
+        blocks.append(_block("Figure 13: noun phrases before and after the filter", head, rows))
+    return "\n\n".join(blocks)
+
+
+def _block(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, *([f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows)]
+    texts = [isinstance(cell, str) and "%" not in cell for cell in rows[0]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    columns = list(zip(widths, texts, strict=True))
+    printed = [
+        "  ".join(f"{cell:<{w}}" if text else f"{cell:>{w}}" for cell, (w, text) in zip(line, columns, strict=True))
+        for line in lines
+    ]
+    return "\n".join([title, *(line.rstrip() for line in printed)])
+
+
+# ---------------------------------------------------------------- counting
+
+
+def _table(root: str, corpus: str, stages: Sequence[str]) -> str | None:
+    """The first of these stages that is finished."""
+    folders = (f"{root}/{corpus}/{stage}" for stage in stages)
+    return next((folder for folder in folders if tables.read_manifest(folder) is not None), None)
+
+
+def _document_tables(root: str, corpus: str) -> list[str]:
+    return [
+        folder
+        for folder in tables.finished_tables(f"{root}/{corpus}")
+        if "input_ids" in tables.open_table(folder).schema.names
+    ]
+
+
+def _batches(folder: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of the kept rows."""
+    yield from tables.open_table(folder).to_batches(
+        columns=list(columns), filter=tables.select(), batch_readahead=2, fragment_readahead=1
+    )
+
+
+def _label_counts(folder: str | None) -> Counter[tuple[str, str, str]]:
+    """(kind, source, label) -> annotations."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for batch in _batches(folder, ["source", *KINDS]) if folder else ():
+        for kind in KINDS:
+            lists = batch.column(kind)
+            owners = batch.column("source").take(pc.list_parent_indices(lists))
+            pairs = pa.table({"source": owners, "label": pc.struct_field(lists.flatten(), "label")})
+            for row in pairs.group_by(["source", "label"]).aggregate([([], "count_all")]).to_pylist():
+                counts[kind, row["source"], row["label"]] += row["count_all"]
+    return counts
+
+
+def _label_curve(labels: Counter[tuple[str, str, str]], kind: str) -> Curve:
+    """Figure 12 is about the labels of all sources together."""
+    counts: Counter[str] = Counter()
+    for (of_kind, _, label), number in labels.items():
+        if of_kind == kind:
+            counts[label] += number
+    return curve(np.array(list(counts.values())), RARE)
+
+
+def _detection(root: str, labels: Counter[tuple[str, str, str]]) -> tuple[DetectionCount, ...]:
+    folder = _table(root, "mmgic", BEFORE_TOKENS)
+    if folder is None:
+        return ()
+    images: Counter[str] = Counter()
+    regions: Counter[str] = Counter()
+    has_regions = "regions" in tables.open_table(folder).schema.names
+    for batch in _batches(folder, ["source", *(["regions"] if has_regions else [])]):
+        numbers = pc.list_value_length(batch.column("regions")) if has_regions else pa.array([0] * len(batch))
+        grouped = pa.table({"source": batch.column("source"), "regions": numbers}).group_by("source")
+        for row in grouped.aggregate([([], "count_all"), ("regions", "sum")]).to_pylist():
+            images[row["source"]] += row["count_all"]
+            regions[row["source"]] += row["regions_sum"]
+    concepts = _concepts(labels, _descriptions(root))
+    documents = _documents(_document_tables(root, "mmgic"), "source")
+    rows = [
+        DetectionCount(name, regions[name], images[name], concepts[name], *documents.get(name, (0, 0, 0, 0)))
+        for name in sorted(images)
+    ]
+    numbers = [
+        (r.regions, r.images, r.concepts, r.visual_tokens, r.text_tokens, r.used_regions, r.samples) for r in rows
+    ]
+    return (*rows, DetectionCount("MMGIC", *map(sum, zip(*numbers, strict=True)))) if rows else ()
+
+
+def _concepts(labels: Counter[tuple[str, str, str]], descriptions: Descriptions) -> Counter[str]:
+    """Distinct pairs of label and description of each source."""
+    pairs = {
+        (source, kind, label, getattr(descriptions.of(source), kind).get(label, "")) for kind, source, label in labels
+    }
+    return Counter(source for source, *_ in pairs)
+
+
+def _descriptions(root: str) -> Descriptions:
+    """The label descriptions that the run's settings name; none where they are gone."""
+    text = tables.read_text(f"{root}/{tables.SETTINGS}")
+    settings = yaml.safe_load(text) if text else None
+    path = settings.get("descriptions") if isinstance(settings, dict) else None
+    return load_descriptions(path) if path and tables.find_files(path) else Descriptions()
+
+
+def _documents(folders: Sequence[str], by: str) -> dict[str, tuple[int, int, int, int]]:
+    """Visual tokens, text tokens, regions and samples of kept documents by the column `by`."""
+    columns = ("num_visual_tokens", "num_text_tokens", "num_regions")
+    counts: dict[str, list[int]] = {}
+    for folder in folders:
+        for batch in _batches(folder, [by, *columns]):
+            sums = [*((column, "sum") for column in columns), ([], "count_all")]
+            for row in pa.table(batch).group_by(by).aggregate(sums).to_pylist():
+                so_far = counts.setdefault(row[by], [0, 0, 0, 0])
+                added = [*(row[f"{column}_sum"] for column in columns), row["count_all"]]
+                counts[row[by]] = [a + b for a, b in zip(so_far, added, strict=True)]
+    return {name: (c[0], c[1], c[2], c[3]) for name, c in counts.items()}
+
+
+def _instructions(root: str) -> Iterator[InstructionCount]:
+    counts: Counter[tuple[str, str]] = Counter()
+    folder = _table(root, "sft", COLLECTED)
+    for place, by in ((folder, "task"), *((place, "template") for place in _document_tables(root, "sft"))):
+        for batch in _batches(place, ["source", by]) if place else ():
+            for row in pa.table(batch).group_by(["source", by]).aggregate([([], "count_all")]).to_pylist():
+                # documents count where they come from MMGIC's tables and not from the collected rounds
+                if by == "task" or TYPES.get(row[by]) == PLAYBACK:
+                    counts[row[by], row["source"]] += row["count_all"]
+    order = list(TYPES)
+    rank = {task: i for i, task in enumerate(order)}
+    for (task, source), number in sorted(counts.items(), key=lambda item: (rank.get(item[0][0], len(rank)), item[0])):
+        yield InstructionCount(TYPES.get(task, task), task, source, number)
+
+
+def _instruction_tokens(root: str) -> tuple[TokenCount, ...]:
+    totals: dict[str, list[int]] = {name: [0, 0, 0] for name in dict.fromkeys(TYPES.values())}
+    documents = _documents(_document_tables(root, "sft"), "template")
+    for template, (visual, text, _, samples) in documents.items():
+        so_far = totals.setdefault(TYPES.get(template, template), [0, 0, 0])
+        totals[TYPES.get(template, template)] = [so_far[0] + visual, so_far[1] + text, so_far[2] + samples]
+    rows = [TokenCount(name, *numbers) for name, numbers in totals.items() if numbers[2]]
+    return (*rows, _corpus(root, "sft", "Total")) if rows else ()
+
+
+def _corpus(root: str, corpus: str, name: str = "") -> TokenCount:
+    numbers = _documents(_document_tables(root, corpus), "source").values()
+    visual, text, _, samples = (sum(column) for column in zip(*numbers, strict=True)) if numbers else (0, 0, 0, 0)
+    return TokenCount(name or corpus, visual, text, samples)

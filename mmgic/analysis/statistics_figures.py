@@ -1,0 +1,51 @@
+"""Figures 12 and 13 of `mmgic.analysis.statistics`: as text that an HTML page holds, and as files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mmgic.analysis.figures import new_axes, svg
+from mmgic.analysis.frequency import Curve
+from mmgic.analysis.phrases import frequency_axes
+from mmgic.analysis.statistics import RARE, Statistics
+
+STATISTICS = "stats.json"
+
+
+def statistics_figures(found: Statistics) -> dict[str, str]:
+    """Title -> SVG text of the figures that there is data for."""
+    return {title: svg(figure, axes, title) for title, (figure, axes) in _figures(found).items()}
+
+
+def write_statistics(found: Statistics, folder: Path) -> None:
+    """Writes stats.json, and each figure as SVG and as PNG, to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for title, (figure, axes) in _figures(found).items():
+        name = title.replace(" ", "_")
+        (folder / f"{name}.svg").write_text(svg(figure, axes, title), encoding="utf-8")
+        figure.savefig(folder / f"{name}.png", dpi=160, facecolor="white", metadata={"Software": None})
+    (folder / STATISTICS).write_text(json.dumps(dataclasses.asdict(found), indent=2) + "\n", encoding="utf-8")
+
+
+def _figures(found: Statistics) -> dict[str, tuple[Figure, Axes]]:
+    return {
+        **({"label frequencies": _label_axes(found.labels)} if found.labels else {}),
+        **({"noun phrases": frequency_axes(found.phrases)} if found.phrases else {}),
+    }
+
+
+def _label_axes(labels: Mapping[str, Curve]) -> tuple[Figure, Axes]:
+    """Figure 12: one curve for each kind of label, on logarithmic scales."""
+    figure, axes = new_axes("labels by descending frequency", "annotations")
+    for kind, curve in labels.items():
+        label = f"{kind}: {curve.distinct:,}, {curve.rare_share:.1%} below {RARE}"
+        axes.plot(curve.ranks, curve.counts, label=label, linewidth=1.4)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    return figure, axes

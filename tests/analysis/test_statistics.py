@@ -1,0 +1,183 @@
+"""Tables 13 to 15 and Figures 12 and 13, against counts made by hand."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mmgic import schema, tables
+from mmgic.analysis.frequency import POINTS, curve
+from mmgic.analysis.phrases import FREQUENCIES, frequencies, read_frequencies
+from mmgic.analysis.statistics import (
+    DetectionCount,
+    InstructionCount,
+    TokenCount,
+    statistics,
+    statistics_text,
+)
+from mmgic.analysis.statistics_figures import statistics_figures
+from mmgic.cli import main
+from mmgic.errors import InputError
+from mmgic.schema import KEPT, reject
+from mmgic.settings import PhraseSettings
+from mmgic.transform import to_table
+
+
+def make_table(run: Path, name: str, table_schema: pa.Schema, rows: list[dict]) -> None:
+    full = [{"row_id": i, "image_id": str(i), **KEPT, **row} for i, row in enumerate(rows)]
+    tables.write_part(f"{run}/{name}/part-0.parquet", to_table(full[:2], table_schema))
+    tables.write_part(f"{run}/{name}/part-1.parquet", to_table(full[2:], table_schema))
+    counts = tables.count(tables.open_table(f"{run}/{name}"))
+    tables.write_manifest(f"{run}/{name}", tables.Manifest(name, "", len(rows), **counts, seconds=0.0))
+
+
+def image(source: str, objects: list[str], attributes: list[str], regions: int, **verdict: object) -> dict:
+    return {
+        "source": source,
+        "objects": [{"object_id": str(i), "label": label} for i, label in enumerate(objects)],
+        "attributes": [{"object_id": "0", "label": label} for label in attributes],
+        "regions": [{"labels": [], "codes": []}] * regions,
+        **verdict,
+    }
+
+
+def document(source: str, template: str, visual: int, text: int, regions: int = 0, **verdict: object) -> dict:
+    numbers = {"num_visual_tokens": visual, "num_text_tokens": text, "num_regions": regions}
+    return {"source": source, "template": template, **numbers, **verdict}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    lines = [
+        {"kind": "object", "label": "dog", "description": "a pet"},
+        {"kind": "object", "label": "dog", "description": "a hound", "source": "vg"},
+    ]
+    (tmp_path / "descriptions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = tmp_path / "run"
+    tables.write_text(f"{run}/settings.yaml", f"descriptions: {tmp_path}/descriptions.jsonl\n")
+    make_table(run, "mmgic/cleaned", schema.ANNOTATED_IMAGE, [image("vg", ["never counted"] * 9, [], 0)])
+    images = [
+        image("vg", ["dog", "dog", "cat"], ["red"], 2),
+        image("vg", ["dog"], ["red", "cat"], 1),
+        image("v3det", ["dog"] * 4, [], 4),
+        image("v3det", ["lost"], [], 9, **reject("no_objects")),
+    ]
+    make_table(run, "mmgic/regions", schema.IMAGE_WITH_REGIONS, images)
+    for repeat in range(2):
+        documents = [
+            document("vg", "image_first", 10 + repeat, 5, 1),
+            document("v3det", "text_first", 7, 3, 2),
+            document("vg", "image_first", 99, 99, 9, **reject("too_long")),
+        ]
+        make_table(run, f"mmgic/documents/repeat_{repeat}", schema.DOCUMENT, documents[repeat:])
+    make_table(
+        run,
+        "sft/annotations",
+        schema.INTERLEAVED,
+        [
+            {"source": "vqav2", "task": "open_vqa"},
+            {"source": "gqa", "task": "open_vqa"},
+            {"source": "vqav2", "task": "open_vqa"},
+            {"source": "alpaca", "task": "text_only"},
+            {"source": "alpaca", "task": "text_only", **reject("bad_record")},
+        ],
+    )
+    sft = [
+        document("vqav2", "open_vqa", 50, 20),
+        document("gqa", "image_caption", 5, 2),
+        document("alpaca", "text_only", 0, 30),
+        document("vg", "text_first", 8, 4, 1),
+    ]
+    make_table(run, "sft/documents", schema.DOCUMENT, sft)
+    before, after = np.array([9, 1, 4, 1]), np.array([4, 4])
+    found = frequencies(before, after, PhraseSettings(min_count=4, captions_per_phrase=4))
+    tables.write_text(f"{run}/ic/selected/{FREQUENCIES}", found.to_json())
+    return run
+
+
+def test_tables_and_figures_are_those_counted_by_hand(run: Path) -> None:
+    found = statistics(run)
+    # vg: the objects dog ("a hound") and cat, the attributes red and cat; v3det: dog ("a pet")
+    assert found.detection == (
+        DetectionCount("v3det", 4, 1, 1, 14, 6, 4, 2),
+        DetectionCount("vg", 3, 2, 4, 10, 5, 1, 1),
+        DetectionCount("MMGIC", 7, 3, 5, 24, 11, 5, 3),
+    )
+    assert found.instructions == (
+        InstructionCount("Multimodal understanding", "open_vqa", "gqa", 1),
+        InstructionCount("Multimodal understanding", "open_vqa", "vqav2", 2),
+        InstructionCount("Text-only", "text_only", "alpaca", 1),
+        InstructionCount("MMGIC playback", "text_first", "vg", 1),
+    )
+    assert found.instruction_tokens == (
+        TokenCount("Multimodal understanding", 55, 22, 2),
+        TokenCount("Text-only", 0, 30, 1),
+        TokenCount("MMGIC playback", 8, 4, 1),
+        TokenCount("Total", 63, 56, 4),
+    )
+    assert found.corpora == (TokenCount("mmgic", 24, 11, 3), TokenCount("sft", 63, 56, 4))
+    objects = found.labels["objects"]
+    assert (objects.ranks, objects.counts, objects.rare_share) == ((1, 2), (7, 1), 0.5)
+    assert found.labels["attributes"].counts == (2, 1)
+    assert list(found.labels) == ["objects", "attributes"]
+    assert found.phrases is not None
+    assert found.phrases.before.counts == (9, 4, 1, 1)
+    assert (found.phrases.after.distinct, found.phrases.after.frequent) == (2, 2)
+
+
+def test_command_writes_text_json_and_plots(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", str(run)]) == 0
+    text = capsys.readouterr().out
+    assert "vg            3       2         4             10            5             1        1" in text
+    assert "before             4" in text
+    saved = json.loads((run / "stats/stats.json").read_text())
+    assert saved == json.loads(json.dumps(dataclasses.asdict(statistics(run))))
+    for name in ("label_frequencies", "noun_phrases"):
+        with Image.open(run / f"stats/{name}.png") as picture:
+            assert picture.width > 500
+        assert (run / f"stats/{name}.svg").read_text().startswith("<svg")
+
+
+def test_figures_are_the_same_every_time_and_name_their_totals(run: Path) -> None:
+    figures = statistics_figures(statistics(run))
+    assert figures == statistics_figures(statistics(run))
+    assert list(figures) == ["label frequencies", "noun phrases"]
+    assert "objects: 2, 50.0% below 5" in figures["label frequencies"]
+
+
+def test_empty_parts_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no finished table"):
+        statistics(tmp_path)
+    make_table(tmp_path, "ic/documents", schema.DOCUMENT, [document("blip", "image_first", 4, 2)] * 3)
+    found = statistics(tmp_path)
+    assert found.corpora == (TokenCount("ic", 12, 6, 3),)
+    assert (found.detection, found.instructions, found.labels, found.phrases) == ((), (), {}, None)
+    assert statistics_text(found).splitlines()[0] == "Documents of all corpora"
+    assert statistics_figures(found) == {}
+
+
+@given(st.lists(st.integers(1, 1000), max_size=2000), st.integers(1, 50))
+def test_curves_keep_ends_order_and_counts(counts: list[int], limit: int) -> None:
+    found = curve(np.array(counts), limit)
+    assert (found.distinct, found.occurrences) == (len(counts), sum(counts))
+    assert found.frequent == sum(count >= limit for count in counts)
+    assert len(found.ranks) <= POINTS
+    if counts:
+        assert (found.ranks[0], found.ranks[-1]) == (1, len(counts))
+        assert (found.counts[0], found.counts[-1]) == (max(counts), min(counts))
+        ordered = sorted(counts, reverse=True)
+        assert all(ordered[rank - 1] == count for rank, count in zip(found.ranks, found.counts, strict=True))
+
+
+def test_phrase_frequencies_are_read_back_or_refused() -> None:
+    found = frequencies(np.array([3, 2]), np.array([2]), PhraseSettings())
+    assert read_frequencies(found.to_json()) == found
+    for text in ("", "[]", '{"before": {}}'):
+        with pytest.raises(InputError, match="holds no phrase frequencies"):
+            read_frequencies(text)
