@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MakeRounds:
-    """INTERLEAVED row of rounds with visual tokens -> DOCUMENT row. Small to send; a worker loads the tokenizer once."""
+    """INTERLEAVED row of an instruction task -> DOCUMENT row. Small to send; a worker loads the tokenizer once."""
 
     llm: str  # folder with the text tokenizer
     vocabulary: VLVocabulary

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from mmgic.documents.build import build_document
-from mmgic.documents.descriptions import Descriptions, load_descriptions
+from mmgic.documents.descriptions import read_descriptions
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import DocumentSettings
 from mmgic.transform import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class MakeDocument:
     def __call__(self, row: Row) -> Row:
         return build_document(
             row,
-            descriptions=_descriptions(self.descriptions),
+            descriptions=read_descriptions(self.descriptions).of(row["source"]),
             tokenizer=load_tokenizer(self.llm),
             vocabulary=self.vocabulary,
             settings=self.settings,
@@ -42,12 +44,9 @@ class MakeDocument:
 @functools.cache
 def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
     """The text tokenizer of a Hugging Face folder. Raises InputError where it holds none."""
+    from transformers import AutoTokenizer  # seconds, which a stage without a tokenizer should not wait
+
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError):
         raise InputError(f"{folder} holds no tokenizer; put the Llama's tokenizer files beside its weights") from None
-
-
-@functools.cache
-def _descriptions(path: str) -> Descriptions:
-    return load_descriptions(path) if path else Descriptions()

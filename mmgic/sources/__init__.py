@@ -15,7 +15,13 @@ from mmgic.sources.blip_captions import read_blip_captions
 from mmgic.sources.capsfusion import read_capsfusion, read_laion_coco_aesthetic
 from mmgic.sources.caption_lists import read_cc3m, read_cc12m, read_sbu
 from mmgic.sources.coco import read_coco
-from mmgic.sources.instructions.vqav2 import read_vqav2
+from mmgic.sources.instructions.captions import read_laion_gpt4v, read_textcaps
+from mmgic.sources.instructions.editing import read_instructpix2pix, read_magicbrush
+from mmgic.sources.instructions.llava import read_llava
+from mmgic.sources.instructions.questions import read_aokvqa, read_gqa, read_ocrvqa
+from mmgic.sources.instructions.texts import read_alpaca, read_sharegpt
+from mmgic.sources.instructions.unimm_chat import read_unimm_chat
+from mmgic.sources.instructions.vqav2 import OKVQA_FILES, read_okvqa, read_vqav2
 from mmgic.sources.journeydb import read_journeydb
 from mmgic.sources.mmc4 import read_mmc4, read_mmc4_pairs
 from mmgic.sources.open_images import FILES as OPEN_IMAGES_FILES
@@ -61,7 +67,19 @@ READERS: dict[str, Reader] = {
     "webdataset": Reader("ic", read_webdataset, ("*.parquet",)),
     "mmc4": Reader("mmc4", read_mmc4, ("*.jsonl*",)),
     "mmc4_pairs": Reader("mmc4", read_mmc4_pairs, ("*.jsonl*",)),
+    "llava": Reader("sft", read_llava, ("*.json",)),
+    "unimm_chat": Reader("sft", read_unimm_chat, ("*.parquet", "data/*.parquet", "*.json")),
     "vqav2": Reader("sft", read_vqav2),
+    "okvqa": Reader("sft", read_okvqa, OKVQA_FILES),
+    "gqa": Reader("sft", read_gqa, ("train_balanced_questions.json", "train_all_questions/*.json")),
+    "ocrvqa": Reader("sft", read_ocrvqa, ("dataset.json",)),
+    "aokvqa": Reader("sft", read_aokvqa, ("aokvqa_v1p0_train.json",)),
+    "laion_gpt4v": Reader("sft", read_laion_gpt4v, ("*.parquet", "data/*.parquet", "*.jsonl")),
+    "textcaps": Reader("sft", read_textcaps, ("TextCaps_0.1_train.json",)),
+    "instructpix2pix": Reader("sft", read_instructpix2pix, ("seeds.json", "*.parquet", "data/*.parquet")),
+    "magicbrush": Reader("sft", read_magicbrush, ("*.parquet", "data/*.parquet")),
+    "alpaca": Reader("sft", read_alpaca, ("*.json",)),
+    "sharegpt": Reader("sft", read_sharegpt, ("*.json",)),
 }
 
 

@@ -50,9 +50,18 @@ def stream_json(path: str, prefix: str) -> Iterator[Any]:
 
     The whole file is parsed, also after the last value. Raises InputError where it is not complete JSON.
     """
+    yield from _streamed(path, prefix, ijson.items)
+
+
+def stream_json_members(path: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the (name, value) members of the JSON object under ijson's `prefix`, like `stream_json`."""
+    yield from _streamed(path, prefix, ijson.kvitems)
+
+
+def _streamed(path: str, prefix: str, parse: Callable[..., Iterator[Any]]) -> Iterator[Any]:
     try:
         with fsspec.open(path, "rb") as file:
-            yield from ijson.items(file, prefix, use_float=True)
+            yield from parse(file, prefix, use_float=True)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except (ijson.JSONError, UnicodeDecodeError) as error:

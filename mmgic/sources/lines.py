@@ -98,9 +98,9 @@ def _decoded(line: bytes) -> str | None:
 
 
 def parquet_records(
-    path: str, columns: Mapping[str, Sequence[str]], optional: Sequence[str] = ()
+    path: str, columns: Mapping[str, Sequence[str]], optional: Sequence[str] = (), rows: int = _ROWS
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file, in memory of a few thousand.
+    """The rows of a Parquet file, in memory of `rows` of them.
 
     `columns` names each column of the result by the names that it may have in the file, whatever their case. Raises
     InputError where a column that is not `optional` is missing, or where the file cannot be read.
@@ -119,7 +119,7 @@ def parquet_records(
                     "source's 'format' and 'annotations'"
                 )
             read = {column: name for column, name in chosen.items() if name is not None}
-            for batch in parquet.iter_batches(_ROWS, columns=list(dict.fromkeys(read.values()))):
+            for batch in parquet.iter_batches(rows, columns=list(dict.fromkeys(read.values()))):
                 for record in batch.to_pylist():
                     yield {column: record[name] for column, name in read.items()}
     except OSError as error:

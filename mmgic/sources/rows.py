@@ -64,7 +64,7 @@ def interleaved(
     drops: Sequence[str] = (),
     **columns: Any,
 ) -> dict[str, Any]:
-    """A row of INTERLEAVED: `images` by their paths, or by `urls`; `rounds` as (instruction, response); `drops` as reasons.
+    """A row of INTERLEAVED: `images` by paths, or by `urls`; `rounds` as (instruction, response); `drops` as reasons.
 
     A record that the source listed `times_seen` > 0 times before is set aside, with a row_id of its own.
     """
@@ -83,5 +83,7 @@ def interleaved(
         **columns,
     }
     if times_seen:
-        row |= reject("duplicate_id", f"record {record_id} is listed {times_seen + 1} times so far; the first one stays")
+        row |= reject(
+            "duplicate_id", f"record {record_id} is listed {times_seen + 1} times so far; the first one stays"
+        )
     return {name: row[name] for name in INTERLEAVED.names}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mmgic.pipelines.build import BuildReport, build
 from mmgic.digest import digest
 from mmgic.errors import InputError
+from mmgic.pipelines.build import BuildReport, build
 from mmgic.presets import preset
 from mmgic.settings import Settings, SettingsError, load_settings
 from mmgic.toy.write import make_world

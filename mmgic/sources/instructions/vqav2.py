@@ -1,22 +1,34 @@
-"""VQAv2: a questions JSON and an annotations JSON with the answers.
+"""VQAv2 and OK-VQA: a questions JSON and an annotations JSON with the answers.
 
 {"questions": [{"question_id", "image_id", "question"}], "data_subtype": "train2014"} and {"annotations":
-[{"question_id", "multiple_choice_answer"}]}; the image is `COCO_{data_subtype}_{image_id:012d}.jpg`.
+[{"question_id", "multiple_choice_answer", "answers": [{"answer"}, ...]}]}; OK-VQA has the ten answers alone, of which
+the most frequent one is taken. The image is `COCO_{data_subtype}_{image_id:012d}.jpg`.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.schema import reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.files import ImageFinder, collapse_spaces, source_file, stream_json, text_id
 from mmgic.sources.index import RecordIndex
-from mmgic.sources.rows import image_part, interleaved, text_part
+from mmgic.sources.instructions.questions import bad_questions, question_row
+
+OKVQA_FILES = ("OpenEnded_mscoco_train2014_questions.json", "mscoco_train2014_annotations.json")
+
+
+def read_okvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
+    """`read_vqav2` of OK-VQA's files, which are found by their names."""
+    questions, answers = OKVQA_FILES
+    yield from read_vqav2(
+        replace(source, annotations=source.annotations or questions, answers=source.answers or answers)
+    )
 
 
 def read_vqav2(source: SourceSettings) -> Iterator[dict[str, Any]]:
@@ -35,7 +47,14 @@ def read_vqav2(source: SourceSettings) -> Iterator[dict[str, Any]]:
             raise InputError(f"{answers} has no 'annotations' list; set 'answers' to VQAv2's annotations file")
         index.build()
         for image_id in index.keys("question"):
-            yield _image_row(image_id, split, source, finder, index)
+            asked = index.get("question", image_id)
+            if not image_id.isdecimal():
+                detail = f"{len(asked)} questions have '{image_id}' for an image number"
+                yield bad_questions(source.name, image_id, "open_vqa", detail)
+                continue
+            turns = [(question, next(iter(index.get("answer", question_id)), "")) for question_id, question in asked]
+            image = finder.path(f"COCO_{split}_{int(image_id):012d}.jpg")
+            yield question_row(source.name, image_id, "open_vqa", turns, path=image)
 
 
 def _split(path: str) -> str:
@@ -57,25 +76,14 @@ def _questions(path: str) -> Iterator[tuple[str, Any]]:
 def _answers(path: str) -> Iterator[tuple[str, Any]]:
     for record in stream_json(path, "annotations.item"):
         answer = record if isinstance(record, dict) else {}
-        yield text_id(answer.get("question_id")), collapse_spaces(answer.get("multiple_choice_answer"))
+        chosen = collapse_spaces(answer.get("multiple_choice_answer"))
+        if not chosen and "multiple_choice_answer" not in answer:
+            chosen = _most_frequent(answer.get("answers"))
+        yield text_id(answer.get("question_id")), chosen
 
 
-def _image_row(
-    image_id: str, split: str, source: SourceSettings, finder: ImageFinder, index: RecordIndex
-) -> dict[str, Any]:
-    questions = index.get("question", image_id)
-    if not image_id.isdecimal():
-        detail = f"{len(questions)} questions have '{image_id}' for an image number"
-        return interleaved(source.name, image_id, 0, "open_vqa", **reject("bad_record", detail))
-    asked = [(q, a) for question_id, q in questions if (a := next(iter(index.get("answer", question_id)), "")) and q]
-    rounds = [([*([] if i else [image_part(0)]), text_part(q)], [text_part(a)]) for i, (q, a) in enumerate(asked)]
-    return interleaved(
-        source.name,
-        image_id,
-        0,
-        "open_vqa",
-        [finder.path(f"COCO_{split}_{int(image_id):012d}.jpg")],
-        rounds,
-        drops=["question_unanswered"] * (len(questions) - len(asked)),
-        **({} if asked else reject("bad_record", f"none of its {len(questions)} questions has a text and an answer")),
-    )
+def _most_frequent(answers: Any) -> str:
+    """The most frequent of ten people's answers, of equals the one given first; OK-VQA's unstemmed form."""
+    given = [answer for answer in (answers if isinstance(answers, list) else []) if isinstance(answer, dict)]
+    texts = [collapse_spaces(answer.get("raw_answer") or answer.get("answer")) for answer in given]
+    return next((text for text, _ in Counter(filter(None, texts)).most_common(1)), "")

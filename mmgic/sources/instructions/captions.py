@@ -1,0 +1,101 @@
+"""Captions as instructions: LaionGPT4V (detailed ones) and TextCaps.
+
+LaionGPT4V: Parquet, or JSON lines, of "link" and "caption". TextCaps: {"data": [{"image_id", "caption_str",
+"flickr_original_url"}, ...]}, a record per caption, up to five of an image; image ids are Open Images'.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+from mmgic.errors import InputError
+from mmgic.schema import reject
+from mmgic.settings import SourceSettings
+from mmgic.sources.files import collapse_spaces, is_safe_name, stream_json, text_id
+from mmgic.sources.index import RecordIndex
+from mmgic.sources.lines import annotation_paths, json_lines, parquet_records
+from mmgic.sources.pairs import is_url, url_id
+from mmgic.sources.rows import image_part, interleaved, text_part
+from mmgic.sources.shards import LocalImages
+
+_GPT4V_COLUMNS = {"link": ("link", "url", "image_url"), "caption": ("caption", "text")}
+
+
+def read_laion_gpt4v(source: SourceSettings) -> Iterator[dict[str, Any]]:
+    """Yields a row per record; images that are not at hand are left to the download."""
+    patterns = ("*.parquet", "data/*.parquet", "*.jsonl")
+    paths = annotation_paths(source, patterns, "LaionGPT4V's Parquet files")
+    with RecordIndex() as index:
+        local = LocalImages(source, index)
+        index.build()
+        for path in paths:
+            number = 0
+            for number, record in enumerate(_gpt4v_records(path), start=1):
+                url, caption = record.get("link"), record.get("caption")
+                where = f"{posixpath.basename(path)}#{number}"
+                url = url.strip() if isinstance(url, str) and is_url(url.strip()) else ""
+                caption = caption.strip() if isinstance(caption, str) else ""
+                image = str(local.by_url(url).get("image_path", "")) if url else ""
+                record_id = url_id(url) if url else where
+                problem = "" if url else f"{where} has no http(s) link"
+                yield _caption_row(source.name, record_id, index, "detailed_caption", caption, image, url, problem)
+            if not number:
+                raise InputError(f"{path} holds no records; set 'annotations' to LaionGPT4V's files")
+
+
+def _gpt4v_records(path: str) -> Iterator[dict[str, Any]]:
+    if path.endswith(".parquet"):
+        yield from parquet_records(path, _GPT4V_COLUMNS)
+    else:
+        for _, record in json_lines(path):
+            fields = record or {}
+            yield {
+                name: next((fields[key] for key in keys if key in fields), None)
+                for name, keys in _GPT4V_COLUMNS.items()
+            }
+
+
+def read_textcaps(source: SourceSettings) -> Iterator[dict[str, Any]]:
+    """Yields a row per image with its first caption, in the order of the images' first records.
+
+    One caption of each image is used, as in LLaVA-1.5's mixture. The image is `<image_id>.jpg` of the image folder,
+    otherwise it is left to the download by its url.
+    """
+    paths = annotation_paths(source, ("TextCaps_0.1_train.json",), "TextCaps_0.1_train.json")
+    with RecordIndex() as index:
+        local = LocalImages(source, index)
+        if not index.fill("caption", (item for path in paths for item in _textcaps(path))):
+            raise InputError(f"{paths[0]} has no 'data' list; set 'annotations' to TextCaps' file")
+        index.build()
+        for image_id in index.keys("caption"):
+            records = index.get("caption", image_id)
+            caption = next((text for text, _ in records if text), "")
+            url = next((link for _, link in records if link), "")
+            image = local.by_name(f"{image_id}.jpg") or local.by_name(f"train_images/{image_id}.jpg")
+            image = image or str(local.by_url(url).get("image_path", "") if url else "")
+            safe = bool(image_id) and is_safe_name(f"{image_id}.jpg")
+            problem = "" if safe and (image or url) else f"there is no image '{image_id}.jpg', and no url"
+            yield _caption_row(source.name, image_id, index, "image_caption", caption, image, url, problem)
+
+
+def _textcaps(path: str) -> Iterator[tuple[str, Any]]:
+    for record in stream_json(path, "data.item"):
+        fields = record if isinstance(record, dict) else {}
+        links = (fields.get("flickr_original_url"), fields.get("flickr_300k_url"))
+        url = next((link for link in links if is_url(link)), "")
+        yield text_id(fields.get("image_id")), [collapse_spaces(fields.get("caption_str")), url]
+
+
+def _caption_row(
+    source: str, record_id: str, index: RecordIndex, task: str, caption: str, image: str, url: str, problem: str
+) -> dict[str, Any]:
+    verdict = {}
+    if problem:
+        verdict = reject("bad_record", problem)
+    elif not caption:
+        verdict = reject("no_caption", "the record has no caption")
+    rounds = [] if verdict else [([image_part(0)], [text_part(caption)])]
+    row = interleaved(source, record_id, index.times_seen(record_id), task, rounds=rounds, **verdict)
+    return {**row, "images": [{"url": url, "image_path": image, "codes": []}]}

@@ -1,0 +1,89 @@
+"""The LLaVA family: LLaVA-150k/80k and the 665k mixture, LLaVAR, ShareGPT4V. JSON arrays of conversations.
+
+[{"id", "image": "coco/train2017/000000033471.jpg", "conversations": [{"from": "human", "value": "<image>\\nQ"},
+{"from": "gpt", "value": "A"}, ...]}, ...]. Rows without an image are conversations in words alone. One id may have
+several conversations, so a record is known by its id and what it says: of equal records the first one stays, which is
+how LLaVAR's copies of LLaVA's records go.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mmgic.errors import InputError
+from mmgic.schema import reject
+from mmgic.settings import SourceSettings
+from mmgic.sources.files import is_safe_name, stream_json
+from mmgic.sources.index import RecordIndex
+from mmgic.sources.instructions.conversations import Turn, content_id, read_turns, to_rounds, with_task
+from mmgic.sources.instructions.pictures import Pictures
+from mmgic.sources.lines import annotation_paths
+from mmgic.sources.rows import interleaved
+
+# ShareGPT4V's files also hold LLaVA's records; its own are one round that asks for a description of the whole image.
+_DETAILED_FILE = re.compile(r"share(gpt4v|-captioner)", re.IGNORECASE)
+_DETAILED_REQUEST = re.compile(
+    r"(describe|description|elaborate|explain|analy[sz]e|summari[sz]e|portray|key elements|main features|"
+    r"happening|going on|do you (see|think)).*(image|picture|photo|snapshot|scene|visual)"
+    r"|(image|picture|photo|snapshot|scene).*(describe|detail)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def read_llava(source: SourceSettings) -> Iterator[dict[str, Any]]:
+    """Yields a row per record of all files; see `mmgic.sources.read_source`."""
+    paths = annotation_paths(source, ("*.json",), "LLaVA's JSON file")
+    pictures = Pictures(source)
+    with RecordIndex() as index:
+        for path in paths:
+            file = posixpath.basename(path)
+            number = 0
+            for number, record in enumerate(stream_json(path, "item"), start=1):
+                yield conversation_row(source.name, f"{file}#{number}", record, index, pictures, file)
+            if not number:
+                raise InputError(f"{path} is no JSON array of records; set 'annotations' to LLaVA's conversations")
+
+
+def conversation_row(
+    source: str, where: str, record: Any, index: RecordIndex, pictures: Pictures, file: str = ""
+) -> dict[str, Any]:
+    """The row of one record; `where` says where it stands, which is its id where it holds nothing."""
+    fields = record if isinstance(record, dict) else {}
+    spoken = fields.get("conversations", fields.get("conversation"))
+    image = fields.get("image")
+    names = [name for name in (image if isinstance(image, list) else [image]) if name is not None and name != ""]
+    turns, drops = read_turns(spoken)
+    if not turns:
+        detail = f"{where} has no round with a question and an answer"
+        row_id = content_id(fields.get("id"), where)
+        return interleaved(
+            source, row_id, index.times_seen(row_id), "image_conversation", drops=drops, **reject("bad_record", detail)
+        )
+    row_id = content_id(fields.get("id"), [_name(name) for name in names], turns)
+    seen = index.times_seen(row_id)
+    if not names:
+        return interleaved(source, row_id, seen, "text_only", rounds=to_rounds(turns, 0), drops=drops)
+    paths = [pictures.path(name, f"{row_id}_{i}") for i, name in enumerate(names)]
+    if not all(paths):
+        verdict = reject("bad_record", f"{where} has {_name(names[paths.index('')])!r} for an image")
+        return interleaved(source, row_id, seen, "image_conversation", drops=drops, **verdict)
+    task, turns = with_task(turns)
+    if _is_detailed_caption(file, task, turns):
+        task, turns = "detailed_caption", [("", turns[0][1])]
+    return interleaved(source, row_id, seen, task, paths, to_rounds(turns, len(paths)), drops=drops)
+
+
+def _name(image: Any) -> str:
+    """What tells an image from another: its file's name, as the folders before it differ from copy to copy."""
+    if isinstance(image, dict):
+        image = image.get("path")
+    return posixpath.basename(image)[:200] if is_safe_name(image) else str(image)[:200]
+
+
+def _is_detailed_caption(file: str, task: str, turns: list[Turn]) -> bool:
+    if task != "image_conversation" or len(turns) != 1 or not _DETAILED_FILE.search(file):
+        return False
+    return bool(_DETAILED_REQUEST.search(turns[0][0]))

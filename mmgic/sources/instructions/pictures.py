@@ -1,0 +1,56 @@
+"""The images of instruction records: named by file, or held inside a Parquet file."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any
+
+import fsspec
+
+from mmgic.errors import InputError
+from mmgic.settings import SourceSettings
+from mmgic.sources.files import ImageFinder, is_safe_name
+
+MAX_BYTES = 64 << 20  # of an image inside a Parquet file
+UNPACKED = "unpacked"  # folder in the source's image folder
+_SUFFIXES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"GIF8": "gif"}
+
+
+class Pictures:
+    """Paths of a source's images. Bytes out of a Parquet file are written once to `<images>/unpacked`."""
+
+    def __init__(self, source: SourceSettings) -> None:
+        self._source = source
+        self._finder: ImageFinder | None = None  # a source of texts alone has no image folder
+        self._folder = posixpath.join(source.path, source.images, UNPACKED)
+
+    def path(self, image: Any, record: str) -> str:
+        """The path of `image`, a file's name or datasets' {"bytes", "path"}; "" where it is neither.
+
+        `record` is a name of its own for an image that comes as bytes.
+        """
+        content = image.get("bytes") if isinstance(image, dict) else None
+        if isinstance(content, bytes) and 0 < len(content) <= MAX_BYTES:
+            return self._unpack(content, record)
+        name = image.get("path") if isinstance(image, dict) else image
+        if not isinstance(name, str) or not is_safe_name(name := name.removeprefix("./")):
+            return ""
+        self._finder = self._finder or ImageFinder(self._source)
+        return self._finder.path(name)
+
+    def _unpack(self, content: bytes, record: str) -> str:
+        suffix = next((name for mark, name in _SUFFIXES.items() if content.startswith(mark)), "img")
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in record)
+        path = posixpath.join(self._folder, f"{safe}.{suffix}")
+        filesystem, inner = fsspec.url_to_fs(path)
+        try:
+            if not filesystem.exists(inner) or filesystem.size(inner) != len(content):
+                filesystem.makedirs(posixpath.dirname(inner), exist_ok=True)
+                filesystem.pipe_file(f"{inner}.unfinished", content)
+                filesystem.mv(f"{inner}.unfinished", inner)
+        except OSError as error:
+            raise InputError(
+                f"source '{self._source.name}': its images are inside its Parquet files and cannot be unpacked to "
+                f"{self._folder} ({error.strerror or error}); make that folder writable"
+            ) from None
+        return path

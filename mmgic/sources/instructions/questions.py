@@ -1,0 +1,157 @@
+"""Questions about images, a row per image: GQA, OCR-VQA and A-OKVQA.
+
+GQA: {question id: {"question", "imageId", "answer"}}. OCR-VQA: {id: {"imageURL", "questions": [], "answers": [],
+"split"}}. A-OKVQA: [{"split", "image_id", "question_id", "question", "choices", "correct_choice_idx"}].
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mmgic.errors import InputError
+from mmgic.schema import reject
+from mmgic.settings import SourceSettings
+from mmgic.sources.files import ImageFinder, collapse_spaces, is_safe_name, stream_json, stream_json_members, text_id
+from mmgic.sources.index import RecordIndex
+from mmgic.sources.instructions.conversations import Turn
+from mmgic.sources.lines import annotation_paths
+from mmgic.sources.pairs import is_url
+from mmgic.sources.rows import image_part, interleaved, text_part
+from mmgic.sources.shards import LocalImages
+
+_LETTERS = "ABCDEFGHIJ"
+_OCRVQA_SPLITS = {"2": "validation_split", "3": "heldout_split"}
+_AOKVQA_SPLITS = {"val": "validation_split", "test": "heldout_split"}
+
+
+def question_row(
+    source: str,
+    record_id: str,
+    task: str,
+    turns: Sequence[Turn],
+    *,
+    path: str = "",
+    url: str = "",
+    times_seen: int = 0,
+    reason: str = "",
+) -> dict[str, Any]:
+    """The row of one image with its questions; `reason` sets it aside. Questions without an answer are counted."""
+    answered = [(question, answer) for question, answer in turns if question and answer]
+    unanswered = len(turns) - len(answered)
+    verdict = {}
+    if reason:
+        verdict = reject(reason, "by the record's own split")
+    elif not answered:
+        verdict = reject("bad_record", f"none of its {len(turns)} questions has both a text and an answer")
+    rounds = [
+        ([*([] if i else [image_part(0)]), text_part(question)], [text_part(answer)])
+        for i, (question, answer) in enumerate(answered)
+    ]
+    drops = ["question_unanswered"] * unanswered
+    row = interleaved(source, record_id, times_seen, task, rounds=rounds, drops=drops, **verdict)
+    return {**row, "images": [{"url": url, "image_path": path, "codes": []}]}
+
+
+def bad_questions(source: str, record_id: str, task: str, detail: str, times_seen: int = 0) -> dict[str, Any]:
+    """The row of an image whose records lack what the format demands."""
+    return interleaved(source, record_id, times_seen, task, **reject("bad_record", detail))
+
+
+def read_gqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
+    """Yields a row per image, in the order of its first question; see `mmgic.sources.read_source`."""
+    patterns = ("train_balanced_questions.json", "train_all_questions/*.json")
+    paths = annotation_paths(source, patterns, "GQA's questions")
+    finder = ImageFinder(source)
+    with RecordIndex() as index:
+        questions = (item for path in paths for item in _gqa_questions(path))
+        if not index.fill("question", questions):
+            raise InputError(f"{paths[0]} is no JSON object of questions; set 'annotations' to GQA's questions file")
+        index.build()
+        for image_id in index.keys("question"):
+            turns = [(question, answer) for question, answer in index.get("question", image_id)]
+            if not is_safe_name(f"{image_id}.jpg") or not image_id:
+                detail = f"{len(turns)} questions have '{image_id}' for an image"
+                yield bad_questions(source.name, image_id, "open_vqa", detail)
+            else:
+                yield question_row(source.name, image_id, "open_vqa", turns, path=finder.path(f"{image_id}.jpg"))
+
+
+def _gqa_questions(path: str) -> Iterator[tuple[str, Any]]:
+    for _, record in stream_json_members(path):
+        fields = record if isinstance(record, dict) else {}
+        image_id = text_id(fields.get("imageId", fields.get("image_id")))
+        yield image_id, [collapse_spaces(fields.get("question")), collapse_spaces(fields.get("answer"))]
+
+
+def read_ocrvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
+    """Yields a row per book; those of the validation and test splits are set aside.
+
+    The image is `<id>.jpg` (or .png, .gif) of the image folder, otherwise it is left to the download by its url.
+    """
+    [path] = annotation_paths(source, ("dataset.json",), "OCR-VQA's dataset.json")[:1]
+    with RecordIndex() as index:
+        local = LocalImages(source, index)
+        index.build()
+        found = False
+        for book, record in stream_json_members(path):
+            found = True
+            fields = record if isinstance(record, dict) else {}
+            asked, answers = fields.get("questions"), fields.get("answers")
+            seen = index.times_seen(book)
+            if not isinstance(asked, list) or not isinstance(answers, list) or len(asked) != len(answers):
+                detail = "its questions and answers are not two lists of one length"
+                yield bad_questions(source.name, book, "open_vqa", detail, seen)
+                continue
+            turns = list(zip(map(collapse_spaces, asked), map(collapse_spaces, answers), strict=True))
+            url = fields.get("imageURL")
+            url = url if is_url(url) else ""
+            names = (f"{book}.{suffix}" for suffix in ("jpg", "png", "gif"))
+            image = next(filter(None, map(local.by_name, names)), "")
+            image = image or str(local.by_url(url).get("image_path", "") if url else "")
+            if not image and not url:
+                detail = f"there is no image {book}.jpg, and no url"
+                yield bad_questions(source.name, book, "open_vqa", detail, seen)
+                continue
+            reason = _OCRVQA_SPLITS.get(text_id(fields.get("split")), "")
+            yield question_row(
+                source.name, book, "open_vqa", turns, path=image, url=url, times_seen=seen, reason=reason
+            )
+        if not found:
+            raise InputError(f"{path} is no JSON object of books; set 'annotations' to OCR-VQA's dataset.json")
+
+
+def read_aokvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
+    """Yields a row per image, in the order of its first question; the answer is the letter of a listed choice."""
+    paths = annotation_paths(source, ("aokvqa_v1p0_train.json",), "A-OKVQA's aokvqa_v1p0_train.json")
+    finder = ImageFinder(source)
+    with RecordIndex() as index:
+        if not index.fill("question", (item for path in paths for item in _aokvqa_questions(path))):
+            raise InputError(f"{paths[0]} is no JSON array of questions; set 'annotations' to A-OKVQA's file")
+        index.build()
+        for key in index.keys("question"):
+            split, _, image_id = key.partition("/")
+            turns = [(question, answer) for question, answer in index.get("question", key)]
+            if not image_id.isdecimal():
+                detail = f"{len(turns)} questions have '{image_id}' for an image number"
+                yield bad_questions(source.name, key, "multiple_choice", detail)
+                continue
+            path = finder.path(posixpath.join(f"{split}2017", f"{int(image_id):012d}.jpg"))
+            reason = _AOKVQA_SPLITS.get(split, "")
+            yield question_row(source.name, key, "multiple_choice", turns, path=path, reason=reason)
+
+
+def _aokvqa_questions(path: str) -> Iterator[tuple[str, Any]]:
+    for record in stream_json(path, "item"):
+        fields = record if isinstance(record, dict) else {}
+        split = fields.get("split")
+        split = split if split in _AOKVQA_SPLITS else "train"
+        choices = fields.get("choices")
+        choices = [collapse_spaces(choice) for choice in choices] if isinstance(choices, list) else []
+        correct = fields.get("correct_choice_idx")
+        question, answer = collapse_spaces(fields.get("question")), ""
+        if isinstance(correct, int) and 0 <= correct < len(choices) <= len(_LETTERS) and all(choices):
+            answer = _LETTERS[correct]
+        lines = [question, *(f"{letter}. {choice}" for letter, choice in zip(_LETTERS, choices, strict=False))]
+        yield f"{split}/{text_id(fields.get('image_id'))}", ["\n".join(lines) if question else "", answer]
