@@ -8,9 +8,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from mmgic.schema import REASONS
-from mmgic.vision import preprocess
 from mmgic.vision.images import ImageError, read_image, slice_path, stored_size
-from mmgic.vision.preprocess import CLIP_MEAN, CLIP_STD
+from mmgic.vision.preprocess import CLIP_MEAN, CLIP_STD, preprocess
 
 
 @pytest.fixture

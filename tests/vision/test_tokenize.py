@@ -11,7 +11,8 @@ from PIL import Image
 from mmgic.regions import crop_region
 from mmgic.schema import IMAGE_WITH_REGIONS, INTERLEAVED, KEPT, TOKENIZED_IMAGE, reject, row_id
 from mmgic.settings import VisionSettings
-from mmgic.vision import preprocess, save_tokenizer
+from mmgic.vision import save_tokenizer
+from mmgic.vision.preprocess import preprocess
 from mmgic.vision.tokenize import TokenizeImages, load_frames, with_codes
 
 
