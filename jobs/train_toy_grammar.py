@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgic.noun_phrases import phrases_of
+from mmgic.noun_phrases.extract import phrases_of
 from mmgic.toy.grammar import Grammar, Parse, thing_phrases, train_pipeline
 from mmgic.toy.scenes import make_scene
 from mmgic.toy.text import captions

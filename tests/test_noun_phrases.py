@@ -11,22 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgic.errors import InputError
-from mmgic.noun_phrases import (
+from mmgic.noun_phrases.extract import (
     CAPTION_OF,
     MAX_CHARACTERS,
     PHRASES,
     ExtractPhrases,
+    load_pipeline,
+    phrase_id,
+    phrases_of,
+    pipeline_files,
+)
+from mmgic.noun_phrases.pool import (
     SelectRows,
     add_counts,
     caption_hashes,
     count_phrases,
     crowded_phrases,
-    load_pipeline,
     make_pool,
     merge_smallest,
-    phrase_id,
-    phrases_of,
-    pipeline_files,
     smallest_hashes,
 )
 from mmgic.presets import TOY_WEIGHTS
@@ -94,7 +96,7 @@ def test_parse_trees_are_well_formed() -> None:
 def test_determiner_inside_a_gold_parse_is_not_stripped() -> None:
     from spacy.tokens import Doc
 
-    from mmgic.noun_phrases import _phrase
+    from mmgic.noun_phrases.extract import _phrase
 
     nlp = load_pipeline(SHIPPED)
     words = ["All", "the", "Red  Cars", "are", "mine"]
@@ -224,7 +226,7 @@ def test_seed_chooses_other_captions_evenly() -> None:
 
 
 def test_many_waiting_parts_are_merged_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmgic.noun_phrases.PENDING", 8)
+    monkeypatch.setattr("mmgic.noun_phrases.pool.PENDING", 8)
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 50, 3000).astype(np.uint64)
     hashes = rng.integers(0, 1 << 60, 3000).astype(np.uint64)

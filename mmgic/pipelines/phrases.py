@@ -18,22 +18,18 @@ from ray.data import DataContext, TaskPoolStrategy
 
 from mmgic import tables
 from mmgic.analysis.phrases import FREQUENCIES, FREQUENCY_PLOT, frequencies, frequency_plot
-from mmgic.noun_phrases import (
-    CAPTION_OF,
-    PHRASES,
-    ExtractPhrases,
-    Ids,
+from mmgic.noun_phrases.extract import CAPTION_OF, PHRASES, ExtractPhrases, pipeline_files
+from mmgic.noun_phrases.pool import (
+    Captions,
     Part,
     Pool,
     SelectRows,
     add_counts,
-    caption_hashes,
     count_phrases,
     crowded_phrases,
     make_pool,
     merge_smallest,
-    pipeline_files,
-    smallest_hashes,
+    smallest_of,
 )
 from mmgic.pipelines.common import corpus_folder, file_digests, sources_of, stage
 from mmgic.schema import CAPTIONED_IMAGE
@@ -41,8 +37,6 @@ from mmgic.settings import Settings
 from mmgic.stage import _context
 from mmgic.tables import Manifest
 from mmgic.transform import EachRow
-
-Captions = tuple[np.ndarray, np.ndarray, Ids]  # row ids [N], phrases of each row [N], ids of the phrases [their sum]
 
 
 def select_by_phrases(settings: Settings, table: str) -> Manifest:
@@ -93,7 +87,7 @@ def _selection(settings: Settings, table: str, sources: tuple[str, ...], output:
     limits = settings.phrases
     counts = add_counts(_parts(settings, table, sources, _count))
     smallest = partial(
-        _smallest, seed=settings.seed, crowded=crowded_phrases(counts, limits), number=limits.captions_per_phrase
+        smallest_of, seed=settings.seed, crowded=crowded_phrases(counts, limits), number=limits.captions_per_phrase
     )
     hashes = merge_smallest(_parts(settings, table, sources, smallest), limits.captions_per_phrase)
     pool = make_pool(counts, hashes, limits, settings.seed)
@@ -106,13 +100,6 @@ def _selection(settings: Settings, table: str, sources: tuple[str, ...], output:
 
 def _count(captions: Captions) -> Part:
     return count_phrases(captions[2])
-
-
-def _smallest(captions: Captions, seed: int, crowded: Ids, number: int) -> Part:
-    row_ids, lengths, ids = captions
-    chosen = np.isin(ids, crowded)
-    ids = ids[chosen]
-    return smallest_hashes(ids, caption_hashes(seed, ids, np.repeat(row_ids, lengths)[chosen]), number)
 
 
 def _count_drawn(captions: Captions, pool: Pool) -> Part:

@@ -1,133 +1,26 @@
-"""Noun phrases of captions, and the captions that they draw (Appendix G.2, as LLaVA balances its captions).
-
-A phrase is a noun chunk of spaCy, lower-cased, without leading determiners and possessive pronouns; a caption counts it
-once. Phrases of fewer than `min_count` captions draw nothing. Any other draws all of its captions or, where there are
-more, the `captions_per_phrase` of them with the smallest hash of seed, phrase and caption; the pool is the union. So
-the pool follows from the captions alone: counts add up and smallest hashes merge, in any order and grouping.
+"""The pool of captions that noun phrases draw: counts and smallest hashes of parts of the captions, merged.
 
 Phrases are told apart by 64-bit hashes. Memory grows with distinct phrases, not with captions: 16 bytes a phrase while
-counting, and 8 more for each hash (at most `captions_per_phrase`) of those that are frequent.
+counting, and then 16 for each smallest hash (at most `captions_per_phrase`) of those that are frequent.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from mmgic.errors import InputError
-from mmgic.schema import CAPTIONED_IMAGE, reject
+from mmgic.schema import reject
 from mmgic.settings import PhraseSettings
 from mmgic.transform import Row
 
-if TYPE_CHECKING:
-    from spacy.language import Language
-    from spacy.tokens import Span
-
-# The caption that a source's phrases come from; the filter applies to no other format (G.2).
-CAPTION_OF = {"blip_captions": "caption_coco", "capsfusion": "caption_capsfusion"}
-
-NEEDED = ("tok2vec", "transformer", "tagger", "morphologizer", "attribute_ruler", "parser")  # by `noun_chunks`
-LEADING = ("DT", "PDT", "WDT", "PRP$", "WP$")  # Penn tags of determiners and possessive pronouns
-MAX_CHARACTERS = 10_000  # of a caption: what a parser takes without much memory
-BATCH = 256  # captions that spaCy parses together
 PENDING = 1 << 22  # entries that wait to be merged, at least
 
-PHRASES = pa.schema(
-    [
-        *CAPTIONED_IMAGE,
-        pa.field("phrases", pa.list_(pa.string())),  # each once, in the order of the caption
-        pa.field("phrase_ids", pa.list_(pa.uint64())),  # `phrase_id` of each
-    ]
-)
-
 Ids = np.ndarray[Any, np.dtype[np.uint64]]
+Captions = tuple[np.ndarray, np.ndarray, Ids]  # row ids [N], phrases of each row [N], ids of the phrases [their sum]
 Part = tuple[np.ndarray, np.ndarray]  # phrase ids (uint64) and, for each, a count (int64) or a hash (uint64)
-
-# ---------------------------------------------------------------- extraction
-
-
-def load_pipeline(name: str) -> Language:
-    """The spaCy pipeline `name` (an installed package or a folder) with only what `noun_chunks` needs switched on.
-
-    Raises InputError where spaCy or the pipeline is missing, or where it cannot find noun chunks.
-    """
-    try:
-        import spacy
-    except ImportError:
-        raise InputError("the noun-phrase filter needs spaCy; install it with pip install 'mmgic[phrases]'") from None
-    try:
-        nlp = spacy.load(name)
-    except (OSError, ValueError) as error:
-        if Path(name).is_dir():
-            raise InputError(f"{name} is not a spaCy pipeline ({str(error).splitlines()[0]})") from None
-        raise InputError(
-            f"the spaCy pipeline '{name}' is not installed; run 'python -m spacy download {name}', or set "
-            "phrases.pipeline to another one or to a pipeline's folder"
-        ) from None
-    needed = [pipe for pipe in nlp.pipe_names if nlp.get_pipe_meta(pipe).factory in NEEDED]
-    if "parser" not in needed or nlp.vocab.get_noun_chunks is None:
-        raise InputError(
-            f"the spaCy pipeline '{name}' finds no noun chunks: it needs a 'parser' and a language with noun chunks, "
-            "such as en_core_web_sm has"
-        )
-    nlp.select_pipes(enable=needed)
-    return nlp
-
-
-def pipeline_files(name: str) -> list[str]:
-    """The files of a pipeline that may decide about its phrases. Raises InputError where there is no pipeline."""
-    folder = load_pipeline(name).path
-    assert folder is not None  # of what was loaded from disk
-    return sorted(str(file) for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-
-
-def phrases_of(nlp: Language, captions: Iterable[str]) -> Iterator[list[str]]:
-    """The noun phrases of each caption, each once, in the caption's order."""
-    for doc in nlp.pipe(captions, batch_size=BATCH):
-        yield list(dict.fromkeys(filter(None, map(_phrase, doc.noun_chunks))))
-
-
-def _phrase(chunk: Span) -> str:
-    doc, start, end = chunk.doc, chunk.start, chunk.end
-    while start < end and doc[start].tag_ in LEADING:
-        start += 1
-    return " ".join(doc[start:end].text.lower().split())
-
-
-def phrase_id(phrase: str) -> int:
-    """64 bits that stand for a phrase: among 10 M phrases, two have the same ones with probability 3e-6."""
-    return int.from_bytes(hashlib.blake2b(phrase.encode(), digest_size=8).digest(), "little")
-
-
-class ExtractPhrases:
-    """The transform of the phrases stage: `phrases` and `phrase_ids` of every caption that the filter applies to.
-
-    `columns` maps the sources that are filtered to the column of their caption; rows of others have no phrases.
-    """
-
-    def __init__(self, pipeline: str, columns: dict[str, str]) -> None:
-        self.nlp = load_pipeline(pipeline)
-        self.columns = columns
-
-    def __call__(self, rows: list[Row]) -> list[Row]:
-        captions = [row[self.columns[row["source"]]] if row["source"] in self.columns else "" for row in rows]
-        short = (caption if len(caption) <= MAX_CHARACTERS else "" for caption in captions)
-        found = zip(rows, captions, phrases_of(self.nlp, short), strict=True)
-        return [
-            {**row, "phrases": phrases, "phrase_ids": [phrase_id(phrase) for phrase in phrases]}
-            if len(caption) <= MAX_CHARACTERS
-            else {**row, **reject("bad_record", f"a caption of {len(caption):,} characters")}
-            for row, caption, phrases in found
-        ]
-
-
-# ---------------------------------------------------------------- counting and drawing
 
 
 def count_phrases(ids: Ids) -> Part:
@@ -155,6 +48,14 @@ def smallest_hashes(ids: Ids, hashes: Ids, number: int) -> Part:
     lengths = np.diff(np.append(starts, len(ids)))
     chosen = np.arange(len(ids)) - np.repeat(starts, lengths) < number
     return ids[chosen], hashes[chosen]
+
+
+def smallest_of(captions: Captions, seed: int, crowded: Ids, number: int) -> Part:
+    """`smallest_hashes` of some captions, for the `crowded` phrases alone."""
+    row_ids, lengths, ids = captions
+    chosen = np.isin(ids, crowded)
+    ids = ids[chosen]
+    return smallest_hashes(ids, caption_hashes(seed, ids, np.repeat(row_ids, lengths)[chosen]), number)
 
 
 def merge_smallest(parts: Iterable[Part], number: int) -> Part:
