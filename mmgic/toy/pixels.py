@@ -13,9 +13,33 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmgic.vision.config import VisionConfig
+from mmgic.vision.decoder import DecoderConfig
+
+Report = Callable[[int, float], None]
+
+BATCH = 8  # pictures per step of the autoencoder
+NOISE = 0.02  # on latents while the autoencoder's decoder is tuned
 CONDITION_DIM = 96
+UNCOND_SLOTS = 8
+PICTURE = ((64, 64),)  # height, width
+STEPS, GUIDANCE = 25, 1.5
+
+
+def decoder_config(vision: VisionConfig) -> DecoderConfig:
+    """Of the trunk that the toy tokenizer is trained with."""
+    return DecoderConfig(
+        patches=vision.patches,
+        width=vision.width,
+        depth=2,
+        num_heads=vision.merger_heads,
+        mlp_hidden=vision.mlp_hidden,
+        codebook_dim=vision.codebook_dim,
+        feature_dim=vision.width,
+        prompt_dim=CONDITION_DIM,
+    )
 
 
 def make_vae() -> AutoencoderKL:
@@ -38,10 +62,10 @@ def make_unet() -> UNet2DConditionModel:
         sample_size=16,
         in_channels=4,
         out_channels=4,
-        block_out_channels=(32, 64, 64),
+        block_out_channels=(32, 48, 64),
         layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D",) * 3,
-        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=CONDITION_DIM,
         attention_head_dim=4,  # heads, in spite of the name
         norm_num_groups=16,
@@ -60,34 +84,63 @@ def make_scheduler() -> DDIMScheduler:
     )
 
 
-def train_vae(
-    vae: AutoencoderKL,
-    pictures: Tensor,
-    *,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    generator: torch.Generator,
-    report: Callable[[int, float], None],
-) -> None:
-    """Trains on `pictures` uint8 [M, 3, 64, 64] and sets the config's scaling_factor: scaled latents have deviation 1."""
-    optimizer = torch.optim.AdamW(vae.parameters(), learning_rate, weight_decay=0.0)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1.0, (step + 1) / 50) * (0.52 + 0.48 * math.cos(math.pi * step / steps))
-        chosen = torch.randint(len(pictures), (batch_size,), generator=generator)
-        pixels = to_signed(pictures[chosen])
+def train_vae(vae: AutoencoderKL, pictures: Tensor, steps: int, generator: torch.Generator, report: Report) -> None:
+    """Trains on `pictures` uint8 [M, 3, 64, 64] and sets the config's scaling_factor, which gives latents deviation 1."""
+    step = Stepper(list(vae.parameters()), steps)
+    for index in range(steps):
+        pixels = draw(pictures, generator)
         posterior = vae.encode(pixels).latent_dist
         rebuilt = vae.decode(posterior.sample(generator=generator)).sample
-        loss = (
-            F.l1_loss(rebuilt, pixels) + F.mse_loss(rebuilt, pixels) + 1e-4 * posterior.kl().mean() / pixels[0].numel()
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        report(step, F.mse_loss(rebuilt.detach(), pixels).item())
+        step(rebuild_loss(rebuilt, pixels) + 1e-4 * posterior.kl().mean() / pixels[0].numel())
+        report(index, psnr(rebuilt, pixels))
     vae.register_to_config(scaling_factor=round(1 / encode_latents(vae, pictures[:512]).std().item(), 5))
+
+
+def tune_vae_decoder(
+    vae: AutoencoderKL, pictures: Tensor, latents: Tensor, steps: int, generator: torch.Generator, report: Report
+) -> None:
+    """Goes on with the decoder alone, which costs less: `latents` [M, 4, 16, 16] of the `pictures` stay as they are."""
+    step = Stepper([*vae.decoder.parameters(), *vae.post_quant_conv.parameters()], steps)
+    for index in range(steps):
+        chosen = torch.randint(len(pictures), (BATCH,), generator=generator)
+        pixels = to_signed(pictures[chosen])
+        noise = torch.randn(latents[chosen].shape, generator=generator)
+        rebuilt = vae.decode(latents[chosen] + NOISE * noise).sample
+        step(rebuild_loss(rebuilt, pixels))
+        report(index, psnr(rebuilt, pixels))
+
+
+class Stepper:
+    """AdamW with warm-up and cosine."""
+
+    def __init__(self, parameters: list[nn.Parameter], steps: int, learning_rate: float = 2e-3) -> None:
+        self.parameters = parameters
+        self.optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=0.0)
+
+        def factor(step: int) -> float:
+            return min(1.0, (step + 1) / 50) * (0.52 + 0.48 * math.cos(math.pi * step / steps))
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+
+    def __call__(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+
+
+def draw(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    return to_signed(pictures[torch.randint(len(pictures), (BATCH,), generator=generator)])
+
+
+def rebuild_loss(rebuilt: Tensor, pixels: Tensor) -> Tensor:
+    return F.l1_loss(rebuilt, pixels) + F.mse_loss(rebuilt, pixels)
+
+
+def psnr(rebuilt: Tensor, pixels: Tensor) -> float:
+    """Decibels, of pixels in -1..1."""
+    return -10 * math.log10(F.mse_loss(rebuilt.detach(), pixels).item() / 4)
 
 
 def to_signed(pictures: Tensor) -> Tensor:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from mmgic.vision.decoder import LowresDecoder
-from mmgic.vision.pixels import unconditional
+from mmgic.vision.decoder import HighresDecoder, LowresDecoder
+from mmgic.vision.pixels import time_ids, unconditional
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,42 @@ class DiffusionTraining:
 
 
 class Denoiser(nn.Module):
-    """What is trained together: the feature decoder, the UNet and the unconditional branch's embeddings."""
+    """What is trained together: feature decoder, UNet and, low resolution only, the unconditional embeddings."""
 
-    def __init__(self, decoder: LowresDecoder, unet: UNet2DConditionModel, uncond: Tensor, codebook: Tensor) -> None:
-        """`uncond` [1, U, D] starts the unconditional embeddings; `codebook` [codes, dim] stays as it is."""
+    def __init__(
+        self,
+        decoder: LowresDecoder | HighresDecoder,
+        unet: UNet2DConditionModel,
+        codebook: Tensor,
+        uncond: Tensor | None,
+        scale: int,
+    ) -> None:
+        """`codebook` [codes, dim] stays as it is; `uncond` [1, U, D] starts the unconditional embeddings, None for the
+        high-resolution decoder; `scale` is the number of pixels along the edge of one latent."""
         super().__init__()
         self.decoder = decoder
         self.unet = unet
-        self.uncond = nn.Parameter(uncond.clone())
         self.register_buffer("codebook", codebook.clone())
+        self.uncond = None if uncond is None else nn.Parameter(uncond.clone())
+        self.scale = scale
 
     def forward(self, noisy: Tensor, steps: Tensor, codes: Sequence[Tensor], dropped: Tensor) -> Tensor:
-        """The UNet's answer [B, C, h, w] to `noisy` latents at `steps` int64 [B], without condition where `dropped` [B]
-        is true; `codes` int64 [T] of each image."""
-        prompt = self.decoder(self.codebook[torch.cat(list(codes))], [len(c) for c in codes]).prompt
-        empty, empty_mask = unconditional(self.uncond, prompt)
-        mask = torch.where(dropped[:, None], empty_mask, True)
+        """The UNet's answer [B, C, h, w] to `noisy` latents at `steps` int64 [B], without condition where `dropped`
+        bool [B] is true; `codes` int64 [T] of each image."""
+        conditions = self.decoder(self.codebook[torch.cat(list(codes))], [len(c) for c in codes])
+        prompt, pooled = conditions.prompt, conditions.pooled
+        inputs: dict[str, Any] = {}
+        if self.uncond is not None:
+            empty, empty_mask = unconditional(self.uncond, prompt)
+            inputs["encoder_attention_mask"] = torch.where(dropped[:, None], empty_mask, True)
+        else:
+            empty = torch.zeros_like(prompt)
+            inputs["added_cond_kwargs"] = {
+                "text_embeds": torch.where(dropped[:, None], 0, pooled),
+                "time_ids": time_ids(noisy, self.scale).to(noisy.device),
+            }
         prompt = torch.where(dropped[:, None, None], empty, prompt)
-        return self.unet(noisy, steps, encoder_hidden_states=prompt, encoder_attention_mask=mask).sample
+        return self.unet(noisy, steps, encoder_hidden_states=prompt, **inputs).sample
 
 
 def denoising_loss(

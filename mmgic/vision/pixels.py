@@ -53,6 +53,13 @@ def unconditional(uncond: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
     return padded, torch.arange(prompt.shape[1], device=prompt.device)[None] < uncond.shape[1]
 
 
+def time_ids(latents: Tensor, scale: int) -> Tensor:
+    """SDXL's sizes for `latents` [B, C, h, w], float32 [B, 6]: of the original, of the crop's corner, of the picture.
+    bfloat16 would round them."""
+    height, width = (edge * scale for edge in latents.shape[-2:])
+    return torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32).expand(len(latents), -1)
+
+
 class PixelDecoder:
     """Codes -> pictures. `uncond` [1, U, D] is the low-resolution variant's unconditional prompt, None in the other.
 
@@ -123,14 +130,11 @@ class PixelDecoder:
                 "encoder_hidden_states": torch.cat((empty.expand_as(prompt), prompt)),
                 "encoder_attention_mask": torch.cat((mask.expand(len(prompt), -1), mask.new_ones(prompt.shape[:2]))),
             }
-        height, width = (edge * self.scale for edge in noise.shape[-2:])
-        # original size, corner of the crop, target size; float32, because bfloat16 would round sizes
-        times = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32, device=self.device)
         return {
             "encoder_hidden_states": torch.cat((torch.zeros_like(prompt), prompt)),
             "added_cond_kwargs": {
                 "text_embeds": torch.cat((torch.zeros_like(pooled), pooled)),
-                "time_ids": times.expand(2 * len(prompt), -1),
+                "time_ids": time_ids(noise, self.scale).repeat(2, 1).to(self.device),
             },
         }
 

@@ -1,0 +1,242 @@
+"""Pixels by diffusion: diffusers' own pipelines draw the same pictures from the same conditions."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+
+from mmgic.errors import InputError
+from mmgic.vision.decoder import DecoderConfig, make_decoder
+from mmgic.vision.pixels import (
+    HIGHRES_SIZES,
+    PixelConfig,
+    PixelDecoder,
+    load_pixel_decoder,
+    save_pixel_decoder,
+    starting_noise,
+)
+
+SIZES = {
+    "patches": 16,
+    "width": 24,
+    "depth": 1,
+    "num_heads": 2,
+    "mlp_hidden": 32,
+    "codebook_dim": 6,
+    "feature_dim": 24,
+    "prompt_dim": 8,
+}
+CODES = [[3, 1, 4, 1], [], [49] * 16]
+
+
+def make(pooled=0, slots=5, **vae_options):
+    torch.manual_seed(0)
+    added = {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 4,
+        "projection_class_embeddings_input_dim": pooled + 24,
+    }
+    config = DecoderConfig(**SIZES, pooled_dim=pooled)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        attention_head_dim=2,
+        norm_num_groups=4,
+        cross_attention_dim=8 + pooled,
+        **(added if pooled else {}),
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        scaling_factor=0.3,
+        sample_size=16,
+        **vae_options,
+    )
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
+    )
+    decoder = make_decoder(config)
+    with torch.no_grad():
+        for parameter in (*decoder.parameters(), *unet.parameters()):
+            parameter.copy_(torch.randn(parameter.shape) * 0.3)
+    uncond = None if pooled else torch.randn(1, slots, 8)
+    pixel_config = PixelConfig(config, ((16, 16), (8, 24)), 5, 2.0)
+    return PixelDecoder(pixel_config, decoder, torch.randn(50, 6), unet, vae, scheduler, uncond, "cpu")
+
+
+def noise_of(names, shape=(4, 8, 8), seed=0):
+    return torch.stack([starting_noise(seed, name, shape) for name in names])
+
+
+def arrays(pictures):
+    return np.stack([np.asarray(picture) for picture in pictures]).astype(int)
+
+
+def test_sdxl_pipeline_draws_the_same():
+    pixels = make(pooled=12)
+    pipeline = StableDiffusionXLPipeline(
+        pixels.vae, None, None, None, None, pixels.unet, pixels.scheduler, add_watermarker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    for size, latent in (((16, 16), (4, 8, 8)), ((8, 24), (4, 4, 12))):
+        conditions = pixels.conditions(CODES)
+        theirs = pipeline(
+            prompt_embeds=conditions.prompt,
+            pooled_prompt_embeds=conditions.pooled,
+            negative_prompt_embeds=torch.zeros_like(conditions.prompt),
+            negative_pooled_prompt_embeds=torch.zeros_like(conditions.pooled),
+            height=size[0],
+            width=size[1],
+            num_inference_steps=4,
+            guidance_scale=3.0,
+            latents=noise_of("012", latent),
+        ).images
+        ours = pixels.detokenize(CODES, size=size, steps=4, guidance=3.0)
+        assert [picture.size for picture in ours] == [size[::-1]] * 3
+        assert np.abs(arrays(ours) - arrays(theirs)).max() <= 1
+
+
+def test_stable_diffusion_pipeline_draws_the_same():
+    pixels = make(slots=16)  # all slots are in use, as the pipeline knows no mask
+    pipeline = StableDiffusionPipeline(
+        pixels.vae, None, None, pixels.unet, pixels.scheduler, None, None, requires_safety_checker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    conditions = pixels.conditions(CODES)
+    theirs = pipeline(
+        prompt_embeds=conditions.prompt,
+        negative_prompt_embeds=pixels.uncond.expand(3, -1, -1),
+        height=16,
+        width=16,
+        num_inference_steps=4,
+        guidance_scale=5.0,
+        latents=noise_of("012"),
+    ).images
+    assert np.abs(arrays(pixels.detokenize(CODES, steps=4, guidance=5.0)) - arrays(theirs)).max() <= 1
+
+
+def test_unconditional_slots_beyond_the_embeddings_are_masked():
+    """The mask makes them as good as absent: a loop of its own, which gives the UNet the used slots alone."""
+    pixels = make(slots=5)
+    conditions, guidance = pixels.conditions(CODES), 4.0
+    ours = pixels.sample(conditions, noise_of("012"), 3, guidance)
+    scheduler = pixels.scheduler
+    scheduler.set_timesteps(3)
+    with torch.inference_mode():
+        x = noise_of("012")
+        for t in scheduler.timesteps:
+            without = pixels.unet(x, t, pixels.uncond.expand(3, -1, -1)).sample
+            answer = without + guidance * (pixels.unet(x, t, conditions.prompt).sample - without)
+            alpha = scheduler.alphas_cumprod[t]
+            before = t - 1000 // 3
+            alpha_before = scheduler.alphas_cumprod[before] if before >= 0 else scheduler.final_alpha_cumprod
+            clean = (x - (1 - alpha).sqrt() * answer) / alpha.sqrt()
+            x = alpha_before.sqrt() * clean + (1 - alpha_before).sqrt() * answer
+        expected = (pixels.vae.decode(x / 0.3).sample / 2 + 0.5).clamp(0, 1)
+    assert torch.allclose(ours, expected, atol=1e-4)
+
+
+def test_a_picture_depends_on_its_own_codes_seed_and_name_alone():
+    pixels = make()
+    together = arrays(pixels.detokenize(CODES, names=["a", "b", "c"], batch_size=2))
+    for i, name in enumerate("abc"):
+        alone = arrays(pixels.detokenize([CODES[i]], names=[name]))[0]
+        assert np.abs(together[i] - alone).max() <= 1
+    assert torch.equal(pixels.conditions(CODES).prompt[1], pixels.conditions([[]]).prompt[0])
+    for other in ({"names": ["z", "b", "c"]}, {"names": ["a", "b", "c"], "seed": 1}):
+        assert np.abs(arrays(pixels.detokenize(CODES, **other))[0] - together[0]).max() > 1
+    assert np.abs(arrays(pixels.detokenize([[5, 6]], names=["a"]))[0] - together[0]).max() > 1
+    assert pixels.detokenize([]) == []
+
+
+def test_the_autoencoder_stays_in_float32_where_it_must():
+    kept, cast = (
+        PixelDecoder(p.config, p.decoder, p.codebook, p.unet, p.vae, p.scheduler, None, "cpu", torch.bfloat16)
+        for p in (make(pooled=12, force_upcast=True), make(pooled=12, force_upcast=False))
+    )
+    assert (kept.vae.dtype, cast.vae.dtype) == (torch.float32, torch.bfloat16)
+    assert kept.unet.dtype == torch.bfloat16
+    assert all(isinstance(picture, Image.Image) for picture in kept.detokenize(CODES, steps=2))
+
+
+def test_official_sizes():
+    assert PixelConfig(DecoderConfig()).sizes == ((512, 512),)
+    assert {size[0] * size[1] // 2**16 for size in HIGHRES_SIZES} <= {15, 16}
+    assert len(set(HIGHRES_SIZES)) == 6
+    assert all(edge % 64 == 0 for size in HIGHRES_SIZES for edge in size)
+
+
+@pytest.mark.parametrize(
+    ("codes", "options", "message"),
+    [
+        ([[3, 50]], {}, "code 50 at position 1 is outside the codebook of 50"),
+        ([[-1]], {}, "code -1 at position 0 is outside"),
+        ([[0.5]], {}, "a flat list of whole numbers"),
+        ([["a"]], {}, "a flat list of whole numbers"),
+        ([[[1]]], {}, "a flat list of whole numbers"),
+        ([[1] * 17], {}, "17 codes; this decoder takes 16 at most"),
+        ([[1]], {"size": (512, 512)}, "a picture of 512x512 .* take one of 16x16, 8x24"),
+        ([[1]], {"steps": 0}, "0 steps; take 1 to 1000"),
+    ],
+)
+def test_bad_codes_and_settings(codes, options, message):
+    with pytest.raises(InputError, match=message):
+        make().detokenize(codes, **options)
+
+
+@pytest.mark.parametrize("pooled", [0, 12])
+def test_save_and_load(pooled, tmp_path):
+    pixels = make(pooled)
+    save_pixel_decoder(pixels, tmp_path)
+    loaded = load_pixel_decoder(tmp_path, "cpu")
+    assert loaded.config == pixels.config
+    assert (arrays(loaded.detokenize(CODES)) == arrays(pixels.detokenize(CODES))).all()
+
+
+def damage(folder, what):
+    if what == "no config":
+        (folder / "config.json").unlink()
+    elif what == "other fields":
+        (folder / "config.json").write_text(json.dumps({"decoder": {"depths": 1}, "sizes": []}))
+    elif what == "no unet":
+        (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    elif what == "pickled unet":
+        (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(
+            folder / "unet" / "diffusion_pytorch_model.bin"
+        )
+    else:
+        config = json.loads((folder / "config.json").read_text())
+        config["decoder"]["width"] = 26
+        (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("no config", "is no pixel decoder"),
+        ("other fields", "does not hold the fields decoder, sizes, steps, guidance"),
+        ("no unet", "is incomplete or of other sizes"),
+        ("pickled unet", "is incomplete or of other sizes"),
+        ("other sizes", "is incomplete or of other sizes"),
+    ],
+)
+def test_broken_folders_end_in_one_sentence(what, message, tmp_path):
+    save_pixel_decoder(make(), tmp_path)
+    damage(tmp_path, what)
+    with pytest.raises(InputError, match=message) as error:
+        load_pixel_decoder(tmp_path, "cpu")
+    assert "\n" not in str(error.value)
