@@ -45,7 +45,7 @@ def parse_reply(answer: Answer, noisy: bool) -> Reply:
     if is_refusal(text):
         return Reply("unusable", f"refused: {text[:200]}")
     if found := _INVALID.match(text):
-        reason = text[found.end() :] or "no reason given"
+        reason = text[found.end() :].lstrip(_MARKS) or "no reason given"
         return Reply("invalid", reason) if noisy else Reply("unusable", f"called invalid: {reason}")
     if words < MIN_WORDS:
         return Reply("unusable", f"only {words} words: {text}")

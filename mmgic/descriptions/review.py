@@ -12,6 +12,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import fsspec
+
 from mmgic import tables
 from mmgic.errors import InputError
 
@@ -69,8 +71,10 @@ def _cell(text: str) -> str:
 
 
 def _read(path: str) -> str:
+    """The text with its line ends as they are, so that what is kept is kept to the byte."""
     try:
-        return tables.read_text(path) or ""
+        filesystem, local = fsspec.url_to_fs(path)
+        return bytes(filesystem.cat_file(local)).decode() if filesystem.exists(local) else ""
     except OSError as error:
         raise InputError(f"cannot read the review file {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -78,7 +82,7 @@ def _read(path: str) -> str:
 
 
 def _parse(text: str, path: str, form: ReviewForm) -> dict[tuple[str, ...], ReviewRow]:
-    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff")), "excel-tab", strict=True)
+    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), "excel-tab", strict=True)
     rows: dict[tuple[str, ...], ReviewRow] = {}
     try:
         header: Sequence[str] = next(lines, form.columns)
