@@ -85,7 +85,7 @@ def make_scheduler() -> DDIMScheduler:
 
 
 def train_vae(vae: AutoencoderKL, pictures: Tensor, steps: int, generator: torch.Generator, report: Report) -> None:
-    """Trains on `pictures` uint8 [M, 3, 64, 64] and sets the config's scaling_factor, which gives latents deviation 1."""
+    """Trains on `pictures` uint8 [M, 3, 64, 64] and sets the scaling_factor that gives latents deviation 1."""
     step = Stepper(list(vae.parameters()), steps)
     for index in range(steps):
         pixels = draw(pictures, generator)
