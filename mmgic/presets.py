@@ -12,6 +12,7 @@ from mmgic.settings import (
     ClusterSettings,
     DocumentSettings,
     EvaluationSettings,
+    InstructionSettings,
     ModelSettings,
     RegionSettings,
     Settings,
@@ -76,6 +77,7 @@ def toy() -> Settings:
         descriptions=f"{WORLD}/descriptions.jsonl",
         cleaning=CleaningSettings(min_short_side=64),
         regions=RegionSettings(min_patches=2, max_patches=6.5),  # the paper's 2 to 13 of 16, scaled to 8 patches
+        instructions=InstructionSettings(playback=0, aesthetic=0),
         vision=VisionSettings(checkpoint=str(TOY_WEIGHTS / "tokenizer"), batch_size=64),
         documents=DocumentSettings(max_tokens=512, system_prompt="You are a helpful assistant."),
         model=ModelSettings(llm=str(TOY_WEIGHTS / "llama"), lora_rank=16, lora_alpha=32, dtype="float32"),

@@ -29,6 +29,7 @@ VERDICT = [
 REASONS = (
     "bad_record",  # the annotation record lacks what the format demands
     "duplicate_id",  # the source lists this image twice; the first one stays
+    "duplicate_record",  # a source listed before has the same conversation
     "image_missing",
     "image_undecodable",
     "image_too_large",
@@ -79,6 +80,7 @@ DROPS = (
     "question_unanswered",
     "round_malformed",
     "round_too_long",
+    "part_cut",  # beyond the length that a document may have
     "image_failed",  # one of a document's images
     "image_unmatched",  # no sentence of the document belongs to it
     "sentence_empty",

@@ -59,7 +59,7 @@ def build_document(
     lengths = list(accumulate(map(len, regions_ids), initial=len(heading_ids)))
 
     start, end = start_and_end(tokenizer)
-    describes = "D" in settings.recipe and not drops_descriptions and _has_description(row, descriptions)
+    describes = "D" in settings.recipe and not drops_descriptions and has_description(row, descriptions)
     for form in [descriptions, None] if describes else [None]:
         segments: list[Segment] = image_part(row, order, settings.recipe, form)
         (input_ids,) = encode_parts(tokenizer, vocabulary, [segments], images)
@@ -82,7 +82,8 @@ def build_document(
     return rejected_document(key, "too_long", f"{needed} tokens without regions; {settings.max_tokens} are allowed")
 
 
-def _has_description(row: Mapping[str, Any], descriptions: Descriptions) -> bool:
+def has_description(row: Mapping[str, Any], descriptions: Descriptions) -> bool:
+    """Whether any label of the image has a description."""
     return any(
         entry["label"] in texts
         for entries, texts in (

@@ -36,9 +36,7 @@ class TaskTemplate:
 
 TEMPLATES: Mapping[str, TaskTemplate] = {
     "image_conversation": TaskTemplate(),
-    "open_vqa": TaskTemplate(
-        after="Answer the question using a single word or phrase.", short=True, independent=True
-    ),
+    "open_vqa": TaskTemplate(after="Answer the question using a single word or phrase.", short=True, independent=True),
     "multiple_choice": TaskTemplate(
         after="Answer with the option's letter from the given choices directly.", independent=True
     ),

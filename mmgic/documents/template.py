@@ -44,8 +44,8 @@ def image_part(
     `row` has the columns of `schema.ANNOTATED_IMAGE`; `descriptions=None` fills the form without descriptions. The
     caption stands next to the image in both orders.
     """
-    captions = _caption_lines(row) if "C" in recipe else []
-    concepts = _concept_lines(row, descriptions if "D" in recipe else None) if "L" in recipe else []
+    captions = caption_lines(row) if "C" in recipe else []
+    concepts = concept_lines(row, descriptions if "D" in recipe else None) if "L" in recipe else []
     if order == "image_first":
         lines = ["", *captions, *concepts]
         return [IMAGE_FIRST_OPENING, ImageSlot(0), *(["\n".join(lines)] if len(lines) > 1 else [])]
@@ -54,14 +54,16 @@ def image_part(
 
 def region_part(region: Mapping[str, Any], index: int, order: Order) -> list[Segment]:
     """One selected object region (R): the visual tokens of `ImageSlot(index)`, its location and its object labels."""
-    lines = [
-        f"Location of the selected region in the image: {region['location']}",
-        "Objects:",
-        *(f"- {label}" for label in unique(region["labels"])),
-    ]
+    lines = region_lines(region)
     if order == "image_first":
         return [f"{REGION_TITLE}\nRegion: ", ImageSlot(index), "\n".join(["", *lines])]
     return ["\n".join([REGION_TITLE, *lines, "Region: "]), ImageSlot(index)]
+
+
+def region_lines(region: Mapping[str, Any]) -> list[str]:
+    """What is said of a region: its location and its object labels."""
+    labels = (f"- {label}" for label in unique(region["labels"]))
+    return [f"Location of the selected region in the image: {region['location']}", "Objects:", *labels]
 
 
 def caption_prefix() -> list[Segment]:
@@ -84,12 +86,13 @@ def unique(items: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(items))
 
 
-def _caption_lines(row: Mapping[str, Any]) -> list[str]:
+def caption_lines(row: Mapping[str, Any]) -> list[str]:
+    """The coarse-grained annotations (C) of an image, those that it has."""
     named = (("Caption", row["caption"]), ("Localized narrative caption", row["narrative"]))
     return [f"{name}: {one_line(text)}" for name, text in named if text.strip()]
 
 
-def _concept_lines(row: Mapping[str, Any], descriptions: Descriptions | None) -> list[str]:
+def concept_lines(row: Mapping[str, Any], descriptions: Descriptions | None) -> list[str]:
     """Object, attribute and relationship labels, each label once; a part without entries leaves no heading."""
     label_of = {item["object_id"]: item["label"] for item in row["objects"]}
     objects = dict.fromkeys(label_of.values(), "")

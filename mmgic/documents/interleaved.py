@@ -1,0 +1,89 @@
+"""Documents of MMC4 (C.6): sentences and images in the order of their web page, or one image with its sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from mmgic.documents.encode import encode_parts, start_and_end
+from mmgic.documents.pairs import build_pair
+from mmgic.documents.rows import kept_document, key_columns, rejected_document
+from mmgic.documents.template import ImageSlot, Segment, one_line, to_text
+from mmgic.documents.transform import load_tokenizer
+from mmgic.model.vocabulary import VLVocabulary
+from mmgic.schema import add_drops
+from mmgic.settings import DocumentSettings
+from mmgic.transform import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class MakeInterleaved:
+    """INTERLEAVED row of the tasks "interleaved" and "pair" -> DOCUMENT row. Small to send, like `MakePair`."""
+
+    llm: str  # folder with the text tokenizer
+    vocabulary: VLVocabulary
+    settings: DocumentSettings
+    corpora: Mapping[str, str]  # source -> what a curriculum calls its documents
+    seed: int
+
+    def __call__(self, row: Row) -> Row:
+        tokenizer, corpus = load_tokenizer(self.llm), self.corpora[row["source"]]
+        if row["task"] == "interleaved":
+            return build_interleaved(
+                row, tokenizer=tokenizer, vocabulary=self.vocabulary, settings=self.settings, corpus=corpus
+            )
+        parts = [part for made in row["rounds"] for part in made["response"]]
+        sentence = one_line(" ".join(part["text"] for part in parts))
+        return build_pair(
+            row,
+            row["images"][0]["codes"],
+            [f"Caption: {sentence}"] if sentence else [],
+            tokenizer=tokenizer,
+            vocabulary=self.vocabulary,
+            settings=self.settings,
+            corpus=corpus,
+            seed=self.seed,
+        )
+
+
+def build_interleaved(
+    row: Mapping[str, Any],
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: VLVocabulary,
+    settings: DocumentSettings,
+    corpus: str,
+) -> dict[str, Any]:
+    """The `schema.DOCUMENT` row of an MMC4 document: all of it is supervised.
+
+    Each sentence after the first part begins on a new line. A document that is longer than `settings.max_tokens` is
+    cut after the last part that fits, and the parts beyond are counted. Images without codes are left out. A row
+    without any image, or whose first part alone is too long, is rejected.
+    """
+    key = key_columns(row, 0, corpus, "interleaved")
+    images = [image["codes"] for image in row["images"]]
+    parts = [part for made in row["rounds"] for part in made["response"]]
+    parts = [part for part in parts if part["text"].strip() or (part["image"] >= 0 and len(images[part["image"]]))]
+    if all(part["image"] < 0 for part in parts):
+        return rejected_document(key, "no_visual_tokens", "no image of the document has visual tokens")
+
+    start, end = start_and_end(tokenizer)
+    segments: list[Segment] = [
+        ImageSlot(part["image"]) if part["image"] >= 0 else ("\n" if i else "") + one_line(part["text"])
+        for i, part in enumerate(parts)
+    ]
+    encoded = encode_parts(tokenizer, vocabulary, [[segment] for segment in segments], images)
+    lengths = accumulate(map(len, encoded), initial=2)
+    fitting = sum(length <= settings.max_tokens for length in lengths) - 1
+    if fitting < 1:
+        needed = 2 + len(encoded[0])
+        detail = f"{needed} tokens of the first part alone; {settings.max_tokens} are allowed"
+        return rejected_document(key, "too_long", detail)
+    key["drops"] = add_drops(row["drops"], ["part_cut"] * (len(parts) - fitting))
+    input_ids = [start, *(token for ids in encoded[:fitting] for token in ids), end]
+    return kept_document(key, vocabulary, text=to_text(segments[:fitting]), input_ids=input_ids)
