@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +77,7 @@ def count_objects(rows: Iterable[Row], source: SourceSettings, cleaning: Cleanin
     for row in filter(_counts, rows):
         objects = row["objects"]
         if source.format == "visual_genome":
-            objects = [] if _image_fault(row, cleaning) else [o for o in objects if not _object_fault(o, row, cleaning)]
+            objects = [] if image_fault(row, cleaning) else [o for o in objects if not _object_fault(o, row, cleaning)]
         counts.update((o["label"], o["synset"]) for o in objects)
     return LabelCounts(objects=counts)
 
@@ -89,7 +89,7 @@ def count_predicates(
     attributes: Counter[str] = Counter()
     relationships: Counter[str] = Counter()
     for row in filter(_counts, rows):
-        if _image_fault(row, cleaning):
+        if image_fault(row, cleaning):
             continue
         kept = {o["object_id"] for o in _clean_objects(row, labels, cleaning)[0]}
         attributes.update(a["label"] for a in row["attributes"] if a["object_id"] in kept)
@@ -163,7 +163,7 @@ def clean_image(row: Row, labels: KeptLabels, source: SourceSettings, cleaning: 
     """
     if not row["keep"]:
         return row
-    fault = _image_fault(row, cleaning)
+    fault = image_fault(row, cleaning)
     if fault:
         return {**row, **reject(fault, f"{row['width']} x {row['height']} pixels")}
     objects, drops = _clean_objects(row, labels, cleaning)
@@ -199,7 +199,7 @@ def _counts(row: Row) -> bool:
     return bool(row["keep"]) or row["reason"] in SPLIT_REASONS
 
 
-def _image_fault(row: Row, cleaning: CleaningSettings) -> str:
+def image_fault(row: Row, cleaning: CleaningSettings) -> str:
     """The reason for which the image itself is unfit, or ""."""
     width, height = row["width"], row["height"]
     if min(width, height) < max(1, cleaning.min_short_side):
@@ -251,3 +251,38 @@ def _predicate_fault(kind: str, label: str, objects_present: bool, kept: frozens
     if not label:
         return f"{kind}_empty"
     return "" if label in kept else f"{kind}_rare"
+
+
+def remove_invalid_labels(row: Row, invalid: Collection[tuple[str, str]]) -> Row:
+    """F.2 step 8: the row without the labels of `invalid` (kind, label), which are no reasonable concepts.
+
+    What was said of a removed object goes with it. Everything removed is counted in `drops`; a row left without objects
+    is set aside as `no_objects`.
+    """
+    if not invalid or not row["keep"]:
+        return row
+    objects = [o for o in row["objects"] if ("object", o["label"]) not in invalid]
+    kept = {o["object_id"] for o in objects}
+    drops = ["object_label_invalid"] * (len(row["objects"]) - len(objects))
+    attributes, relationships = [], []
+    for kind, entries, ends, left in (
+        ("attribute", row["attributes"], ("object_id",), attributes),
+        ("relationship", row["relationships"], ("subject_id", "object_id"), relationships),
+    ):
+        for entry in entries:
+            if any(entry[end] not in kept for end in ends):
+                drops.append(f"{kind}_object_removed")
+            elif (kind, entry["label"]) in invalid:
+                drops.append(f"{kind}_label_invalid")
+            else:
+                left.append(entry)
+    cleaned = {
+        **row,
+        "objects": objects,
+        "attributes": attributes,
+        "relationships": relationships,
+        "drops": add_drops(row["drops"], drops),
+    }
+    if not objects:
+        return {**cleaned, **reject("no_objects", f"none of the labels of its {len(row['objects'])} objects is valid")}
+    return cleaned
