@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -11,47 +10,40 @@ from mmgic.documents.encode import encode_parts, start_and_end
 from mmgic.documents.pairs import build_pair
 from mmgic.documents.rows import kept_document, key_columns, rejected_document
 from mmgic.documents.template import ImageSlot, Segment, one_line, to_text
-from mmgic.documents.transform import load_tokenizer
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import add_drops
 from mmgic.settings import DocumentSettings
-from mmgic.transform import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-@dataclass(frozen=True)
-class MakeInterleaved:
-    """INTERLEAVED row of the tasks "interleaved" and "pair" -> DOCUMENT row. Small to send, like `MakePair`."""
-
-    llm: str  # folder with the text tokenizer
-    vocabulary: VLVocabulary
-    settings: DocumentSettings
-    corpora: Mapping[str, str]  # source -> what a curriculum calls its documents
-    seed: int
-
-    def __call__(self, row: Row) -> Row:
-        tokenizer, corpus = load_tokenizer(self.llm), self.corpora[row["source"]]
-        if row["task"] == "interleaved":
-            return build_interleaved(
-                row, tokenizer=tokenizer, vocabulary=self.vocabulary, settings=self.settings, corpus=corpus
-            )
-        parts = [part for made in row["rounds"] for part in made["response"]]
-        sentence = one_line(" ".join(part["text"] for part in parts))
-        return build_pair(
-            row,
-            row["images"][0]["codes"],
-            [f"Caption: {sentence}"] if sentence else [],
-            tokenizer=tokenizer,
-            vocabulary=self.vocabulary,
-            settings=self.settings,
-            corpus=corpus,
-            seed=self.seed,
-        )
-
-
 def build_interleaved(
+    row: Mapping[str, Any],
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: VLVocabulary,
+    settings: DocumentSettings,
+    corpus: str,
+    seed: int,
+) -> dict[str, Any]:
+    """The `schema.DOCUMENT` row of a row of the task "interleaved" or "pair"; pairs go by `build_pair`."""
+    if row["task"] == "interleaved":
+        return build_web_page(row, tokenizer=tokenizer, vocabulary=vocabulary, settings=settings, corpus=corpus)
+    sentence = one_line(" ".join(part["text"] for made in row["rounds"] for part in made["response"]))
+    return build_pair(
+        row,
+        row["images"][0]["codes"],
+        [f"Caption: {sentence}"] if sentence else [],
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        settings=settings,
+        corpus=corpus,
+        seed=seed,
+    )
+
+
+def build_web_page(
     row: Mapping[str, Any],
     *,
     tokenizer: PreTrainedTokenizerBase,

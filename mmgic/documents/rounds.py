@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mmgic.documents.encode import encode_parts, encode_texts, join_continuation, start_and_end
+from mmgic.documents.interleaved import build_interleaved
 from mmgic.documents.rows import kept_document, key_columns, rejected_document
 from mmgic.documents.tasks import DETAILED_CAPTION_INSTRUCTIONS, TEMPLATES, Round, TaskTemplate, make_round
 from mmgic.documents.template import to_text
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MakeRounds:
-    """INTERLEAVED row of an instruction task -> DOCUMENT row. Small to send; a worker loads the tokenizer once."""
+    """INTERLEAVED row of any task -> DOCUMENT row. Small to send; a worker process loads the tokenizer once."""
 
     llm: str  # folder with the text tokenizer
     vocabulary: VLVocabulary
@@ -31,7 +32,8 @@ class MakeRounds:
     seed: int
 
     def __call__(self, row: Row) -> Row:
-        return build_rounds_document(
+        build = build_rounds_document if row["task"] in TEMPLATES else build_interleaved
+        return build(
             row,
             tokenizer=load_tokenizer(self.llm),
             vocabulary=self.vocabulary,

@@ -10,9 +10,17 @@ from functools import partial
 
 from mmgic import schema
 from mmgic.documents.rounds import MakeRounds
-from mmgic.download import DownloadImages
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import corpus_folder, document_inputs, read_annotations, run_tokens, sources_of, stage
+from mmgic.pipelines.common import (
+    corpus_folder,
+    document_inputs,
+    read_annotations,
+    run_tokens,
+    sources_of,
+    stage,
+    table_of,
+)
+from mmgic.pipelines.images import run_images
 from mmgic.pipelines.playback import build_playback
 from mmgic.settings import Settings
 from mmgic.sources.instructions.duplicates import CONVERSATIONS, Contents, RejectDuplicates, contents
@@ -28,17 +36,12 @@ def build_sft(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
     stages = [read_annotations(settings, "sft")]
     sources = sources_of(settings, "sft")
     if sum(source.format in CONVERSATIONS for source in sources) > 1:
-        stages.append(_unique(settings, _table(settings, stages)))
+        stages.append(_unique(settings, table_of(settings, stages[-1])))
     if any(source.format in _BY_URL for source in sources):
-        stages.append(_images(settings, _table(settings, stages)))
-    stages.append(run_tokens(settings, "sft", _table(settings, stages), schema.INTERLEAVED))
-    stages.append(_documents(settings, vocabulary, _table(settings, stages)))
+        stages.append(run_images(settings, "sft", table_of(settings, stages[-1]), schema.INTERLEAVED))
+    stages.append(run_tokens(settings, "sft", table_of(settings, stages[-1]), schema.INTERLEAVED))
+    stages.append(_documents(settings, vocabulary, table_of(settings, stages[-1])))
     return [*stages, *build_playback(settings, vocabulary)]
-
-
-def _table(settings: Settings, stages: list[Manifest]) -> str:
-    """The table that the last stage made."""
-    return f"{corpus_folder(settings, 'sft')}/{stages[-1].stage.partition('/')[2]}"
 
 
 def _unique(settings: Settings, table: str) -> Manifest:
@@ -56,20 +59,6 @@ def _unique(settings: Settings, table: str) -> Manifest:
         schema=schema.INTERLEAVED,
         settings={"order": list(ranks)},
         make_transform=transform,
-    )
-
-
-def _images(settings: Settings, table: str) -> Manifest:
-    folder = f"{corpus_folder(settings, 'sft')}/images"
-    return stage(
-        settings,
-        name="sft/images",
-        table=table,
-        output=folder,
-        schema=schema.INTERLEAVED,
-        settings={"max_bytes": settings.download.max_bytes},
-        make_transform=partial(DownloadImages, settings.download, f"{folder}/shards"),
-        rows_per_call=settings.download.images_per_shard,
     )
 
 
