@@ -17,7 +17,10 @@ from mmgic.tables import Manifest
 from mmgic.training.metrics import read_metrics
 
 # the stages of a corpus in their order; any other comes after them
-STAGES = ("annotations", "cleaned", "selected", "images", "captions", "regions", "tokens", "documents")
+STAGES = (
+    *("annotations", "cleaned", "unique", "phrases", "selected", "images", "captions", "merged", "regions", "tokens"),
+    *("documents", "playback", "aesthetic"),
+)
 CORPORA = ("mmgic", "ic", "mmc4", "sft")  # the folders of tables, in the order of their making
 EVALUATIONS = {"untrained": "untrained", "other_image": "other image", "trained": "trained"}
 LOSSES = {"loss": "L", "visual_loss": "L_V", "text_loss": "L_T"}
