@@ -15,8 +15,7 @@ from mmgic.vision.images import ImageError, stored_size
 
 @dataclass(frozen=True)
 class PairImages:
-    """A transform of CAPTIONED_IMAGE rows: every row that is kept has an image of a known size that is neither small nor
-    narrow."""
+    """A transform of CAPTIONED_IMAGE rows: those that stay kept have an image of a known and suitable size."""
 
     download: DownloadImages
     cleaning: CleaningSettings
