@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import ray
 import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
-import yaml
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
 from safetensors.torch import save_file
 
 from mmgic.errors import InputError
@@ -27,7 +23,7 @@ from mmgic.training.checkpoint import (
     load_progress,
     save_checkpoint,
 )
-from mmgic.training.pretrain import user_error
+from mmgic.training.vision_job import claim_run, fit
 from mmgic.vision.checkpoint import save_tokenizer
 from mmgic.vision.curves import FiguresLog, plot_curves
 from mmgic.vision.frozen import load_frozen
@@ -36,10 +32,7 @@ from mmgic.vision.train_data import CachedFeatures, EncodedImages, Features, cac
 from mmgic.vision.train_loop import Learner, StepFigures, train
 from mmgic.vision.training import Objective, RanksDecoder, TokenizerTraining, make_feature_decoder, start_weights
 
-SETTINGS_FILE, RESULT_FILE = "settings.yaml", "result.json"
-# what may change between two starts of one run: where and how safely, not what is computed
-_FREE = ("output", "workers", "gpus", "max_failures", "cache")
-_FREE_TRAINING = ("checkpoint_every", "keep_checkpoints")
+RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)
@@ -78,38 +71,14 @@ def run(job: TokenizerJob) -> TokenizerResult:
     """
     job = replace(job, **{key: str(Path(getattr(job, key)).resolve()) for key in ("output", "images", "encoder")})
     folder = Path(job.output)
-    _check(job, folder)
-    result_file = folder / RESULT_FILE
-    if result_file.exists():
-        return _read_result(result_file)
+    if job.training.continuous_steps < 1 or job.training.quantized_steps < 1:
+        raise SettingsError("continuous_steps and quantized_steps must be at least 1")
     load_frozen(job.encoder)  # refuses unusable input here, before workers are started for it
     list_images(job.images)
-    if job.workers:
-        _check_resources(job)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS_FILE).write_text(yaml.safe_dump(asdict(job), sort_keys=False), encoding="utf-8")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # it shows every line of a worker twice
-    trainer = ray.train.torch.TorchTrainer(
-        _train_worker,
-        train_loop_config={"job": job},
-        torch_config=ray.train.torch.TorchConfig(backend="nccl" if job.gpus else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=job.workers,
-            use_gpu=job.gpus > 0,
-            resources_per_worker={"CPU": 1, "GPU": job.gpus} if job.gpus else {"CPU": 1},
-        ),
-        run_config=RunConfig(
-            name="ray",
-            storage_path=str(folder),
-            failure_config=FailureConfig(max_failures=job.max_failures),
-            logging_config=LoggingConfig(log_level="WARNING"),
-        ),
-    )
-    try:
-        trainer.fit()
-    except TrainingFailedError as error:
-        raise user_error(error) or error from None
-    return _read_result(result_file)
+    claim_run(folder, asdict(job))
+    if not (folder / RESULT_FILE).exists():
+        fit(_train_worker, job)
+    return _read_result(folder / RESULT_FILE)
 
 
 def _read_result(path: Path) -> TokenizerResult:
@@ -198,37 +167,3 @@ def _write_result(job: TokenizerJob, learner: Learner, model: VisualTokenizer, f
     plot_curves(folder)
     result = TokenizerResult(str(exported), job.training.steps, figures)
     (folder / RESULT_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
-
-
-def _check_resources(job: TokenizerJob) -> None:
-    """Raises SettingsError where the cluster can never start the workers; Ray would wait for ever."""
-    if not ray.is_initialized():
-        ray.init()
-    available = ray.cluster_resources()
-    for kind, needed in (("CPU", job.workers), ("GPU", job.workers * job.gpus)):
-        if available.get(kind, 0) < needed:
-            raise SettingsError(
-                f"{job.workers} workers need {needed:g} {kind}s but the cluster has {available.get(kind, 0):g}; lower "
-                "workers (0 trains in this process) or gpus, or add nodes"
-            )
-
-
-def _check(job: TokenizerJob, folder: Path) -> None:
-    """Raises SettingsError for settings that do not fit together, or where `folder` holds another run."""
-    settings = job.training
-    if job.workers > 1 and settings.batch_size % job.workers:
-        raise SettingsError(f"a batch of {settings.batch_size} images cannot be shared by {job.workers} workers evenly")
-    if settings.continuous_steps < 1 or settings.quantized_steps < 1 or settings.batch_size < 1:
-        raise SettingsError("continuous_steps, quantized_steps and batch_size must be at least 1")
-    path = folder / SETTINGS_FILE
-    if not path.exists():
-        return
-    before, now = yaml.safe_load(path.read_text(encoding="utf-8")), asdict(job)
-    changed = [key for key in now if key not in (*_FREE, "training") and before.get(key) != now[key]]
-    changed += [
-        f"training.{key}"
-        for key, value in now["training"].items()
-        if key not in _FREE_TRAINING and before["training"].get(key) != value
-    ]
-    if changed:
-        raise SettingsError(f"{folder} holds a run with another {changed[0]}; choose another output, or remove it")

@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from mmgic.vision.train_loop import StepFigures
+from mmgic.vision.train_pixels import PixelFigures
 
 FIGURES_FILE, CURVES_FILE = "figures.jsonl", "curves.png"
 _SECONDS_BETWEEN_LINES = 10.0
@@ -32,17 +33,12 @@ class FiguresLog:
         self._steps = steps
         self._printed = 0.0
 
-    def write(self, figures: StepFigures) -> None:
+    def write(self, figures: StepFigures | PixelFigures) -> None:
         self._file.write(json.dumps(asdict(figures)) + "\n")
         now = time.monotonic()
         if now - self._printed >= _SECONDS_BETWEEN_LINES or figures.step + 1 == self._steps:
             self._printed = now
-            print(
-                f"{figures.stage} step {figures.step + 1}/{self._steps}  cosine {figures.cosine:.3f}  "
-                f"codes used {figures.codes_used:.0%}  perplexity {figures.perplexity:.0f}  "
-                f"tokens/image {figures.tokens_per_image:.1f}",
-                flush=True,
-            )
+            print(f"step {figures.step + 1}/{self._steps}  {figures.summary()}", flush=True)
 
     def close(self) -> None:
         self._file.close()

@@ -70,7 +70,8 @@ class EncodedImages:
 
     def load(self, indices: Sequence[int]) -> Tensor:
         """uint8 [B, 3, S, S]."""
-        return torch.stack(list(self.pool.map(self._pixels, indices)))
+        frames = self.pool.map(lambda index: read_frame(self.paths, index, (self.size,))[0], indices)
+        return torch.stack(list(frames))
 
     @torch.no_grad()
     def encode(self, loaded: Tensor) -> Tensor:
@@ -78,13 +79,19 @@ class EncodedImages:
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.half):
             return self.encoder(pixels)[:, 1:].float()
 
-    def _pixels(self, index: int) -> Tensor:
-        for ahead in range(_MOST_BAD):
-            try:
-                return squash(read_image(self.paths[(index + ahead) % len(self.paths)]), self.size)
-            except ImageError as error:
-                problem = error
-        raise InputError(f"{_MOST_BAD} images from {self.paths[index]} on cannot be read ({problem}); check the data")
+
+def read_frame(paths: Sequence[str], index: int, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """The image at `index`, or the next one that can be read, uint8 [3, size, size] in each of `sizes`.
+
+    Raises InputError where none of many can be read.
+    """
+    for ahead in range(_MOST_BAD):
+        try:
+            image = read_image(paths[(index + ahead) % len(paths)])
+            return tuple(squash(image, size) for size in sizes)
+        except ImageError as error:
+            problem = error
+    raise InputError(f"{_MOST_BAD} images from {paths[index]} on cannot be read ({problem}); check the data")
 
 
 class CachedFeatures:

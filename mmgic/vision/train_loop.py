@@ -11,6 +11,7 @@ import gc
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,12 @@ class StepFigures:
     revived: int
     learning_rate: float
     grad_norm: float
+
+    def summary(self) -> str:
+        return (
+            f"{self.stage}  cosine {self.cosine:.3f}  codes used {self.codes_used:.0%}  "
+            f"perplexity {self.perplexity:.0f}  tokens/image {self.tokens_per_image:.1f}"
+        )
 
 
 def drawn(seed: int, purpose: str, step: int = 0) -> torch.Generator:
@@ -241,16 +248,16 @@ class Learner:
         return self.data.encode(self.data.load(indices))
 
 
-def train(
-    learner: Learner, start: int, on_step: Callable[[StepFigures], None], on_checkpoint: Callable[[int], None]
-) -> None:
-    """Makes the steps from `start` to the end; `on_checkpoint(steps made)` is called on all workers at the same ones.
+def train(learner: Any, start: int, on_step: Callable[[Any], None], on_checkpoint: Callable[[int], None]) -> None:
+    """Makes the steps of a `Learner` or `PixelLearner` from `start` to the end.
+
+    `on_step(figures)` is called after each, `on_checkpoint(steps made)` on all workers at the same ones.
 
     Raises InputError where the loss is no number.
     """
     settings = learner.settings
 
-    def load(step: int) -> Tensor:
+    def load(step: int) -> Any:
         return learner.data.load(learner.indices(step))
 
     for step, loaded, _ in prefetched(load, start, settings.steps):
