@@ -20,15 +20,8 @@ if TYPE_CHECKING:
 # The caption that a source's phrases come from; the filter applies to no other format (G.2).
 CAPTION_OF = {"blip_captions": "caption_coco", "capsfusion": "caption_capsfusion"}
 
-NEEDED = (
-    "tok2vec",
-    "transformer",
-    "curated_transformer",
-    "tagger",
-    "morphologizer",
-    "attribute_ruler",
-    "parser",
-)  # by `noun_chunks`
+# the components that `noun_chunks` depends on, by factory
+NEEDED = ("tok2vec", "transformer", "curated_transformer", "tagger", "morphologizer", "attribute_ruler", "parser")
 LEADING = ("DT", "PDT", "WDT", "PRP$", "WP$")  # Penn tags of determiners and possessive pronouns
 MAX_CHARACTERS = 10_000  # of a caption: what a parser takes without much memory
 BATCH = 256  # captions that spaCy parses together

@@ -6,7 +6,7 @@ that spaCy's own `noun_chunks` work on what the trained pipeline finds. spaCy is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -274,15 +274,17 @@ def blank_pipeline(width: int = 48) -> Language:
     return nlp
 
 
-def train_pipeline(parses: Sequence[Parse], epochs: int, seed: int = 0, nlp: Language | None = None) -> Language:
-    """`nlp`, by default `blank_pipeline()`, trained on gold `parses`. The same arguments give the same weights."""
+def train_pipeline(
+    parses: Sequence[Parse], epochs: int, seed: int = 0, parts_of_speech: Mapping[str, str] = POS
+) -> Language:
+    """A pipeline trained on gold `parses`, whose parts of speech follow from tags. Depends on its arguments alone."""
     import spacy
     from spacy.tokens import Doc
     from spacy.training import Example
     from spacy.util import compounding, minibatch
 
     spacy.util.fix_random_seed(seed)
-    nlp = nlp or blank_pipeline()
+    nlp = blank_pipeline()
     examples = []
     for parse in parses:
         gold = Doc(nlp.vocab, words=parse.words, tags=parse.tags, deps=parse.labels, heads=parse.heads)
@@ -294,6 +296,6 @@ def train_pipeline(parses: Sequence[Parse], epochs: int, seed: int = 0, nlp: Lan
         for batch in minibatch(shuffled, size=compounding(8, 64, 1.01)):
             nlp.update(batch, sgd=optimizer, drop=0.1)
     ruler: Any = nlp.get_pipe("attribute_ruler")  # now, for initialize() empties it
-    for tag, pos in POS.items():
+    for tag, pos in parts_of_speech.items():
         ruler.add([[{"TAG": tag}]], {"POS": pos})
     return nlp
