@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -172,10 +173,15 @@ def read_sizes(path: str | None) -> Any:
 
 def open_image(path: str) -> Any:
     """The image as RGB. Raises InputError where it cannot be used."""
+    from PIL import Image
+
     from mmgic.vision.images import ImageError, read_image
 
     try:
-        return read_image(path)
+        with warnings.catch_warnings():
+            # read_image's own limit answers in a sentence
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return read_image(path)
     except ImageError as error:
         raise InputError(f"the image {path} cannot be used: {error.detail}") from None
 

@@ -5,17 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
 
 from mmgic.errors import InputError
-from mmgic.vision.decoder import DecoderConfig, make_decoder
+from mmgic.vision.decoder import DecoderConfig
 from mmgic.vision.pixels import (
     HIGHRES_SIZES,
     PixelConfig,
@@ -25,57 +19,7 @@ from mmgic.vision.pixels import (
     starting_noise,
 )
 
-SIZES = {
-    "patches": 16,
-    "width": 24,
-    "depth": 1,
-    "num_heads": 2,
-    "mlp_hidden": 32,
-    "codebook_dim": 6,
-    "feature_dim": 24,
-    "prompt_dim": 8,
-}
 CODES = [[3, 1, 4, 1], [], [49] * 16]
-
-
-def make(pooled=0, slots=5, **vae_options):
-    torch.manual_seed(0)
-    added = {
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 4,
-        "projection_class_embeddings_input_dim": pooled + 24,
-    }
-    config = DecoderConfig(**SIZES, pooled_dim=pooled)
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        attention_head_dim=2,
-        norm_num_groups=4,
-        cross_attention_dim=8 + pooled,
-        **(added if pooled else {}),
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        scaling_factor=0.3,
-        sample_size=16,
-        **vae_options,
-    )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
-    )
-    decoder = make_decoder(config)
-    with torch.no_grad():
-        for parameter in (*decoder.parameters(), *unet.parameters()):
-            parameter.copy_(torch.randn(parameter.shape) * 0.3)
-    uncond = None if pooled else torch.randn(1, slots, 8)
-    pixel_config = PixelConfig(config, ((16, 16), (8, 24)), 5, 2.0)
-    return PixelDecoder(pixel_config, decoder, torch.randn(50, 6), unet, vae, scheduler, uncond, "cpu")
 
 
 def noise_of(names, shape=(4, 8, 8), seed=0):
@@ -86,8 +30,8 @@ def arrays(pictures):
     return np.stack([np.asarray(picture) for picture in pictures]).astype(int)
 
 
-def test_sdxl_pipeline_draws_the_same():
-    pixels = make(pooled=12)
+def test_sdxl_pipeline_draws_the_same(tiny_pixels):
+    pixels = tiny_pixels(pooled=12)
     pipeline = StableDiffusionXLPipeline(
         pixels.vae, None, None, None, None, pixels.unet, pixels.scheduler, add_watermarker=False
     )
@@ -110,8 +54,8 @@ def test_sdxl_pipeline_draws_the_same():
         assert np.abs(arrays(ours) - arrays(theirs)).max() <= 1
 
 
-def test_stable_diffusion_pipeline_draws_the_same():
-    pixels = make(slots=16)  # all slots are in use, as the pipeline knows no mask
+def test_stable_diffusion_pipeline_draws_the_same(tiny_pixels):
+    pixels = tiny_pixels(slots=16)  # all slots are in use, as the pipeline knows no mask
     pipeline = StableDiffusionPipeline(
         pixels.vae, None, None, pixels.unet, pixels.scheduler, None, None, requires_safety_checker=False
     )
@@ -129,9 +73,9 @@ def test_stable_diffusion_pipeline_draws_the_same():
     assert np.abs(arrays(pixels.detokenize(CODES, steps=4, guidance=5.0)) - arrays(theirs)).max() <= 1
 
 
-def test_unconditional_slots_beyond_the_embeddings_are_masked():
+def test_unconditional_slots_beyond_the_embeddings_are_masked(tiny_pixels):
     """The mask makes them as good as absent: a loop of its own, which gives the UNet the used slots alone."""
-    pixels = make(slots=5)
+    pixels = tiny_pixels(slots=5)
     conditions, guidance = pixels.conditions(CODES), 4.0
     ours = pixels.sample(conditions, noise_of("012"), 3, guidance)
     scheduler = pixels.scheduler
@@ -150,8 +94,8 @@ def test_unconditional_slots_beyond_the_embeddings_are_masked():
     assert torch.allclose(ours, expected, atol=1e-4)
 
 
-def test_a_picture_depends_on_its_own_codes_seed_and_name_alone():
-    pixels = make()
+def test_a_picture_depends_on_its_own_codes_seed_and_name_alone(tiny_pixels):
+    pixels = tiny_pixels()
     together = arrays(pixels.detokenize(CODES, names=["a", "b", "c"], batch_size=2))
     for i, name in enumerate("abc"):
         alone = arrays(pixels.detokenize([CODES[i]], names=[name]))[0]
@@ -163,10 +107,10 @@ def test_a_picture_depends_on_its_own_codes_seed_and_name_alone():
     assert pixels.detokenize([]) == []
 
 
-def test_the_autoencoder_stays_in_float32_where_it_must():
+def test_the_autoencoder_stays_in_float32_where_it_must(tiny_pixels):
     kept, cast = (
         PixelDecoder(p.config, p.decoder, p.codebook, p.unet, p.vae, p.scheduler, None, "cpu", torch.bfloat16)
-        for p in (make(pooled=12, force_upcast=True), make(pooled=12, force_upcast=False))
+        for p in (tiny_pixels(pooled=12, force_upcast=True), tiny_pixels(pooled=12, force_upcast=False))
     )
     assert (kept.vae.dtype, cast.vae.dtype) == (torch.float32, torch.bfloat16)
     assert kept.unet.dtype == torch.bfloat16
@@ -193,14 +137,14 @@ def test_official_sizes():
         ([[1]], {"steps": 0}, "0 steps; take 1 to 1000"),
     ],
 )
-def test_bad_codes_and_settings(codes, options, message):
+def test_bad_codes_and_settings(tiny_pixels, codes, options, message):
     with pytest.raises(InputError, match=message):
-        make().detokenize(codes, **options)
+        tiny_pixels().detokenize(codes, **options)
 
 
 @pytest.mark.parametrize("pooled", [0, 12])
-def test_save_and_load(pooled, tmp_path):
-    pixels = make(pooled)
+def test_save_and_load(tiny_pixels, pooled, tmp_path):
+    pixels = tiny_pixels(pooled)
     save_pixel_decoder(pixels, tmp_path)
     loaded = load_pixel_decoder(tmp_path, "cpu")
     assert loaded.config == pixels.config
@@ -234,8 +178,8 @@ def damage(folder, what):
         ("other sizes", "is incomplete or of other sizes"),
     ],
 )
-def test_broken_folders_end_in_one_sentence(what, message, tmp_path):
-    save_pixel_decoder(make(), tmp_path)
+def test_broken_folders_end_in_one_sentence(tiny_pixels, what, message, tmp_path):
+    save_pixel_decoder(tiny_pixels(), tmp_path)
     damage(tmp_path, what)
     with pytest.raises(InputError, match=message) as error:
         load_pixel_decoder(tmp_path, "cpu")
