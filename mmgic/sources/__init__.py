@@ -97,8 +97,7 @@ def read_source(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
     Every record of the files gives one row, and so does every image that only the annotations know: a record that
     cannot be used is a row with `keep = False`. Memory does not grow with the dataset: what must be grouped is grouped
-    in a temporary file (see `mmgic.sources.index` and `sorting`). Image files are opened for their sizes alone, where no
-    annotation file tells them. Raises InputError where a file or
-    folder is missing, damaged or of another format.
+    in a temporary file (see `mmgic.sources.index` and `sorting`). Image files are opened for their sizes alone, where
+    no annotation file tells them. Raises InputError where a file or folder is missing, damaged or of another format.
     """
     yield from READERS[source.format].read(source)

@@ -174,8 +174,8 @@ class _Reader:
         if not image.image_id or "/" in image.image_id or not is_safe_name(name):
             return "", None
         path = self.finder.path(name)
-        if image.detected:
-            *_, width, height = image.detected[0]
+        if self.detections:
+            *_, width, height = image.detected[0] if image.detected else (0, 0)
             return path, (width, height) if width and height else None
         for *_, width, height in image.sizes:
             if width and height and min(width, height) >= 1:
@@ -187,6 +187,9 @@ class _Reader:
         source, image_id = self.source, image.image_id
         if not image_id:
             return self._without_id(image)
+        if path and self.detections and not image.detected:
+            absent = reject("no_objects", "BigDetection has no record of this image")
+            return [annotated_image(source.name, image_id, 0, image_path=path, **absent)]
         repeats = [annotated_image(source.name, image_id, i) for i in range(1, len(image.detected))]
         if measured is None:
             what = "the record in the 'images' list has no usable width and height" if path else "the id names no file"
@@ -197,7 +200,6 @@ class _Reader:
             verdict = reject(error.reason, error.detail)
             return [annotated_image(source.name, image_id, 0, image_path=path, **verdict), *repeats]
         content = self._content(image, (width, height))
-        absent = self.detections is not None and not image.detected
         row = annotated_image(
             source.name,
             image_id,
@@ -210,7 +212,6 @@ class _Reader:
             attributes=content.attributes,
             relationships=content.relationships,
             drops=count_drops(content.drops),
-            **(reject("no_objects", "BigDetection has no record of this image") if absent else {}),
         )
         return [row, *repeats]
 
@@ -234,6 +235,5 @@ class _Reader:
         native = join_content(boxes, relations, size, self.files.names, self.source)
         if self.detections is None:
             return native
-        first = image.detected[0][2] if image.detected else ""
-        objects, drops = self.detections.objects(image.detections, first)
+        objects, drops = self.detections.objects(image.detections, image.detected[0][2])
         return self.pairing.carry_over(native, objects, drops)

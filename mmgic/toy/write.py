@@ -2,8 +2,12 @@
 
 visual_genome/   image_data.json objects.json attributes.json relationships.json captions.json VG_100K/ VG_100K_2/
 objects365/      annotations/zhiyuan_objv2_train.json captions.json images/v1/patchN/
+objects365_v1/ v3det/ visual_genome_ambiguous/                            see mmgic.toy.detection
+open_images/                                                              see mmgic.toy.open_images
 vqav2/           v2_OpenEnded_mscoco_train2014_questions.json v2_mscoco_train2014_annotations.json train2014/
 blip_captions/ capsfusion/ laion_coco_aesthetic/ journeydb/ cc3m/ cc12m/ sbu/ webdataset/ mmc4/      see mmgic.toy.ic
+llava/ llava_mix/ llavar/ sharegpt4v/ unimm_chat/ okvqa/ gqa/ ocrvqa/ aokvqa/ textcaps/ laion_gpt4v/ instructpix2pix/
+magicbrush/ alpaca/ sharegpt/                                             see mmgic.toy.instructions
 coco/            annotations/captions_val2017.json images/val2017/        evaluation scenes
 pope/            coco_pope_{random,popular,adversarial}.json              on the images of coco/images/val2017
 descriptions.jsonl                                                        what each label means
@@ -23,7 +27,10 @@ from pathlib import Path
 
 from mmgic.errors import InputError
 from mmgic.toy import benchmarks, text, words
+from mmgic.toy.detection import write_ambiguous_visual_genome, write_objects365_v1, write_v3det
 from mmgic.toy.ic import write_image_captions, write_mmc4
+from mmgic.toy.instructions import write_instructions
+from mmgic.toy.open_images import MADE_OF_METAL, write_open_images
 from mmgic.toy.sources import write_first_sources
 from mmgic.toy.world import World, write_bytes, write_json, write_lines
 
@@ -50,14 +57,19 @@ class Writer:
 
 
 def _some(scenes: int) -> int:
-    """Enough scenes to show a format in a small world, and no more than an eighth of a large one."""
-    return max(8, scenes // 8)
+    """Enough scenes to show a format and its faults, and no more than a sixteenth of a large world."""
+    return max(48, scenes // 16)
 
 
 WRITERS = (
     Writer("first", write_first_sources, 0, lambda scenes: scenes),
+    Writer("open_images", write_open_images, 1_000_000, _some),
+    Writer("objects365_v1", write_objects365_v1, 1_200_000, _some),
+    Writer("v3det", write_v3det, 1_400_000, _some),
+    Writer("visual_genome_ambiguous", write_ambiguous_visual_genome, 1_600_000, _some),
     Writer("image_captions", write_image_captions, 3_000_000, lambda scenes: max(48, scenes // 4)),
     Writer("mmc4", write_mmc4, 4_000_000, lambda scenes: max(24, scenes // 8)),
+    Writer("instructions", write_instructions, 5_000_000, lambda scenes: max(24, scenes // 32)),
 )
 
 
@@ -123,7 +135,7 @@ def descriptions() -> list[dict[str, str]]:
     """The rows of descriptions.jsonl: `kind` (object, attribute or relationship), `label` and `description`."""
     meanings = {
         "object": {category.name: category.description for category in words.CATEGORIES.values()},
-        "attribute": words.ATTRIBUTE_DESCRIPTIONS,
+        "attribute": words.ATTRIBUTE_DESCRIPTIONS | {MADE_OF_METAL: words.ATTRIBUTE_DESCRIPTIONS["metal"]},
         "relationship": words.RELATIONSHIP_DESCRIPTIONS,
     }
     return [

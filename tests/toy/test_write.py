@@ -162,5 +162,5 @@ def test_pope_is_balanced_and_true(world):
 
 def test_descriptions(world):
     rows = [json.loads(line) for line in (world / "descriptions.jsonl").read_text().splitlines()]
-    assert Counter(r["kind"] for r in rows) == {"object": 27, "attribute": 21, "relationship": 6}
+    assert Counter(r["kind"] for r in rows) == {"object": 27, "attribute": 22, "relationship": 6}
     assert all(6 <= len(r["description"].split()) <= 16 for r in rows)
