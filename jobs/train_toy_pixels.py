@@ -27,7 +27,7 @@ from mmgic.toy.pairs import make_pictures
 from mmgic.vision import VisualTokenizer, load_tokenizer
 from mmgic.vision.checkpoint import read_weights
 from mmgic.vision.decoder import LowresDecoder
-from mmgic.vision.diffusion_training import Denoiser, DiffusionTraining, train_denoiser
+from mmgic.vision.diffusion_training import Denoiser, DiffusionTraining, freeze_trunk, train_denoiser
 from mmgic.vision.pixels import PixelConfig, PixelDecoder, save_pixel_decoder
 from mmgic.vision.preprocess import normalise
 
@@ -72,10 +72,12 @@ def encode(tokenizer: VisualTokenizer, pictures: Tensor, generator: torch.Genera
 
 
 def make_decoder(tokenizer: VisualTokenizer, folder: Path) -> LowresDecoder:
-    """The feature decoder that the tokenizer was trained with, where it lies beside it, with a new projection."""
+    """The feature decoder that the tokenizer was trained with, where it lies beside it, with a new projection. It stays
+    as it is; a new one learns."""
     decoder = LowresDecoder(toy.decoder_config(tokenizer.config))
     if (folder / "decoder.safetensors").is_file():
         decoder.load_state_dict(read_weights(folder / "decoder.safetensors"), strict=False)
+        freeze_trunk(decoder)
     return decoder
 
 

@@ -22,8 +22,8 @@ from mmgic.vision.pixels import time_ids, unconditional
 
 @dataclass(frozen=True)
 class DiffusionTraining:
-    steps: int = 3000
-    batch_size: int = 32
+    steps: int = 1500
+    batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: int = 100
@@ -70,6 +70,12 @@ class Denoiser(nn.Module):
         return self.unet(noisy, steps, encoder_hidden_states=prompt, **inputs).sample
 
 
+def freeze_trunk(decoder: LowresDecoder | HighresDecoder) -> None:
+    """Leaves the feature decoder as the tokenizer's training made it; only what projects to the UNet learns."""
+    for name, parameter in decoder.named_parameters():
+        parameter.requires_grad_(name.startswith("unet_"))
+
+
 def denoising_loss(
     model: nn.Module,
     scheduler: DDIMScheduler,
@@ -102,7 +108,8 @@ def train_denoiser(
 ) -> None:
     """Trains on scaled `latents` [M, C, h, w] and the `codes` int64 [T] of the same M images; AdamW with warm-up and
     cosine. `report(step, mean loss since the last report)` is called every `report_every` steps."""
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
 
     def factor(step: int) -> float:
         return min(1.0, (step + 1) / settings.warmup) * (0.51 + 0.49 * math.cos(math.pi * step / settings.steps))
@@ -121,7 +128,7 @@ def train_denoiser(
         )
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         total += loss.item()
