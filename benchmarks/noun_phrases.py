@@ -119,17 +119,17 @@ def read(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
 
 
 def selection(folder: Path, limits: PhraseSettings) -> dict[str, Any]:
-    """Seconds of each pass, what they found, and the peak memory of this process in MiB before and after."""
+    """CPU seconds of each pass, what they found, and the peak memory of this process in MiB before and after."""
     started = _peak()
-    times = [time.perf_counter()]
+    times = [time.process_time()]
     counts: Part = add_counts(count_phrases(ids) for _, _, ids in read(folder))
-    times.append(time.perf_counter())
+    times.append(time.process_time())
     crowded = crowded_phrases(counts, limits)
     parts = (smallest_of(batch, 0, crowded, limits.captions_per_phrase) for batch in read(folder))
     pool = make_pool(counts, merge_smallest(parts, limits.captions_per_phrase), limits, 0)
-    times.append(time.perf_counter())
+    times.append(time.process_time())
     drawn = sum(int(pool.draws(*batch).sum()) for batch in read(folder))
-    times.append(time.perf_counter())
+    times.append(time.process_time())
     return {
         "distinct": len(counts[0]),
         "occurrences": int(counts[1].sum()),
@@ -180,7 +180,7 @@ def main() -> None:
     print(
         f"selection, {arguments.synthetic:,} captions: {found['occurrences']:,} phrases, {found['distinct']:,} "
         f"distinct, {found['frequent']:,} of {limits.min_count} captions or more; {found['drawn']:,} captions drawn\n"
-        f"  counting {count:.1f} s, smallest hashes {smallest:.1f} s, drawing {draw:.1f} s; "
+        f"  counting {count:.1f}, smallest hashes {smallest:.1f}, drawing {draw:.1f} CPU seconds; "
         f"rows as Python objects {rows:,.0f}/s\n"
         f"  peak memory {found['memory'][1]:,.0f} MiB, {found['memory'][0]:,.0f} MiB of it before the first caption"
     )

@@ -25,7 +25,8 @@ from mmgic.errors import InputError
 CORPORA = ("mmgic", "ic", "mmc4", "sft")
 RARE = 5  # Figure 12's text: labels with a frequency below this
 BEFORE_TOKENS = ("regions", "captions", "cleaned")  # what Table 13 counts: the first of these that is there
-COLLECTED = ("sampled", "annotations")  # the same for Table 14
+COLLECTED = ("unique", "annotations")  # the same for Table 14
+PLAYED_BACK = ("playback", "aesthetic")  # documents from other corpora, which Table 14 counts too
 KINDS = ("objects", "attributes", "relationships")
 
 PLAYBACK = "MMGIC playback"
@@ -252,13 +253,11 @@ def _documents(folders: Sequence[str], by: str) -> dict[str, tuple[int, int, int
 
 def _instructions(root: str) -> Iterator[InstructionCount]:
     counts: Counter[tuple[str, str]] = Counter()
-    folder = _table(root, "sft", COLLECTED)
-    for place, by in ((folder, "task"), *((place, "template") for place in _document_tables(root, "sft"))):
-        for batch in _batches(place, ["source", by]) if place else ():
+    rounds = (_table(root, "sft", COLLECTED), "task")
+    for folder, by in (rounds, *((_table(root, "sft", [stage]), "template") for stage in PLAYED_BACK)):
+        for batch in _batches(folder, ["source", by]) if folder else ():
             for row in pa.table(batch).group_by(["source", by]).aggregate([([], "count_all")]).to_pylist():
-                # documents count where they come from MMGIC's tables and not from the collected rounds
-                if by == "task" or TYPES.get(row[by]) == PLAYBACK:
-                    counts[row[by], row["source"]] += row["count_all"]
+                counts[row[by], row["source"]] += row["count_all"]
     order = list(TYPES)
     rank = {task: i for i, task in enumerate(order)}
     for (task, source), number in sorted(counts.items(), key=lambda item: (rank.get(item[0][0], len(rank)), item[0])):

@@ -92,9 +92,9 @@ def run(tmp_path: Path) -> Path:
         document("vqav2", "open_vqa", 50, 20),
         document("gqa", "image_caption", 5, 2),
         document("alpaca", "text_only", 0, 30),
-        document("vg", "text_first", 8, 4, 1),
     ]
     make_table(run, "sft/documents", schema.DOCUMENT, sft)
+    make_table(run, "sft/playback", schema.DOCUMENT, [document("vg", "text_first", 8, 4, 1)])
     before, after = np.array([9, 1, 4, 1]), np.array([4, 4])
     found = frequencies(before, after, PhraseSettings(min_count=4, captions_per_phrase=4))
     tables.write_text(f"{run}/ic/selected/{FREQUENCIES}", found.to_json())
