@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from mmgic.toy.pairs import make_pictures
 from mmgic.vision import VisualTokenizer, load_tokenizer
 from mmgic.vision.checkpoint import read_weights
 from mmgic.vision.decoder import LowresDecoder
-from mmgic.vision.diffusion_training import Denoiser, DiffusionTraining, freeze_trunk, train_denoiser
+from mmgic.vision.diffusion_training import Denoiser, freeze_trunk, train_denoiser
 from mmgic.vision.pixels import PixelConfig, PixelDecoder, save_pixel_decoder
 from mmgic.vision.preprocess import normalise
 
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=6000)
     parser.add_argument("--vae-steps", type=int, default=350)
     parser.add_argument("--vae-decoder-steps", type=int, default=900)
-    parser.add_argument("--steps", type=int, default=DiffusionTraining.steps)
+    parser.add_argument("--steps", type=int, default=toy.TRAINING.steps)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     torch.set_num_threads(1)
@@ -129,7 +129,7 @@ def main() -> None:
         0.02 * torch.randn(1, toy.UNCOND_SLOTS, toy.CONDITION_DIM),
         scale=4,
     )
-    settings, scheduler = DiffusionTraining(steps=flags.steps), toy.make_scheduler()
+    settings, scheduler = replace(toy.TRAINING, steps=flags.steps), toy.make_scheduler()
     report = reporter("diffusion, loss", 1)
     train_denoiser(model, scheduler, latents.repeat(DRAWS, 1, 1, 1), codes, settings, generator, report)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mmgic.vision.config import VisionConfig
 from mmgic.vision.decoder import DecoderConfig
+from mmgic.vision.diffusion_training import DiffusionTraining
 
 Report = Callable[[int, float], None]
 
@@ -26,6 +27,7 @@ CONDITION_DIM = 96
 UNCOND_SLOTS = 8
 PICTURE = ((64, 64),)  # height, width
 STEPS, GUIDANCE = 25, 1.5
+TRAINING = DiffusionTraining(steps=1500, batch_size=16, learning_rate=1e-3, warmup=100)
 
 
 def decoder_config(vision: VisionConfig) -> DecoderConfig:

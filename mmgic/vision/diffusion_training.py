@@ -22,11 +22,13 @@ from mmgic.vision.pixels import time_ids, unconditional
 
 @dataclass(frozen=True)
 class DiffusionTraining:
-    steps: int = 1500
-    batch_size: int = 16
-    learning_rate: float = 1e-3
+    """The defaults suit a UNet that was trained before; LaVIT's own are not published."""
+
+    steps: int = 100_000
+    batch_size: int = 256
+    learning_rate: float = 1e-4
     weight_decay: float = 0.01
-    warmup: int = 100
+    warmup: int = 1000
     unconditional_share: float = 0.1
     report_every: int = 50
 
