@@ -1,3 +1,4 @@
+import csv
 import json
 import random
 import tracemalloc
@@ -12,6 +13,7 @@ from mmgic.errors import InputError
 from mmgic.schema import ANNOTATED_IMAGE
 from mmgic.settings import SourceSettings
 from mmgic.sources import read_source
+from mmgic.sources.objects365 import corrected_name
 
 
 def image(image_id, **fields):
@@ -292,3 +294,47 @@ def test_boxes_and_names_of_the_other_real_datasets(shared, read):
         ]
         assert row["image_path"].endswith(next(iter(urls)))
     assert {"bow (weapon)", "car (automobile)", "air conditioner"} <= {o["label"] for o in row["objects"]}
+
+
+def test_objects365_names_are_corrected_and_files_order_them_differently(read):
+    typed = {
+        "Moniter/TV": "Monitor/TV",
+        "Dinning Table ": "Dining Table",
+        "Hamimelon": "Hami Melon",
+        "Noddles": "Noodles",
+    }
+    names = [*typed, *(f"Thing {i} " for i in range(361))]
+    categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
+    boxes = [box(i, 7, category_id=i, bbox=[i, 0, 5, 5]) for i in range(1, 6)]
+    expected = [*typed.values(), "Thing 0"]
+    for order in (categories, categories[::-1]):
+        [row] = read([image(7)], boxes, order)
+        assert [o["label"] for o in row["objects"]] == expected
+    # v1 writes lower case
+    [row] = read([image(7)], boxes, [{**c, "name": c["name"].lower()} for c in categories])
+    assert [o["label"] for o in row["objects"]] == [name.lower() for name in expected]
+    # in other datasets the same word may be right
+    [row] = read([image(7)], boxes[:1], categories[:4])
+    assert row["objects"][0]["label"] == "Moniter/TV"
+
+
+def test_real_typing_errors_of_objects365(shared):
+    lines = (shared / "data/objects365/Objects365_names_fix.csv").read_text().splitlines()
+    wrong = [(old, new) for _, old, new in csv.reader(lines) if old != new]
+    assert len(wrong) == 13
+    for old, new in wrong:
+        assert corrected_name(old).replace(" ", "").lower() == new.replace(" ", "").lower()
+
+
+def test_several_files_keep_their_ids_apart(write):
+    content = {"images": [image(7)], "annotations": [box(1, 7)], "categories": CATEGORIES}
+    for split in ("train", "val"):
+        write(f"annotations/set_{split}.json", content)
+    write("annotations/other.json", {})
+    folder = str(write("x.json", {}).parent)
+    source = SourceSettings(name="s", path=folder, annotations="annotations/set_*.json")
+    rows = list(read_source(source))
+    assert [row["image_id"] for row in rows] == ["set_train/7", "set_val/7"]
+    assert all(row["keep"] and len(row["objects"]) == 1 for row in rows)
+    with pytest.raises(InputError, match="there is no file"):
+        list(read_source(SourceSettings(name="s", path=folder, annotations="annotations/none_*.json")))
