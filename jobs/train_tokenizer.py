@@ -68,6 +68,8 @@ def main() -> None:
     arguments = flags()
 
     def work() -> None:
+        from contextlib import nullcontext
+
         from mmgic.stage import ray_session
         from mmgic.toy.probe import TOY_ENCODER, measure_probe, write_pictures
         from mmgic.training.visual_tokenizer import TokenizerJob, run
@@ -90,10 +92,7 @@ def main() -> None:
             workers=arguments.workers,
             gpus=arguments.gpus,
         )
-        if job.workers:
-            with ray_session():
-                result = run(job)
-        else:
+        with ray_session() if job.workers else nullcontext():
             result = run(job)
         figures = dict(result.figures)
         if arguments.toy:
