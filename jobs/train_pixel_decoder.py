@@ -1,7 +1,7 @@
 """Trains a pixel decoder on the codes of a finished visual tokenizer, as a Ray Train job.
 
-    python jobs/train_pixel_decoder.py --output output/pixels --images DIR_OR_TABLE --tokenizer output/tokenizer/tokenizer
-        --start DIR --workers 8 --gpus 1
+    python jobs/train_pixel_decoder.py --output output/pixels --images DIR_OR_TABLE --start DIR --workers 8 --gpus 1
+        --tokenizer output/tokenizer/tokenizer
 
 --start is a pixel decoder's folder (one that `mmgic vision import` wrote, or the toy one): its UNet, autoencoder and
 scheduler are what training begins with. Settings are those of PixelTraining, such as --set steps=100000. Interrupted at
