@@ -110,6 +110,8 @@ def statistics(folder: str | os.PathLike[str]) -> Statistics:
 def statistics_text(found: Statistics) -> str:
     """The statistics as tables for a terminal."""
     blocks = []
+    head: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
     if found.detection:
         head = ("source", "regions", "images", "concepts", "visual tokens", "text tokens", "used regions", "samples")
         rows = [

@@ -106,7 +106,7 @@ def _write_shards(
         for batch in table.to_batches(batch_size=ROWS_AT_ONCE, batch_readahead=2, fragment_readahead=1)
         for part in _slices(batch, IMAGES_AT_ONCE if embed else ROWS_AT_ONCE)
     )
-    written = []
+    written: list[tuple[str, int]] = []
     batch = next(batches, None)
     while batch is not None or not written:
         name = f"{DATA}/unfinished-{len(written):05}"
@@ -145,7 +145,7 @@ class _Embedding:
         names = ["image_id", "source", "keep", "image_path" if self.column == IMAGE else "images"]
         rows = batch.select(names).to_pylist()
         if self.column == IMAGE:
-            files = [_image_file(row, row["image_path"]) for row in rows]
+            files: list[Any] = [_image_file(row, row["image_path"]) for row in rows]
         else:
             files = [[_image_file(row, image["image_path"]) for image in row["images"]] for row in rows]
         return batch.append_column(self.field, pa.array(files, self.field.type))
