@@ -353,6 +353,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "cluster.training_workers": (0, math.inf),
     "cluster.rows_per_block": (1, math.inf),
     "cluster.max_error_rate": (0, 1),
+    "phrases.min_count": (1, math.inf),
+    "phrases.captions_per_phrase": (1, math.inf),
     "toy.scenes": (0, math.inf),
 }
 
