@@ -62,7 +62,8 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj(attend(*self.qkv(x).chunk(3, dim=-1), self.heads))
+        query, key, value = self.qkv(x).chunk(3, dim=-1)
+        return self.proj(attend(query, key, value, self.heads))
 
 
 class CrossAttention(nn.Module):

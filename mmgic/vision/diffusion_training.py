@@ -47,6 +47,7 @@ class Denoiser(nn.Module):
         """`codebook` [codes, dim] stays as it is; `uncond` [1, U, D] starts the unconditional embeddings, None for the
         high-resolution decoder; `scale` is the number of pixels along the edge of one latent."""
         super().__init__()
+        self.codebook: Tensor
         self.decoder = decoder
         self.unet = unet
         self.register_buffer("codebook", codebook.clone())

@@ -197,7 +197,8 @@ def plan_language_model(release: Release, sizes: LavitSizes) -> Writer:
         out.mkdir(parents=True)
         for name in copied:
             shutil.copy(release.folder / folder / name, out / name)
-        weight_map, size = {}, 0
+        weight_map: dict[str, str] = {}
+        size = 0
         for number, (shard, keys) in enumerate(sorted(shards.items()), start=1):
             name = f"model-{number:05}-of-{len(shards):05}.safetensors"
             tensors = {k: v for k, v in load_mapped(release.folder / folder / shard).items() if k in keys}
