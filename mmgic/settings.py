@@ -114,7 +114,7 @@ class RegionSettings:
 class CaptionSettings:
     """Appendix F.4. Where `blip2` is empty, images without a caption go on without one."""
 
-    blip2: str = ""  # Hugging Face BLIP-2 folder
+    blip2: str = ""  # Hugging Face BLIP-2 folder, with an OPT or a T5
     clip: str = ""  # Hugging Face CLIP folder
     candidates: int = 10
     rounds: int = 10
@@ -125,7 +125,7 @@ class CaptionSettings:
     temperature: float = 1.0
     max_new_tokens: int = 40
     images_per_batch: int = 8  # images whose candidates are generated together
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of BLIP-2; CLIP's scores decide and are computed in float32
 
 
 @dataclass(frozen=True)
@@ -327,6 +327,15 @@ RANGES: dict[str, tuple[float, float]] = {
     "language_model.retries": (0, 100),
     "language_model.timeout_s": (0.1, math.inf),
     "labels.related": (0, 1000),
+    "captions.candidates": (1, 1000),
+    "captions.rounds": (1, 1000),
+    "captions.min_words": (0, math.inf),
+    "captions.max_words": (1, math.inf),
+    "captions.min_score": (-1, 1),
+    "captions.top_p": (0, 1),
+    "captions.temperature": (0.01, 100),
+    "captions.max_new_tokens": (1, math.inf),
+    "captions.images_per_batch": (1, math.inf),
     "documents.max_tokens": (16, 1 << 20),
     "documents.image_first_prob": (0, 1),
     "documents.description_dropout": (0, 1),
