@@ -1,0 +1,52 @@
+"""From an image file to the pixels that both models take: what CPU tasks do ahead of the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmgic.captions.folders import image_processor
+from mmgic.schema import reject
+from mmgic.settings import CaptionSettings
+from mmgic.transform import Row
+from mmgic.vision.images import ImageError, read_image
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """One image at each model's size and crop, not normalised yet: a quarter of the bytes to hand on."""
+
+    blip2: np.ndarray  # uint8 [3, S, S]
+    clip: np.ndarray  # uint8 [3, S', S']
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """A stage's `prepare`: a row -> its Pixels, or the verdict that sets it aside, or None where it has a caption."""
+
+    settings: CaptionSettings
+    column: str  # that holds the caption
+
+    def __call__(self, row: Row) -> Pixels | Row | None:
+        if row[self.column]:
+            return None
+        try:
+            image = read_image(row["image_path"])
+        except ImageError as error:
+            return reject(error.reason, error.detail)
+        views = (
+            image_processor(folder, setting)(image, do_rescale=False, do_normalize=False, return_tensors="np")
+            for folder, setting in ((self.settings.blip2, "captions.blip2"), (self.settings.clip, "captions.clip"))
+        )
+        return Pixels(*(view["pixel_values"][0] for view in views))
+
+
+def normalised(pixels: np.ndarray, processor: Any, device: torch.device) -> Tensor:
+    """uint8 [N, 3, S, S] that `ReadImage` made -> what the model takes, float32 of the same shape on `device`."""
+    inputs = torch.from_numpy(pixels).to(device)
+    ready = processor(inputs, do_resize=False, do_center_crop=False, do_convert_rgb=False, return_tensors="pt")
+    return ready["pixel_values"]
