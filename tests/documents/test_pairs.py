@@ -1,0 +1,105 @@
+"""IC's documents (G.3) and those of MMC4 (C.6)."""
+
+import pytest
+
+from mmgic.documents.interleaved import build_interleaved
+from mmgic.documents.pairs import build_pair
+from mmgic.settings import DocumentSettings
+from mmgic.sources.pairs import captioned_image
+from mmgic.sources.rows import image_part, interleaved, text_part
+
+CAPTIONS = ["Caption: a dog", "Detailed caption: a brown dog at the beach"]
+
+
+def pair(tokenizer, vocabulary, captions=CAPTIONS, codes=(1, 2), record="7", **settings):
+    return build_pair(
+        captioned_image("cc3m", record, 0),
+        codes,
+        captions,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        settings=DocumentSettings(**settings),
+        corpus="ic",
+        seed=0,
+    )
+
+
+def test_both_orders_of_the_ic_template(tokenizer, vocabulary):
+    first = pair(tokenizer, vocabulary, image_first_prob=1.0)
+    last = pair(tokenizer, vocabulary, image_first_prob=0.0)
+    assert first["text"] == "Image: [IMG]\nCaption: a dog\nDetailed caption: a brown dog at the beach"
+    assert last["text"] == "Caption: a dog\nDetailed caption: a brown dog at the beach\nImage: [IMG]"
+    for document, order in ((first, "image_first"), (last, "text_first")):
+        ids = document["input_ids"]
+        assert (document["template"], document["corpus"], document["answer_spans"]) == (order, "ic", [])
+        assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
+        assert (document["num_visual_tokens"], document["num_text_tokens"]) == (2, len(ids) - 2)
+    assert last["input_ids"][-5:-1] == vocabulary.image_tokens([1, 2])
+
+
+def test_a_record_draws_its_order_once_and_half_of_them_draw_each(tokenizer, vocabulary):
+    orders = [pair(tokenizer, vocabulary, record=str(i))["template"] for i in range(200)]
+    assert orders == [pair(tokenizer, vocabulary, record=str(i))["template"] for i in range(200)]
+    assert 70 < orders.count("image_first") < 130
+
+
+def test_pairs_that_cannot_be_documents(tokenizer, vocabulary):
+    assert pair(tokenizer, vocabulary, codes=())["reason"] == "no_visual_tokens"
+    assert pair(tokenizer, vocabulary, captions=[])["reason"] == "no_caption"
+    length = len(pair(tokenizer, vocabulary)["input_ids"])
+    assert pair(tokenizer, vocabulary, max_tokens=length)["keep"]
+    assert pair(tokenizer, vocabulary, max_tokens=length - 1)["reason"] == "too_long"
+
+
+def web_page(parts, codes, tokenizer, vocabulary, task="interleaved", **settings):
+    row = interleaved("mmc4", "p", 0, task, ["x"] * len(codes), [([], parts)])
+    for image, own in zip(row["images"], codes, strict=True):
+        image["codes"] = list(own)
+    return build_interleaved(
+        row,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        settings=DocumentSettings(**settings),
+        corpus="mmc4",
+        seed=0,
+    )
+
+
+PAGE = [text_part("Hello."), image_part(0), text_part("A dog."), image_part(1), text_part("A cat.")]
+
+
+def test_a_web_page_keeps_its_order_and_all_of_it_is_supervised(tokenizer, vocabulary):
+    document = web_page(PAGE, [[1], [2, 3]], tokenizer, vocabulary)
+    assert document["text"] == "Hello.[IMG]\nA dog.[IMG]\nA cat."
+    assert (document["template"], document["answer_spans"], document["num_visual_tokens"]) == ("interleaved", [], 3)
+
+
+def test_a_long_page_is_cut_between_parts(tokenizer, vocabulary):
+    whole = web_page(PAGE, [[1], [2, 3]], tokenizer, vocabulary)
+    for room in range(len(whole["input_ids"]) + 1):
+        document = web_page(PAGE, [[1], [2, 3]], tokenizer, vocabulary, max_tokens=room)
+        if not document["keep"]:
+            assert document["reason"] == "too_long"
+            continue
+        ids = document["input_ids"]
+        assert len(ids) <= room
+        assert ids[:-1] == whole["input_ids"][: len(ids) - 1]
+        assert whole["text"].startswith(document["text"])
+        cut = {drop["reason"]: drop["count"] for drop in document["drops"]}.get("part_cut", 0)
+        assert len(PAGE) - cut == document["text"].count(".") + document["text"].count("[IMG]")
+    assert document == whole
+
+
+def test_images_without_codes_are_left_out_and_pages_without_any_set_aside(tokenizer, vocabulary):
+    document = web_page(PAGE, [[], [2]], tokenizer, vocabulary)
+    assert document["text"] == "Hello.\nA dog.[IMG]\nA cat."
+    assert web_page(PAGE, [[], []], tokenizer, vocabulary)["reason"] == "no_visual_tokens"
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"), [(1.0, "Image: [IMG]\nCaption: A dog."), (0.0, "Caption: A dog.\nImage: [IMG]")]
+)
+def test_mmc4_pairs_have_the_form_of_pairs(probability, text, tokenizer, vocabulary):
+    parts = [image_part(0), text_part("A  dog.")]
+    document = web_page(parts, [[1]], tokenizer, vocabulary, task="pair", image_first_prob=probability)
+    assert document["text"] == text
