@@ -55,9 +55,7 @@ def test_unanswered_questions_are_counted_and_images_without_any_answer_set_asid
         ("x", "bad_record"),
         ("", "bad_record"),
     ]
-    assert rows[0]["rounds"] == [
-        {"instruction": [image_part(0), text_part("Is it?")], "response": [text_part("yes")]}
-    ]
+    assert rows[0]["rounds"] == [{"instruction": [image_part(0), text_part("Is it?")], "response": [text_part("yes")]}]
     assert [row["drops"] for row in rows[:2]] == [
         [{"reason": "question_unanswered", "count": 2}],
         [{"reason": "question_unanswered", "count": 1}],
