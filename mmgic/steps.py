@@ -1,4 +1,4 @@
-"""The cleaning stage on rows of several sources at once: each row by the rules and counts of its own source.
+"""The cleaning and regions stages on rows of several sources at once: each row by the rules of its own source.
 
 Kept apart from `mmgic.pipelines` because worker processes import it: nothing here loads a model library.
 """
@@ -8,8 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from mmgic.cleaning import KeptLabels, LabelCounts, clean_image, count_objects, count_predicates
-from mmgic.settings import CleaningSettings, SourceSettings
+from mmgic.cleaning import (
+    KeptLabels,
+    LabelCounts,
+    clean_image,
+    count_objects,
+    count_predicates,
+    remove_invalid_labels,
+)
+from mmgic.documents.descriptions import read_descriptions
+from mmgic.regions import make_regions
+from mmgic.settings import CleaningSettings, RegionSettings, SourceSettings
 from mmgic.transform import Row
 
 
@@ -59,3 +68,16 @@ def clean_row(
 ) -> Row:
     """`clean_image` with the labels and rules of the row's source."""
     return clean_image(row, labels[row["source"]], sources[row["source"]], cleaning)
+
+
+@dataclass(frozen=True)
+class FindRegions:
+    """Cleaned row -> IMAGE_WITH_REGIONS row: labels that a description calls invalid go (F.2 step 8), regions come."""
+
+    settings: RegionSettings
+    patches: int
+    descriptions: str  # file of label descriptions; "" for none
+
+    def __call__(self, row: Row) -> Row:
+        invalid = read_descriptions(self.descriptions).of(row["source"]).invalid
+        return make_regions(remove_invalid_labels(row, invalid), self.settings, self.patches)

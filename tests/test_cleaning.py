@@ -13,6 +13,7 @@ from mmgic.cleaning import (
     count_objects,
     count_predicates,
     kept_labels,
+    remove_invalid_labels,
     sense_name,
 )
 from mmgic.regions import make_regions
@@ -328,3 +329,35 @@ def test_the_real_visual_genome_and_coco(shared, tmp_path):
             dropped = sum(count for reason, count in counted.items() if reason.startswith("region"))
             assert len(row["regions"]) + dropped == len(row["objects"])
         pa.Table.from_pylist(with_regions, schema=IMAGE_WITH_REGIONS)
+
+
+def test_invalid_labels_go_with_what_was_said_of_them() -> None:
+    def thing(object_id: str, label: str) -> dict:
+        return {"object_id": object_id, "label": label, "synset": "", "x": 0.0, "y": 0.0, "w": 9.0, "h": 9.0}
+
+    row = {
+        "keep": True,
+        "objects": [thing("1", "dog"), thing("2", "wtr"), thing("3", "park")],
+        "attributes": [{"object_id": "1", "label": "brown"}, {"object_id": "2", "label": "brown"}],
+        "relationships": [
+            {"subject_id": "1", "label": "in", "object_id": "3"},
+            {"subject_id": "1", "label": "nxt", "object_id": "3"},
+            {"subject_id": "2", "label": "nxt", "object_id": "3"},
+        ],
+        "drops": [{"reason": "object_bad_box", "count": 1}],
+    }
+    # a word is judged as a label of its kind: the attribute "dog" says nothing against the object
+    cleaned = remove_invalid_labels(row, {("object", "wtr"), ("relationship", "nxt"), ("attribute", "dog")})
+    assert [o["object_id"] for o in cleaned["objects"]] == ["1", "3"]
+    assert cleaned["attributes"] == row["attributes"][:1]
+    assert cleaned["relationships"] == row["relationships"][:1]
+    assert {drop["reason"]: drop["count"] for drop in cleaned["drops"]} == {
+        "attribute_object_removed": 1,
+        "object_bad_box": 1,
+        "object_label_invalid": 1,
+        "relationship_label_invalid": 1,
+        "relationship_object_removed": 1,
+    }
+    nothing = remove_invalid_labels(row, {("object", label) for label in ("dog", "wtr", "park")})
+    assert (nothing["keep"], nothing["reason"]) == (False, "no_objects")
+    assert remove_invalid_labels(row, set()) is row

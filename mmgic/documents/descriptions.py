@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,12 @@ def load_descriptions(path: str | Path) -> Descriptions:
     general = lines.pop("")
     sources = {source: _descriptions({**general, **own}.values()) for source, own in lines.items()}
     return _descriptions(general.values(), sources)
+
+
+@functools.cache
+def read_descriptions(path: str) -> Descriptions:
+    """`load_descriptions`, read once in each process; "" has no descriptions."""
+    return load_descriptions(path) if path else Descriptions()
 
 
 @dataclass(frozen=True)

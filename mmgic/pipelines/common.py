@@ -35,6 +35,16 @@ def corpus_folder(settings: Settings, corpus: Corpus) -> str:
     return f"{tables.absolute(settings.output)}/{corpus}"
 
 
+def table_of(settings: Settings, manifest: Manifest) -> str:
+    """The folder of the table that a stage of these settings made."""
+    return f"{tables.absolute(settings.output)}/{manifest.stage}"
+
+
+def stages_run(*manifests: Manifest) -> list[Manifest]:
+    """`manifests` once each: a stage that was left out has that of the stage before it."""
+    return list({manifest.stage: manifest for manifest in manifests}.values())
+
+
 def check_sources(sources: Iterable[SourceSettings]) -> None:
     """Raises SettingsError where there are no sources, or where two have one name."""
     names = [source.name for source in sources]

@@ -21,7 +21,7 @@ from mmgic.descriptions.senses import propose_names
 from mmgic.descriptions.table import Entry, Key, describe, write_table
 from mmgic.language_model import LanguageModel, Usage
 from mmgic.pipelines.common import corpus_folder, read_annotations, sources_of
-from mmgic.pipelines.mmgic import _cleaned
+from mmgic.pipelines.mmgic import run_cleaning
 from mmgic.progress import progress_line
 from mmgic.settings import Settings
 from mmgic.sources.v3det import v3det_descriptions
@@ -51,7 +51,7 @@ def descriptions_folder(settings: Settings) -> str:
 def label_concepts(settings: Settings) -> list[Concept]:
     """The labels of the cleaned table, each once by source and kind; makes the table where it is missing. Needs Ray."""
     read_annotations(settings, "mmgic")
-    _cleaned(settings, corpus_folder(settings, "mmgic"))
+    run_cleaning(settings)
     uses = fold(f"{corpus_folder(settings, 'mmgic')}/cleaned", count_uses, settings.cluster.data_workers)
     return uses.concepts(settings.labels.related)
 

@@ -12,8 +12,10 @@ from functools import partial
 
 from mmgic import schema
 from mmgic.cleaning import KeptLabels, kept_labels
+from mmgic.descriptions.senses import load_names
 from mmgic.documents.transform import MakeDocument
 from mmgic.model.vocabulary import VLVocabulary
+from mmgic.pipelines.captions import run_captions
 from mmgic.pipelines.common import (
     corpus_folder,
     document_inputs,
@@ -22,28 +24,31 @@ from mmgic.pipelines.common import (
     run_tokens,
     sources_of,
     stage,
+    stages_run,
+    table_of,
     vision_config,
 )
-from mmgic.regions import make_regions
 from mmgic.settings import Settings
 from mmgic.stage import fold
-from mmgic.steps import CountsBySource, clean_row, objects_by_source, predicates_by_source
+from mmgic.steps import CountsBySource, FindRegions, clean_row, objects_by_source, predicates_by_source
 from mmgic.tables import Manifest
 from mmgic.transform import EachRow
 
 
 def build_mmgic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
     """Runs the stages of the detection sources and returns their manifests; the documents' tables are the last ones."""
-    folder = corpus_folder(settings, "mmgic")
-    vision = vision_config(settings.vision.checkpoint)
     annotations = read_annotations(settings, "mmgic")
-    cleaned = _cleaned(settings, folder)
-    regions = _regions(settings, folder, vision.grid)
-    tokens = run_tokens(settings, "mmgic", f"{folder}/regions", schema.TOKENIZED_IMAGE)
-    return [annotations, cleaned, regions, tokens, *_documents(settings, folder, vocabulary, tokens)]
+    cleaned = run_cleaning(settings)
+    captioned = run_captions(settings, "mmgic", table_of(settings, cleaned), schema.ANNOTATED_IMAGE)
+    regions = _regions(settings, table_of(settings, captioned))
+    tokens = run_tokens(settings, "mmgic", table_of(settings, regions), schema.TOKENIZED_IMAGE)
+    documents = _documents(settings, vocabulary, tokens)
+    return stages_run(annotations, cleaned, captioned, regions, tokens, *documents)
 
 
-def _cleaned(settings: Settings, folder: str) -> Manifest:
+def run_cleaning(settings: Settings) -> Manifest:
+    """Makes `mmgic/cleaned` from the annotations (F.2, all steps but the removal of invalid labels)."""
+    folder, names = corpus_folder(settings, "mmgic"), settings.labels.names
     return stage(
         settings,
         name="mmgic/cleaned",
@@ -53,6 +58,7 @@ def _cleaned(settings: Settings, folder: str) -> Manifest:
         settings={
             "cleaning": asdict(settings.cleaning),
             "min_label_count": {source.name: source.min_label_count for source in sources_of(settings, "mmgic")},
+            "names": list(file_digests([names]).values()) if names else [],
         },
         make_transform=partial(_cleaning_transform, settings, f"{folder}/annotations"),
     )
@@ -64,8 +70,12 @@ def _cleaning_transform(settings: Settings, annotations: str) -> EachRow:
     cleaning, workers = settings.cleaning, settings.cluster.data_workers
     print("mmgic/cleaned: counting labels", flush=True)
 
+    names = load_names(settings.labels.names) if settings.labels.names else {}
+
     def labels_of(counts: CountsBySource) -> Mapping[str, KeptLabels]:
-        return {name: kept_labels(counts.of(name), source, cleaning) for name, source in sources.items()}
+        return {
+            name: kept_labels(counts.of(name), source, cleaning, names.get(name)) for name, source in sources.items()
+        }
 
     objects = fold(annotations, partial(objects_by_source, sources=sources, cleaning=cleaning), workers)
     labels = labels_of(objects)
@@ -74,23 +84,28 @@ def _cleaning_transform(settings: Settings, annotations: str) -> EachRow:
     return EachRow(partial(clean_row, labels=labels, sources=sources, cleaning=cleaning))
 
 
-def _regions(settings: Settings, folder: str, patches: int) -> Manifest:
+def _regions(settings: Settings, table: str) -> Manifest:
+    patches = vision_config(settings.vision.checkpoint).grid
     return stage(
         settings,
         name="mmgic/regions",
-        table=f"{folder}/cleaned",
-        output=f"{folder}/regions",
+        table=table,
+        output=f"{corpus_folder(settings, 'mmgic')}/regions",
         schema=schema.IMAGE_WITH_REGIONS,
-        settings={"regions": asdict(settings.regions), "patches": patches},
-        make_transform=lambda: EachRow(partial(make_regions, settings=settings.regions, patches=patches)),
+        settings={"regions": asdict(settings.regions), "patches": patches, **_descriptions(settings)},
+        make_transform=lambda: EachRow(FindRegions(settings.regions, patches, settings.descriptions)),
     )
 
 
-def _documents(settings: Settings, folder: str, vocabulary: VLVocabulary, tokens: Manifest) -> list[Manifest]:
+def _descriptions(settings: Settings) -> dict[str, list[str]]:
+    """The file of label descriptions by its digest."""
+    return {"descriptions": list(file_digests([settings.descriptions]).values()) if settings.descriptions else []}
+
+
+def _documents(settings: Settings, vocabulary: VLVocabulary, tokens: Manifest) -> list[Manifest]:
     """A table for each repeat (F.7: V3Det and Visual Genome 3), of the sources that are repeated that often."""
-    sources = sources_of(settings, "mmgic")
-    descriptions = list(file_digests([settings.descriptions]).values()) if settings.descriptions else []
-    inputs = {**document_inputs(settings, vocabulary), "descriptions": descriptions}
+    sources, folder = sources_of(settings, "mmgic"), corpus_folder(settings, "mmgic")
+    inputs = {**document_inputs(settings, vocabulary), **_descriptions(settings)}
     manifests = []
     for repeat in range(max(source.repeats for source in sources)):
         repeated = [source.name for source in sources if source.repeats > repeat]
