@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -43,12 +44,12 @@ def measure_probe(tokenizer: Path, seed: int, scenes: int = 3000) -> dict[str, f
         pixels = torch.stack([picture.pixels for picture in pictures[start : start + _AT_ONCE]])
         codes += model.encode(normalise(pixels), generator=generator)
     bags = bag_of_codes(codes, model.config.codebook_size)
-    names = {
+    names: dict[str, list[set[Any]]] = {
         "category": [{t.category for t in picture.things} for picture in pictures],
         "colour": [{t.colour for t in picture.things} for picture in pictures],
         "both": [{(t.category, t.colour) for t in picture.things} for picture in pictures],
     }
-    options = {
+    options: dict[str, list[Any]] = {
         "category": list(CATEGORIES),
         "colour": list(COLOURS),
         "both": [(category, colour) for category in CATEGORIES for colour in COLOURS],

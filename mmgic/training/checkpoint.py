@@ -66,7 +66,7 @@ def load_progress(folder: str | Path) -> Progress:
         ) from None
 
 
-def load_parameters(folder: str | Path, parameters: Mapping[str, nn.Parameter]) -> None:
+def load_parameters(folder: str | Path, parameters: Mapping[str, Tensor]) -> None:
     """Copies the checkpoint's tensors into `parameters`. Raises InputError where names or sizes differ."""
     stored = _read(Path(folder) / PARAMETERS)
     _compare(folder, stored, {name: parameter.shape for name, parameter in parameters.items()})

@@ -55,8 +55,9 @@ def run(job: PixelJob) -> Path:
 
     Raises SettingsError or InputError for what cannot be trained.
     """
-    paths = {key: str(Path(getattr(job, key)).resolve()) for key in ("output", "images", "tokenizer", "start")}
-    job = replace(job, **paths)
+    named = (job.output, job.images, job.tokenizer, job.start)
+    output, images, tokenizer, begun = (str(Path(path).resolve()) for path in named)
+    job = replace(job, output=output, images=images, tokenizer=tokenizer, start=begun)
     folder = Path(job.output)
     if not (folder / _DONE).exists():
         if job.training.steps < 1:

@@ -69,7 +69,8 @@ def run(job: TokenizerJob) -> TokenizerResult:
 
     Raises SettingsError or InputError for what cannot be trained.
     """
-    job = replace(job, **{key: str(Path(getattr(job, key)).resolve()) for key in ("output", "images", "encoder")})
+    output, images, encoder = (str(Path(path).resolve()) for path in (job.output, job.images, job.encoder))
+    job = replace(job, output=output, images=images, encoder=encoder)
     folder = Path(job.output)
     if job.training.continuous_steps < 1 or job.training.quantized_steps < 1:
         raise SettingsError("continuous_steps and quantized_steps must be at least 1")

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -44,7 +45,7 @@ class FiguresLog:
         self._file.close()
 
 
-def read_figures(folder: Path) -> list[dict[str, float]]:
+def read_figures(folder: Path) -> list[dict[str, Any]]:
     """The steps that a run has written, in order; a line that was cut off by a crash is left out."""
     path = folder / FIGURES_FILE
     if not path.exists():

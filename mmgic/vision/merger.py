@@ -48,7 +48,8 @@ class CausalAttention(MaskedAttention):
         before = (positions[:, None] > positions).to(policy.dtype)
         itself = (positions[:, None] == positions).to(policy.dtype)
         allowed = before * policy[:, None, None, :] + itself
-        return self.mix(*self.qkv(x).chunk(3, dim=-1), allowed)
+        query, key, value = self.qkv(x).chunk(3, dim=-1)
+        return self.mix(query, key, value, allowed)
 
     def forward(self, x: Tensor, policy: Tensor) -> Tensor:
         return self.proj(self.mixed(x, policy))
@@ -133,9 +134,9 @@ class TokenMerger(nn.Module):
         key raises the maximum of the rows after it, and its value is in their eps.
         """
         patches, x = self.ln_vision(features), features
-        *blocks, last = self.blocks
-        for block in blocks:
+        for block in self.blocks[:-1]:
             x = block(x, patches, policy)
+        last: MergerBlock = self.blocks[-1]  # type: ignore[assignment]
         return self.norm(last.kept_rows(x, patches, policy))
 
 

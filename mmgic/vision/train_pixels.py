@@ -61,7 +61,8 @@ class Pictures:
         """uint8 [B, 3, size, size] and [B, 3, picture, picture]."""
 
         def both(index: int) -> tuple[Tensor, Tensor]:
-            return read_frame(self.paths, index, (self.size, self.picture))
+            one, other = read_frame(self.paths, index, (self.size, self.picture))
+            return one, other
 
         small, large = zip(*self.pool.map(both, indices), strict=True)
         return torch.stack(small), torch.stack(large)
