@@ -108,7 +108,7 @@ def test_a_persons_verdict_wins_at_every_later_run(asked):
     assert entries["oi", "object", "Gondola"].status == "invalid"
     assert entries["oi", "object", "Gondola"].reason == "A boat is meant."
     assert asked.review.read_bytes().startswith(written)
-    assert asked.review.read_text()[len(written.decode()) :].startswith("vg\tobject\tcat\t1\t\tdescribed")
+    assert asked.review.read_bytes()[len(written) :].startswith(b"vg\tobject\tcat\t1\t\tdescribed")
 
 
 def test_a_broken_review_file_is_told_before_anything_is_asked(asked):

@@ -1,0 +1,132 @@
+"""Label descriptions and merged captions on Ray Data, asked of the toy world's own language model."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from mmgic import tables
+from mmgic.digest import digest
+from mmgic.documents.descriptions import load_descriptions
+from mmgic.errors import InputError
+from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sense_names
+from mmgic.pipelines.merge import run_merge
+from mmgic.presets import preset
+from mmgic.schema import CAPTIONED_IMAGE, KEPT, row_id
+from mmgic.settings import LanguageModelSettings, Settings, load_settings
+from mmgic.stage import ingest
+from mmgic.toy.language_model_server import MODEL, ToyServer, serve
+from mmgic.toy.words import CATEGORIES
+from mmgic.toy.write import make_world
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+FORMATS = ("visual_genome", "coco")
+KEY = "MMGIC_TEST_KEY"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ToyServer]:
+    # the workers of the cluster started before this server and its token, so it takes the token that they have
+    with serve(token="none") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory, server: ToyServer) -> Settings:
+    output = tmp_path_factory.mktemp("labels")
+    make_world(output / "world", 40, 0)
+    toy = load_settings(preset("toy-test"), None, [f"output={output}"])
+    sources = tuple(source for source in toy.sources if source.format in FORMATS)
+    asked = LanguageModelSettings(
+        base_url=server.base_url, model=MODEL, api_key_env=KEY, cache=f"{output}/answers.sqlite", retries=0
+    )
+    return replace(toy, sources=sources, language_model=asked)
+
+
+def test_the_labels_of_a_built_dataset_are_described(settings: Settings, server: ToyServer) -> None:
+    concepts = label_concepts(settings)
+    red = next(c for c in concepts if (c.source, c.kind, c.label) == ("visual_genome", "attribute", "red"))
+    assert 1 <= len(red.related) <= settings.labels.related
+    report = describe_labels(settings, concepts)
+    assert report.asked == len(server.asked) == report.usage.answers
+    assert report.usage.prompt_tokens > 200 * report.asked
+    assert len(report.entries) == len(concepts)
+    assert json.loads(Path(report.descriptions).with_name("usage.json").read_text())["answers"] == report.asked
+
+    descriptions = load_descriptions(report.descriptions)
+    for source in ("visual_genome", "objects365"):
+        known = descriptions.of(source).objects
+        assert CATEGORIES["dog"].description in known["dog"]
+        assert len(known) > 10
+    assert "holds" in descriptions.of("visual_genome").relationships
+
+    review = Path(report.review)
+    review.write_text(review.read_text().replace("\t\t\n", "\treject\t\n"))
+    again = describe_labels(settings, label_concepts(settings))
+    assert again.asked == 0
+    assert {entry.status for entry in again.entries} == {"rejected"}
+
+
+def test_names_of_label_senses_are_proposed(settings: Settings) -> None:
+    if not Path(settings.labels.wordnet, "data.noun").is_file():
+        pytest.skip("needs WordNet 3.0")
+    # every pair of label and synset is kept, the faulty ones of the toy world too
+    sources = tuple(replace(source, min_label_count=1) for source in settings.sources)
+    path, new = propose_sense_names(replace(settings, sources=sources))
+    rows = Path(path).read_text().splitlines() if new else []
+    assert len(rows) == (new + 1 if new else 0)
+    assert propose_sense_names(replace(settings, sources=sources)) == (path, 0)
+
+
+def _pairs(count: int) -> list[dict[str, object]]:
+    return [
+        {
+            "row_id": row_id("web", str(i)),
+            "source": "web",
+            "image_id": str(i),
+            "caption_origin": f"House No {i} | SALE",
+            "caption_coco": "y " * 130 if i == 7 else f"a house number {i}",
+            "caption_capsfusion": "It is there." if i % 4 == 0 else "",
+            **KEPT,
+        }
+        for i in range(count)
+    ]
+
+
+def test_captions_are_merged_where_one_is_missing(
+    settings: Settings, server: ToyServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digests = []
+    for name in ("first", "second"):
+        run = replace(settings, output=f"{settings.output}/{name}")
+        table = f"{run.output}/ic/annotations"
+        ingest("ic/annotations", table, CAPTIONED_IMAGE, [partial(_pairs, 30)], {})
+        before = len(server.asked)
+        manifest = run_merge(run, table)
+        # 22 rows lack it; the second table is made from the cache alone
+        assert len(server.asked) - before == (22 if name == "first" else 0)
+        assert (manifest.stage, manifest.rows_in, manifest.kept) == ("ic/merged", 30, 30)
+        assert manifest.drops == {"caption_not_merged": 1}
+        digests.append(digest(f"{run.output}/ic/merged"))
+    assert digests[0] == digests[1]
+    assert "the model's answers so far: 22 answers" in capsys.readouterr().out
+    rows = {row["image_id"]: row for row in tables.open_table(f"{run.output}/ic/merged").to_table().to_pylist()}
+    assert rows["1"]["caption_capsfusion"] == "A house number 1, known as House No 1 | SALE."
+    assert rows["4"]["caption_capsfusion"] == "It is there."
+    assert rows["7"]["caption_capsfusion"] == rows["7"]["caption_coco"]
+
+    without = replace(run, language_model=LanguageModelSettings())
+    assert run_merge(without, table).stage == "ic/annotations"
+    assert "ic/merged: left out" in capsys.readouterr().out
+
+
+def test_a_server_that_is_gone_ends_the_stage_in_a_sentence(settings: Settings) -> None:
+    gone = replace(settings.language_model, base_url="http://127.0.0.1:9/v1", cache=f"{settings.output}/none.sqlite")
+    run = replace(settings, output=f"{settings.output}/gone", language_model=gone)
+    table = f"{run.output}/ic/annotations"
+    ingest("ic/annotations", table, CAPTIONED_IMAGE, [partial(_pairs, 30)], {})
+    with pytest.raises(InputError, match=r"the language model at http://127\.0\.0\.1:9/v1 does not answer"):
+        run_merge(run, table)
