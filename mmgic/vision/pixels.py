@@ -9,19 +9,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgic.errors import InputError
 from mmgic.schema import record_generator
 from mmgic.vision.checkpoint import read_weights
 from mmgic.vision.decoder import Conditions, DecoderConfig, HighresDecoder, LowresDecoder, make_decoder
+
+Model = TypeVar("Model", bound=nn.Module)
 
 LOWRES_SIZES = ((512, 512),)  # height, width
 HIGHRES_SIZES = ((1024, 1024), (896, 1152), (832, 1216), (768, 1344), (1216, 832), (1152, 896))
@@ -84,8 +86,8 @@ class PixelDecoder:
         self.dtype = dtype
         self.decoder = decoder.to(device, dtype).eval()
         self.codebook = codebook.to(device, dtype)
-        self.unet = unet.to(device, dtype).eval()
-        self.vae = vae.to(device, torch.float32 if vae.config.force_upcast else dtype).eval()
+        self.unet = cast(unet, device, dtype).eval()
+        self.vae = cast(vae, device, torch.float32 if vae.config.force_upcast else dtype).eval()
         self.scheduler = scheduler
         self.uncond = None if uncond is None else uncond.to(device, dtype)
 
@@ -207,6 +209,11 @@ def starting_noise(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
 
+def cast(model: Model, device: torch.device | str, dtype: torch.dtype) -> Model:
+    """Moves one of diffusers' models, whose own `to` warns about layers that it does not have."""
+    return nn.Module.to(model, device, dtype)
+
+
 def to_image(pixels: Tensor) -> Image.Image:
     """[3, H, W] in 0..1 -> RGB of 8 bits."""
     return Image.fromarray((pixels * 255).round().byte().permute(1, 2, 0).cpu().numpy())
@@ -222,8 +229,8 @@ def save_pixel_decoder(pixels: PixelDecoder, folder: str | Path, dtype: torch.dt
     write_conditions(folder, pixels.config, {k: v if k == "codebook" else v.to(dtype) for k, v in tensors.items()})
     for name, model in (("unet", pixels.unet), ("vae", pixels.vae)):
         kept = model.dtype
-        model.to(dtype).save_pretrained(folder / name)
-        model.to(kept)
+        cast(model, model.device, dtype).save_pretrained(folder / name)
+        cast(model, model.device, kept)
     pixels.scheduler.save_pretrained(folder / "scheduler")
 
 

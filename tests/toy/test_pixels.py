@@ -1,0 +1,46 @@
+"""The toy world's pixel decoder: its autoencoder learns, and the shipped weights draw what they were shown."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mmgic
+from mmgic.toy import pixels as toy
+from mmgic.toy.pairs import make_pictures
+from mmgic.vision import load_tokenizer
+from mmgic.vision.pixels import load_pixel_decoder
+from mmgic.vision.reconstruct import reconstruct
+
+WEIGHTS = Path(mmgic.__file__).parent / "toy" / "weights"
+
+
+def pictures(scenes, split="train", seed=5):
+    return torch.stack([picture.pixels for picture in make_pictures(seed, split, scenes, 64)])
+
+
+def test_the_autoencoder_learns_and_scales_its_latents():
+    torch.manual_seed(0)
+    vae, shown = toy.make_vae(), pictures(20)
+    figures = []
+    toy.train_vae(vae, shown, 8, torch.Generator().manual_seed(0), lambda step, figure: figures.append(figure))
+    assert figures[-1] > figures[0]
+    latents = toy.encode_latents(vae, shown)
+    assert latents.shape == (40, 4, 16, 16)
+    assert (latents * vae.config.scaling_factor).std().item() == pytest.approx(1, abs=0.01)
+    encoder = [parameter.clone() for parameter in vae.encoder.parameters()]
+    toy.tune_vae_decoder(vae, shown, latents, 3, torch.Generator().manual_seed(0), lambda step, figure: None)
+    assert all(a.equal(b) for a, b in zip(encoder, vae.encoder.parameters(), strict=True))
+
+
+@pytest.mark.skipif(not (WEIGHTS / "pixels" / "config.json").is_file(), reason="no pixel decoder is packaged")
+def test_shipped_weights_draw_what_their_codes_say():
+    """Nearer to the own original than to the other pictures'."""
+    tokenizer, pixels = load_tokenizer(WEIGHTS / "tokenizer"), load_pixel_decoder(WEIGHTS / "pixels", "cpu")
+    originals = [Image.fromarray(p.permute(1, 2, 0).numpy()) for p in pictures(8, "eval", 7)]
+    drawn = [reconstruct(image, tokenizer, pixels, steps=10, name=str(i)) for i, image in enumerate(originals)]
+    distances = [[np.abs(np.asarray(d.picture, float) - np.asarray(o, float)).mean() for o in originals] for d in drawn]
+    right = np.argmin(distances, axis=1) == np.arange(len(originals))
+    assert right.mean() >= 0.6
