@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from mmgic.cleaning import KeptLabels, LabelCounts, clean_image, count_objects, count_predicates, kept_labels
+from mmgic.cleaning import LabelCounts, clean_image, count_objects, count_predicates, kept_labels
 from mmgic.schema import ANNOTATED_IMAGE
 from mmgic.settings import CleaningSettings, SourceSettings
 from mmgic.sources import read_source
@@ -154,7 +154,7 @@ def clean_annotations(folder: Path) -> int:
     objects = total(table, partial(count_objects, source=source, cleaning=CLEANING))
     labels = kept_labels(objects, source, CLEANING)
     predicates = total(table, partial(count_predicates, labels=labels, source=source, cleaning=CLEANING))
-    labels: KeptLabels = kept_labels(objects + predicates, source, CLEANING)
+    labels = kept_labels(objects + predicates, source, CLEANING)
     rows = (clean_image(row, labels, source, CLEANING) for block in blocks(table) for row in block)
     return write(folder / "cleaned.parquet", rows)
 

@@ -264,7 +264,8 @@ def remove_invalid_labels(row: Row, invalid: Collection[tuple[str, str]]) -> Row
     objects = [o for o in row["objects"] if ("object", o["label"]) not in invalid]
     kept = {o["object_id"] for o in objects}
     drops = ["object_label_invalid"] * (len(row["objects"]) - len(objects))
-    attributes, relationships = [], []
+    attributes: list[Row] = []
+    relationships: list[Row] = []
     for kind, entries, ends, left in (
         ("attribute", row["attributes"], ("object_id",), attributes),
         ("relationship", row["relationships"], ("subject_id", "object_id"), relationships),

@@ -138,7 +138,7 @@ class Detections:
 def _images(path: str) -> Iterator[tuple[str, int, str, int, int]]:
     for position, entry in enumerate(stream_json(path, "images.item"), start=1):
         record = entry if isinstance(entry, dict) else {}
-        name = record.get("file_name")
+        name: Any = record.get("file_name")
         stem = posixpath.splitext(posixpath.basename(name))[0].strip() if is_safe_name(name) else ""
         width, height = image_size(record) or (0, 0)
         yield stem, position, text_id(record.get("id")), width, height

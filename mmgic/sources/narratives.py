@@ -8,6 +8,7 @@ longest one stays, of equally long ones that of the lowest annotator id.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -40,13 +41,16 @@ def _narratives(path: str, bad_lines: list[BadLine]) -> Iterator[tuple[str, int,
                     continue
                 record = _record(line)
                 image_id, text = text_id(record.get("image_id")), collapse_spaces(record.get("caption"))
-                annotator = record.get("annotator_id")
                 if not image_id:
                     bad_lines.append(BadLine(path, number, "the line is no JSON object with an image_id"))
                 elif text:
-                    yield image_id, -len(text), int(annotator) if is_number(annotator) else 0, text
+                    yield image_id, -len(text), _number(record.get("annotator_id")), text
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _number(value: Any) -> int:
+    return int(value) if is_number(value) and math.isfinite(value) else 0
 
 
 def _record(line: bytes) -> dict[str, Any]:
