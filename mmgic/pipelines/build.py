@@ -9,6 +9,8 @@ from pathlib import Path
 from mmgic import tables
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import check_sources, sources_of, vocabulary_of
+from mmgic.pipelines.ic import build_ic
+from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.pipelines.sft import build_sft
 from mmgic.settings import Settings, SettingsError, to_yaml
@@ -19,6 +21,8 @@ from mmgic.training.store import StoreManifest, build_store
 # In this order: instructions play back what the corpora before them hold
 PIPELINES: dict[Corpus, Callable[[Settings, VLVocabulary], list[Manifest]]] = {
     "mmgic": build_mmgic,
+    "ic": build_ic,
+    "mmc4": build_mmc4,
     "sft": build_sft,
 }
 

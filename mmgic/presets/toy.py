@@ -1,22 +1,21 @@
-"""Named settings as plain functions: the toy runs and the paper's."""
+"""The toy world's presets: the whole road in minutes on two CPU cores. Same code as the paper's runs, other sizes."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from mmgic.settings import (
+    CaptionSettings,
     CleaningSettings,
     ClusterSettings,
     DocumentSettings,
     EvaluationSettings,
     InstructionSettings,
     ModelSettings,
+    PhraseSettings,
     RegionSettings,
     Settings,
-    SettingsError,
     SourceSettings,
     ToySettings,
     TrainingSettings,
@@ -24,51 +23,11 @@ from mmgic.settings import (
 )
 
 WORLD = "{output}/world"  # "{output}" is filled in once the output folder is known
-TOY_WEIGHTS = Path(__file__).parent / "toy" / "weights"
-
-
-def mmgic_7b() -> Settings:
-    """The paper's MLLM-MMGIC: LLaMA-2-7B on MMGIC (Table 10), 32 GPUs, about 11 hours on A100-80G.
-
-    The paths say where the downloads are expected; replace them with --set or --config.
-    """
-    detection = {"format": "coco", "path": "data/objects365", "annotations": "annotations/zhiyuan_objv2_train.json"}
-    return Settings(
-        preset="mmgic-7b",
-        output="output/mmgic-7b",
-        sources=(
-            SourceSettings(name="objects365", **detection),  # type: ignore[arg-type]
-            SourceSettings(
-                name="visual_genome",
-                format="visual_genome",
-                path="data/visual_genome",
-                karpathy="data/karpathy/dataset_coco.json",
-                flickr30k="data/flickr30k_entities",
-                min_label_count=2,
-                repeats=3,
-            ),
-            SourceSettings(
-                name="v3det",
-                path="data/v3det",
-                annotations="annotations/v3det_2023_v1_train.json",
-                min_label_count=3,
-                repeats=3,
-            ),
-        ),
-        descriptions="data/descriptions.jsonl",
-        vision=VisionSettings(checkpoint="models/lavit/visual_tokenizer"),
-        model=ModelSettings(llm="models/llama-2-7b-hf"),
-        evaluation=EvaluationSettings(
-            captions="data/coco/annotations/captions_karpathy_test.json",
-            caption_images="data/coco/val2014",
-            pope=tuple(f"data/pope/coco_pope_{kind}.json" for kind in ("random", "popular", "adversarial")),
-            pope_images="data/coco/val2014",
-        ),
-    )
+TOY_WEIGHTS = Path(__file__).parents[1] / "toy" / "weights"
 
 
 def toy() -> Settings:
-    """The whole road on the toy world, in minutes on two CPU cores. Same code as the paper's run, other sizes."""
+    """Three of the sources, then training and scores: what `make demo` runs."""
     return Settings(
         preset="toy",
         output="output/toy",
@@ -155,12 +114,70 @@ def toy_test() -> Settings:
     )
 
 
-PRESETS: dict[str, Callable[[], Settings]] = {"toy": toy, "toy-test": toy_test, "mmgic-7b": mmgic_7b}
+def toy_all() -> Settings:
+    """Every source of the paper in its own format, faults included, with all data stages; about ten minutes."""
+    settings = toy()
+    return replace(
+        settings,
+        preset="toy-all",
+        output="output/toy-all",
+        sources=(*settings.sources, *_more_detection(), *_image_captions(), *_interleaved(), *_instructions()),
+        captions=CaptionSettings(
+            blip2=str(TOY_WEIGHTS / "blip2"), clip=str(TOY_WEIGHTS / "clip_ranker"), dtype="float32", rounds=3
+        ),
+        phrases=PhraseSettings(
+            pipeline=str(TOY_WEIGHTS / "noun_phrases"), min_count=3, captions_per_phrase=5
+        ),  # 20 and 50, for a corpus of a hundred captions
+        instructions=InstructionSettings(playback=500, aesthetic=50),
+        training=replace(settings.training, curriculum="mmgic+ic -> mmgic+sft+vqa"),
+        cluster=replace(settings.cluster, max_error_rate=0.2),  # the toy world has many faults on purpose
+    )
 
 
-def preset(name: str) -> Settings:
-    """The settings called `name`. Raises SettingsError that names the nearest preset."""
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
-        raise SettingsError(f"unknown preset '{name}'; did you mean '{near}'? (all: {', '.join(PRESETS)})")
-    return PRESETS[name]()
+def _source(name: str, format: str = "", **fields: object) -> SourceSettings:
+    return SourceSettings(**{"name": name, "format": format or name, "path": f"{WORLD}/{name}", **fields})  # type: ignore[arg-type]
+
+
+def _more_detection() -> tuple[SourceSettings, ...]:
+    return (
+        _source("open_images", annotations="bigdet_oid_train.json"),
+        _source("objects365_v1", "coco", annotations="objects365_train.json", captions="captions.json", images="train"),
+        _source("v3det", annotations="annotations/v3det_2023_v1_*.json", min_label_count=3, repeats=3),
+        _source(
+            "visual_genome_ambiguous",
+            "visual_genome",
+            captions="captions.json",
+            karpathy=f"{WORLD}/visual_genome_ambiguous/dataset_coco.json",
+            flickr30k=f"{WORLD}/visual_genome_ambiguous/flickr30k",
+            min_label_count=2,
+            repeats=3,
+        ),
+    )
+
+
+def _image_captions() -> tuple[SourceSettings, ...]:
+    return (
+        _source("blip_captions", annotations="ccs_filtered.json", captions="ccs_synthetic_filtered_large.json"),
+        _source("capsfusion"),
+        _source("laion_coco_aesthetic"),
+        _source("journeydb"),
+        _source("cc3m"),
+        _source("cc12m"),
+        _source("sbu"),
+        _source("webdataset"),
+    )
+
+
+def _interleaved() -> tuple[SourceSettings, ...]:
+    return (_source("mmc4"), _source("mmc4_pairs", path=f"{WORLD}/mmc4"))
+
+
+def _instructions() -> tuple[SourceSettings, ...]:
+    return (
+        *(_source(name, "llava") for name in ("llava", "llava_mix", "llavar", "sharegpt4v")),
+        *(_source(name) for name in ("unimm_chat", "okvqa", "gqa", "ocrvqa", "aokvqa", "textcaps", "laion_gpt4v")),
+        _source("instructpix2pix"),
+        _source("magicbrush"),
+        _source("alpaca"),
+        _source("sharegpt"),
+    )

@@ -1,0 +1,123 @@
+"""The paper's runs. Their paths say where the downloads are expected; replace them with --set or --config."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mmgic.settings import (
+    CaptionSettings,
+    EvaluationSettings,
+    ModelSettings,
+    Settings,
+    SourceSettings,
+    TrainingSettings,
+    VisionSettings,
+)
+
+
+def mmgic_7b() -> Settings:
+    """The paper's MLLM-MMGIC: LLaMA-2-7B on MMGIC (Table 10), 32 GPUs, about 11 hours on A100-80G."""
+    return Settings(
+        preset="mmgic-7b",
+        output="output/mmgic-7b",
+        sources=detection_sources(),
+        descriptions="data/descriptions.jsonl",
+        captions=CaptionSettings(blip2="models/blip2-opt-2.7b", clip="models/clip-vit-large-patch14"),
+        vision=VisionSettings(checkpoint="models/lavit/visual_tokenizer"),
+        model=ModelSettings(llm="models/llama-2-7b-hf"),
+        evaluation=EvaluationSettings(
+            captions="data/coco/annotations/captions_karpathy_test.json",
+            caption_images="data/coco/val2014",
+            pope=tuple(f"data/pope/coco_pope_{kind}.json" for kind in ("random", "popular", "adversarial")),
+            pope_images="data/coco/val2014",
+        ),
+    )
+
+
+def mmgic_ic_7b() -> Settings:
+    """The paper's best collaboration (Table 2, row 6): jointly on MMGIC and IC, then on MMGIC; about 30 hours."""
+    settings = mmgic_7b()
+    return replace(
+        settings,
+        preset="mmgic-ic-7b",
+        output="output/mmgic-ic-7b",
+        sources=(*settings.sources, *image_caption_sources()),
+        training=TrainingSettings(curriculum="mmgic+ic -> mmgic"),
+    )
+
+
+def data_7b() -> Settings:
+    """All data of Tables 13 to 15 and of C.6, for jobs/build_data.py: MMGIC, IC, MMC4 and the instructions."""
+    settings = mmgic_ic_7b()
+    return replace(
+        settings,
+        preset="data-7b",
+        output="output/data-7b",
+        sources=(*settings.sources, *interleaved_sources(), *instruction_sources()),
+    )
+
+
+def detection_sources() -> tuple[SourceSettings, ...]:
+    """F.1: Open Images and Objects365 with BigDetection's boxes, V3Det, Visual Genome."""
+    return (
+        _source("open_images", annotations="bigdet_oid_train.json"),
+        _source("objects365", "coco", annotations="bigdet_obj_train.json", images="train"),
+        _source("v3det", annotations="annotations/v3det_2023_v1_*.json", min_label_count=3, repeats=3),
+        _source(
+            "visual_genome",
+            karpathy="data/karpathy/dataset_coco.json",
+            flickr30k="data/flickr30k_entities",
+            min_label_count=2,
+            repeats=3,
+        ),
+    )
+
+
+def image_caption_sources() -> tuple[SourceSettings, ...]:
+    """G.1. Two pairs of BLIP's files: CC3M, CC12M and SBU, and LAION-115M."""
+    return (
+        _source(
+            "blip_ccs",
+            "blip_captions",
+            path="data/blip_captions",
+            annotations="ccs_filtered.json",
+            captions="ccs_synthetic_filtered_large.json",
+        ),
+        _source(
+            "blip_laion",
+            "blip_captions",
+            path="data/blip_captions",
+            annotations="laion_filtered.json",
+            captions="laion_synthetic_filtered_large.json",
+        ),
+        _source("capsfusion"),
+        _source("laion_coco_aesthetic"),
+        _source("journeydb"),
+    )
+
+
+def interleaved_sources() -> tuple[SourceSettings, ...]:
+    """C.6."""
+    return (_source("mmc4"), _source("mmc4_pairs", path="data/mmc4"))
+
+
+def instruction_sources() -> tuple[SourceSettings, ...]:
+    """Table 14, without what is played back."""
+    vqa = {
+        "annotations": "v2_OpenEnded_mscoco_train2014_questions.json",
+        "answers": "v2_mscoco_train2014_annotations.json",
+    }
+    return (
+        *(_source(name, "llava") for name in ("llava", "llavar", "sharegpt4v")),
+        _source("unimm_chat"),
+        _source("vqav2", **vqa, images="train2014"),
+        *(_source(name) for name in ("okvqa", "gqa", "ocrvqa", "aokvqa", "textcaps", "laion_gpt4v")),
+        _source("instructpix2pix"),
+        _source("magicbrush"),
+        _source("alpaca"),
+        _source("sharegpt"),
+    )
+
+
+def _source(name: str, format: str = "", **fields: object) -> SourceSettings:
+    return SourceSettings(**{"name": name, "format": format or name, "path": f"data/{name}", **fields})  # type: ignore[arg-type]
