@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from mmgic import tables
 from mmgic.descriptions import Kind
@@ -118,7 +118,7 @@ def _decide(concept: Concept, reply: Reply, row: ReviewRow | None, path: str) ->
         return _entry(concept, parse_edit(row["edit"]), "person")
     if row["status"] not in STATUSES:
         raise InputError(f"{path}: the status of '{concept.label}' is '{row['status']}'; leave that column as it was")
-    return _entry(concept, Reply(cast(Status, row["status"]), row["text"]), "person")
+    return _entry(concept, Reply(row["status"], row["text"]), "person")
 
 
 def _entry(concept: Concept, reply: Reply, by: Literal["model", "person", "dataset"]) -> Entry:

@@ -65,7 +65,7 @@ def describe_labels(settings: Settings, concepts: list[Concept]) -> LabelReport:
     folder, model = descriptions_folder(settings), LanguageModel(settings.language_model, PURPOSE)
     before = model.usage().answers
     arrived: list[int] = []
-    with progress_line("descriptions", None, lambda: len(arrived)):
+    with progress_line("descriptions", None, lambda: len(arrived), lambda done, rate: None):
         entries = describe(
             concepts,
             model,
