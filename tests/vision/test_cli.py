@@ -186,3 +186,38 @@ def test_an_import_lists_what_is_wrong(tmp_path, capsys):
     (tmp_path / "sizes.json").write_text('{"widths": 3}')
     assert vision("import", tmp_path / "release", tmp_path / "out", *flags) == 2
     assert "holds no sizes; write a JSON object with some of vision, lowres, highres" in capsys.readouterr().err
+
+
+def test_train_makes_both_and_goes_on_where_it_was(folders, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(40):
+        noise = Image.fromarray(generator.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        noise.resize((32, 32)).save(tmp_path / "images" / f"{i}.png")
+    few = (
+        "continuous_steps=2",
+        "quantized_steps=2",
+        "batch_size=4",
+        "warmup_steps=1",
+        "vectors_per_code=1",
+        "decoder_depth=1",
+        "dtype=float32",
+    )
+    few_pixels = ("steps=2", "batch_size=2", "warmup=1", "dtype=float32")
+    flags = [
+        *("--output", tmp_path / "out", "--images", tmp_path / "images", "--encoder", folders / "tokenizer"),
+        *("--pixels", folders / "pixels", "--workers", 0),
+        *(flag for setting in few for flag in ("--set", setting)),
+        *(flag for setting in few_pixels for flag in ("--set-pixels", setting)),
+    ]
+    assert vision("train", *flags) == 0
+    lines = dict(line.split(": ") for line in capsys.readouterr().out.splitlines() if line.startswith(("tok", "pix")))
+    made = ("--tokenizer", lines["tokenizer"], "--pixels", lines["pixel decoder"])
+    assert (
+        vision("reconstruct", tmp_path / "images" / "3.png", "--output", tmp_path / "r.png", "--steps", 2, *made) == 0
+    )
+    assert vision("train", *flags) == 0
+    assert vision("train", *flags, "--set", "batch_sizes=2") == 2
+    assert "did you mean 'batch_size'" in capsys.readouterr().err
+    assert vision("train", *flags, "--set", "batch_size") == 2
+    assert "'batch_size' is no override; write a=value" in capsys.readouterr().err
