@@ -2,8 +2,9 @@
 
     python -m mmgic.toy.language_model_server --port 8009     # prints the settings and the token to use it with
 
-It answers the prompts of `mmgic.descriptions` from `mmgic.toy.words`, calls any other label "Invalid." where the prompt
-allows that, and merges two captions into one sentence. It listens on 127.0.0.1 alone and asks for its token.
+It answers the prompts of `mmgic.descriptions` from the toy world's own descriptions, calls any other label "Invalid."
+where the prompt allows that, and merges two captions into one sentence. It listens on 127.0.0.1 alone and asks for its
+token.
 """
 
 from __future__ import annotations
@@ -22,23 +23,19 @@ from typing import Any
 from aiohttp import web
 
 from mmgic.toy import text
-from mmgic.toy.words import ATTRIBUTE_DESCRIPTIONS, CATEGORIES, RELATIONSHIP_DESCRIPTIONS
+from mmgic.toy.write import descriptions
 
 MODEL = "toy-language-model"
-_MEANINGS = {
-    "object": {category.name: category.description for category in CATEGORIES.values()},
-    "attribute": ATTRIBUTE_DESCRIPTIONS,
-    "relationship": RELATIONSHIP_DESCRIPTIONS,
-}
+_MEANINGS = {(row["kind"], row["label"].lower()): row["description"] for row in descriptions()}
 
 
 def answer(system: str, user: str) -> str:
     """What the toy model says to a prompt: a pure function of the prompt."""
     if asked := re.search(r"^(Object|Attribute|Relationship) label: (.+)$", user, re.MULTILINE):
         kind, label = asked[1].lower(), asked[2].strip()
-        meaning = _MEANINGS[kind].get(re.sub(r" \(.*\)$", "", label))
-        if meaning:
-            return f'In the toy world, "{label}" is this: {meaning}.'
+        bare = re.sub(r" \(.*\)$", "", label).lower()
+        if meaning := _MEANINGS.get((kind, bare)):
+            return f'In the toy world, "{label}" is this: {meaning}'
         if "Invalid." in system:
             return f'Invalid. The toy world has no {kind} called "{label}".'
         return f'The toy world has no {kind} called "{label}", so little can be said of how it looks.'

@@ -30,7 +30,7 @@ CONCEPTS = [
     Concept("v3det", "object", "dog", 9),
 ]
 GIVEN = {("v3det", "object", "dog"): "A pet \n of V3Det."}
-DOG = 'In the toy world, "dog" is this: a four-legged pet with hanging ears, a snout and a raised tail.'
+DOG = 'In the toy world, "dog" is this: A four-legged pet with hanging ears, a snout and a raised tail.'
 
 
 def cells(path):
