@@ -15,6 +15,7 @@ from mmgic.sources.blip_captions import read_blip_captions
 from mmgic.sources.capsfusion import read_capsfusion, read_laion_coco_aesthetic
 from mmgic.sources.caption_lists import read_cc3m, read_cc12m, read_sbu
 from mmgic.sources.coco import read_coco
+from mmgic.sources.files import choices
 from mmgic.sources.instructions.captions import read_laion_gpt4v, read_textcaps
 from mmgic.sources.instructions.editing import read_instructpix2pix, read_magicbrush
 from mmgic.sources.instructions.llava import read_llava
@@ -86,7 +87,8 @@ READERS: dict[str, Reader] = {
 def annotation_files(source: SourceSettings) -> list[str]:
     """Paths, with *, of the annotation files that a source's rows depend on; its reader says which must be there."""
     named = (source.annotations, source.captions, source.answers)
-    inside = [posixpath.join(source.path, name) for name in (*READERS[source.format].files, *named) if name]
+    names = [*READERS[source.format].files, *(choice for name in named if name for choice in choices(name))]
+    inside = [posixpath.join(source.path, name) for name in names]
     shards = [posixpath.join(source.path, source.images, "*.parquet")] if source.images else []
     flickr30k = [posixpath.join(source.flickr30k, "*.txt")] if source.flickr30k else []
     return [*inside, *shards, *flickr30k, *([source.karpathy] if source.karpathy else [])]

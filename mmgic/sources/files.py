@@ -11,6 +11,7 @@ import ijson
 
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
+from mmgic.tables import find_files
 
 
 def source_file(source: SourceSettings, name: str, setting: str) -> str:
@@ -34,15 +35,26 @@ def source_file(source: SourceSettings, name: str, setting: str) -> str:
 
 
 def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
-    """The paths of the files that `name`, which may hold * and [...], stands for. Raises like `source_file`."""
-    if not any(mark in name for mark in "*?["):
-        return [source_file(source, name, setting)]
-    filesystem, _ = fsspec.url_to_fs(source.path)
-    pattern = posixpath.join(source.path, name)
-    paths = sorted(path for path in filesystem.glob(pattern) if filesystem.isfile(path))
-    if not paths:
-        raise InputError(f"source '{source.name}': there is no file {pattern}; put the dataset's {setting} files there")
-    return [filesystem.unstrip_protocol(path) for path in paths]
+    """The paths of the files that `name` stands for: it may hold *, and choices parted by |.
+
+    Of the choices the first one that is there is taken; that it is not the first is printed. Raises like `source_file`.
+    """
+    source_file(source, "." if name else "", setting)
+    first, *others = choices(name)
+    for choice in (first, *others):
+        if paths := find_files(posixpath.join(source.path, choice)):
+            if choice != first:
+                print(f"{source.name}: there is no {first}; using {choice}", flush=True)
+            return paths
+    raise InputError(
+        f"source '{source.name}': there is no file {posixpath.join(source.path, first)}; put the dataset's {setting} "
+        "file there"
+    )
+
+
+def choices(name: str) -> list[str]:
+    """The files that a setting such as "best.json | good.json" names."""
+    return [choice.strip() for choice in name.split("|")]
 
 
 def stream_json(path: str, prefix: str) -> Iterator[Any]:

@@ -135,9 +135,10 @@ def _per_split(source: SourceSettings, pattern: str) -> dict[str, str]:
 
 
 def _detections(source: SourceSettings, sorter: Sorter) -> Detections | None:
-    if source.annotations:
-        return Detections(source_file(source, source.annotations, "annotations"), sorter)
-    print(f"{source.name}: no BigDetection file ('annotations'); using Open Images' own boxes and names", flush=True)
+    if source.annotations and (paths := _matches(source, source.annotations)):
+        return Detections(paths[0], sorter)
+    missing = source.annotations or "file of BigDetection ('annotations')"
+    print(f"{source.name}: there is no {missing}; using Open Images' own boxes and names", flush=True)
     return None
 
 

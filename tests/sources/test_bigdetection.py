@@ -134,12 +134,19 @@ def test_images_join_by_the_stem_of_their_name(folder):
     assert "2 annotations" in found["image 99", "bad_record"]["detail"]
 
 
-def test_a_missing_or_empty_file_is_refused(folder):
+def test_an_empty_file_is_refused(folder):
     with pytest.raises(InputError, match="no 'images' list"):
         list(read_source(folder([], [annotation(1, 1, 0, 0, 1, 1)])))
     source = folder([image(1, "0a.jpg")], [])
     with pytest.raises(InputError, match="no 'annotations' list"):
         list(read_source(source))
+
+
+def test_without_the_file_native_boxes_are_used_and_the_run_says_so(folder, capsys):
+    source = folder([image(1, "0a.jpg")], [annotation(1, 1, 0, 0, 1, 1)])
     (Path(source.path) / "bigdet_oid_train.json").unlink()
-    with pytest.raises(InputError, match="there is no file"):
-        list(read_source(source))
+    (Path(source.path) / "train_sizes.csv").write_text("image_id,image_w,image_h\n0a,10,10\n0b,10,10\n")
+    rows = list(read_source(source))
+    assert [[o["label"] for o in row["objects"]] for row in rows] == [["Bow"], ["Bow"]]
+    assert rows[0]["attributes"] == [{"object_id": "0", "label": "wooden"}]
+    assert "there is no bigdet_oid_train.json; using Open Images' own boxes" in capsys.readouterr().out

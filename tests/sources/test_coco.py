@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mmgic.errors import InputError
 from mmgic.schema import ANNOTATED_IMAGE
 from mmgic.settings import SourceSettings
-from mmgic.sources import read_source
+from mmgic.sources import annotation_files, read_source
 from mmgic.sources.objects365 import corrected_name
 
 
@@ -338,3 +338,15 @@ def test_several_files_keep_their_ids_apart(write):
     assert all(row["keep"] and len(row["objects"]) == 1 for row in rows)
     with pytest.raises(InputError, match="there is no file"):
         list(read_source(SourceSettings(name="s", path=folder, annotations="annotations/none_*.json")))
+
+
+def test_the_first_choice_of_files_that_is_there(write, capsys):
+    content = {"images": [image(7)], "annotations": [box(1, 7)], "categories": CATEGORIES}
+    folder = str(write("annotations/native.json", content).parents[1])
+    source = SourceSettings(name="s", path=folder, annotations="better.json | annotations/nat*.json")
+    assert annotation_files(source)[:2] == [f"{folder}/better.json", f"{folder}/annotations/nat*.json"]
+    assert [row["image_id"] for row in read_source(source)] == ["7"]
+    assert capsys.readouterr().out == "s: there is no better.json; using annotations/nat*.json\n"
+    write("better.json", {**content, "images": [image(8)], "annotations": [box(1, 8)]})
+    assert [row["image_id"] for row in read_source(source)] == ["8"]
+    assert capsys.readouterr().out == ""

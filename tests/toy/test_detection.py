@@ -117,7 +117,7 @@ def test_pairing_reports_its_overlaps(read, capsys):
     assert "IoU of" in printed
     assert "pairs need 0.9" in printed
     list(read_source(read("native")[0]))
-    assert "no BigDetection file" in capsys.readouterr().out
+    assert "no file of BigDetection" in capsys.readouterr().out
     counted = drops(read("open_images")[1])
     assert counted["attribute_unpaired"] > 10
     assert counted["relationship_unpaired"] > 10
