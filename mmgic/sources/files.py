@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -105,12 +106,14 @@ class ImageFinder:
             lambda name: posixpath.join(images, posixpath.basename(name)),
         ]
         self._default = self._layouts[0]
+        # much faster than asking through fsspec
+        self._exists = self._filesystem.exists if "://" in root else os.path.exists
 
     def path(self, name: str) -> str:
         """The path of the image `name`, which `is_safe_name` must have accepted."""
         for i, layout in enumerate(self._layouts):
             path = layout(name)
-            if self._filesystem.exists(path):
+            if self._exists(path):
                 self._layouts.insert(0, self._layouts.pop(i))
                 return path
         return self._default(name)

@@ -108,7 +108,7 @@ def join_content(
     width, height = size
     for class_id, *edges, group, depiction in boxes:
         label, box = names.classes.get(class_id), (class_id, *edges)
-        if any(edge is None or not math.isfinite(edge) for edge in edges):
+        if not _all_finite(edges):
             content.drops.append("object_bad_box")
         elif label is None:
             content.drops.append("object_label_unknown")
@@ -159,6 +159,10 @@ def _add_relation(content: Content, relation: Row, by_label: dict[str, list[tupl
         _add_once(content.relationships, {"subject_id": subject, "label": label, "object_id": target})
 
 
+def _all_finite(edges: Sequence[float | None]) -> bool:
+    return None not in edges and math.isfinite(sum(edges))  # type: ignore[arg-type]
+
+
 def _add_once(records: list[dict[str, Any]], record: dict[str, Any]) -> None:
     if record not in records:
         records.append(record)
@@ -166,7 +170,7 @@ def _add_once(records: list[dict[str, Any]], record: dict[str, Any]) -> None:
 
 def _nearest(candidates: Sequence[tuple[str, Row]], edges: Row) -> str:
     """The id of the candidate whose edges are nearest to `edges`, "" where none is near."""
-    if any(edge is None for edge in edges):
+    if not _all_finite(edges):
         return ""
     distances = [(max(abs(a - b) for a, b in zip(own, edges, strict=True)), object_id) for object_id, own in candidates]
     distance, object_id = min(distances, default=(math.inf, ""))
