@@ -1,9 +1,4 @@
-"""Asking a language model over OpenAI's chat API: a hosted one, or a local `vllm serve`.
-
-Every answer is kept in a SQLite file as soon as it arrives, under a hash of the model, the messages and the parameters.
-So nothing is paid for twice, also after a kill, and a run that is done again gives the same bytes without a server. The
-file uses SQLite's write-ahead log, which wants a disk of the machine that asks.
-"""
+"""Asking a language model over OpenAI's chat API: a hosted one, or a local `vllm serve`."""
 
 from __future__ import annotations
 
@@ -11,17 +6,15 @@ import asyncio
 import hashlib
 import json
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
+from mmgic.answers import Answer, AnswerFile, Usage
 from mmgic.errors import InputError
 from mmgic.settings import LanguageModelSettings, SettingsError
 
@@ -35,31 +28,6 @@ class Prompt:
     user: str
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back for a prompt. With a `problem` the text is no whole answer."""
-
-    text: str
-    problem: str = ""  # "" or why the answer cannot be used: cut off, refused, or the request failed
-    failed: bool = False  # the request failed, and will be made again next time
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What answers cost."""
-
-    answers: int
-    prompt_tokens: int
-    completion_tokens: int
-    usd: float  # by the prices of the settings
-
-    def summary(self) -> str:
-        return (
-            f"{self.answers:,} answers, {self.prompt_tokens:,} prompt tokens, "
-            f"{self.completion_tokens:,} completion tokens, {self.usd:.4f} USD"
-        )
-
-
 class LanguageModel:
     """Asks one model. Raises SettingsError where the settings name none, InputError where the cache is no cache.
 
@@ -71,7 +39,7 @@ class LanguageModel:
         self.settings = settings
         self.purpose = purpose
         self.failed = 0  # requests that failed after their retries
-        self._answers = _AnswerFile(settings.cache)
+        self._answers = AnswerFile(settings.cache)
         self._unanswered = 0  # of them, those in a row that did not reach a server that works
 
     def ask(self, prompts: Sequence[Prompt], progress: Callable[[int], None] | None = None) -> list[Answer]:
@@ -91,6 +59,7 @@ class LanguageModel:
         return self._answers.usage(self.settings, self.purpose)
 
     def _key(self, prompt: Prompt) -> str:
+        """What an answer depends on. The server's address is no part of it: the same model may move."""
         chosen = self.settings
         asked = [chosen.model, chosen.temperature, chosen.max_tokens, asdict(prompt)]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
@@ -167,11 +136,6 @@ class LanguageModel:
             timeout=settings.timeout_s,
             http_client=_Http(settings),
         )
-
-
-def total_usage(settings: LanguageModelSettings, purpose: str) -> Usage:
-    """What all answers of a cache for one purpose have cost. Needs no server."""
-    return _AnswerFile(settings.cache).usage(settings, purpose)
 
 
 def check_language_model(settings: LanguageModelSettings) -> None:
@@ -254,48 +218,3 @@ class _Http(httpx2.AsyncClient):
             start = max(now, self._next_start)
             self._next_start = start + self._pause
             await asyncio.sleep(start - now)
-
-
-class _AnswerFile:
-    """The cache: a SQLite file that several processes of one machine may use at once."""
-
-    def __init__(self, path: str) -> None:
-        if "://" in path or not path:
-            raise SettingsError(f"language_model.cache is '{path}'; name a file on a disk of this machine")
-        self.path = Path(path)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
-            # a killed process loses nothing; a lost machine at most its last answers
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT, purpose TEXT, text TEXT, "
-                "problem TEXT, prompt_tokens INTEGER, completion_tokens INTEGER) WITHOUT ROWID"
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise InputError(
-                f"cannot keep answers in {path} ({error}); move the file away or set language_model.cache to another"
-            ) from None
-
-    def find(self, key: str) -> Answer | None:
-        row = self._database.execute("SELECT text, problem FROM answers WHERE key = ?", (key,)).fetchone()
-        return Answer(*row) if row else None
-
-    def keep(self, key: str, model: str, purpose: str, answer: Answer, *tokens: int) -> None:
-        try:
-            self._database.execute(
-                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (key, model, purpose, answer.text, answer.problem, *tokens),
-            )
-        except sqlite3.Error as error:
-            raise InputError(f"cannot keep an answer in {self.path} ({error}); make room and run again") from None
-
-    def usage(self, settings: LanguageModelSettings, purpose: str) -> Usage:
-        sums = (
-            "SELECT COUNT(*), SUM(prompt_tokens), SUM(completion_tokens) FROM answers WHERE model = ? AND purpose = ?"
-        )
-        with closing(self._database.execute(sums, (settings.model, purpose))) as found:
-            answers, prompt, completion = (number or 0 for number in found.fetchone())
-        usd = prompt * settings.usd_per_million_prompt_tokens + completion * settings.usd_per_million_completion_tokens
-        return Usage(answers, prompt, completion, usd / 1e6)

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mmgic.answers import Answer
 from mmgic.descriptions.parse import is_refusal
-from mmgic.language_model import Answer, LanguageModel, Prompt
+from mmgic.language_model import LanguageModel, Prompt
 from mmgic.schema import add_drops
 from mmgic.transform import Row
 

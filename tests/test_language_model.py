@@ -11,8 +11,9 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
+from mmgic.answers import Answer, AnswerFile
 from mmgic.errors import InputError
-from mmgic.language_model import MAX_RESPONSE_BYTES, Answer, LanguageModel, Prompt, total_usage
+from mmgic.language_model import MAX_RESPONSE_BYTES, LanguageModel, Prompt
 from mmgic.settings import LanguageModelSettings, SettingsError
 
 
@@ -135,8 +136,8 @@ def test_usage_is_counted_by_model_and_purpose(model, tmp_path):
         usage = labels.usage()
     assert (usage.answers, usage.prompt_tokens, usage.completion_tokens) == (2, 20, 6)
     assert usage.usd == pytest.approx((20 * 2 + 6 * 10) / 1e6)
-    assert total_usage(labels.settings, "test") == usage
-    assert total_usage(labels.settings, "another").answers == 0
+    assert AnswerFile(labels.settings.cache).usage(labels.settings, "test") == usage
+    assert AnswerFile(labels.settings.cache).usage(labels.settings, "another").answers == 0
 
 
 def test_no_more_requests_at_once_than_set(model):

@@ -1,6 +1,7 @@
 import pytest
 
-from mmgic.language_model import Answer, LanguageModel
+from mmgic.answers import Answer
+from mmgic.language_model import LanguageModel
 from mmgic.merge_captions import MAX_ORIGIN_CHARACTERS, MergeCaptions, merge_prompt, needs_merging, read_caption
 from mmgic.settings import LanguageModelSettings
 from mmgic.toy.language_model_server import MODEL, serve

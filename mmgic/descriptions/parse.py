@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
-if TYPE_CHECKING:
-    from mmgic.language_model import Answer
+from mmgic.answers import Answer
 
 Status = Literal["described", "invalid", "unusable", "rejected"]  # a reply is one of the first three
 STATUSES: tuple[Status, ...] = get_args(Status)

@@ -15,15 +15,16 @@ from functools import partial
 from pathlib import Path
 
 from mmgic import tables
+from mmgic.answers import Usage
 from mmgic.cleaning import kept_labels
 from mmgic.descriptions.labels import Concept, count_uses
 from mmgic.descriptions.senses import propose_names
 from mmgic.descriptions.table import Entry, Key, describe, write_table
-from mmgic.language_model import LanguageModel, Usage
-from mmgic.pipelines.common import corpus_folder, read_annotations, sources_of
+from mmgic.language_model import LanguageModel
+from mmgic.pipelines.common import check_sources, corpus_folder, read_annotations, sources_of
 from mmgic.pipelines.mmgic import run_cleaning
 from mmgic.progress import progress_line
-from mmgic.settings import Settings
+from mmgic.settings import Settings, SettingsError
 from mmgic.sources.v3det import v3det_descriptions
 from mmgic.stage import fold
 from mmgic.steps import objects_by_source
@@ -49,8 +50,11 @@ def descriptions_folder(settings: Settings) -> str:
 
 
 def label_concepts(settings: Settings) -> list[Concept]:
-    """The labels of the cleaned table, each once by source and kind; makes the table where it is missing. Needs Ray."""
-    read_annotations(settings, "mmgic")
+    """The labels of the cleaned table, each once by source and kind; makes the table where it is missing. Needs Ray.
+
+    Raises SettingsError where no source has labels, and InputError like the two stages.
+    """
+    _read(settings)
     run_cleaning(settings)
     uses = fold(f"{corpus_folder(settings, 'mmgic')}/cleaned", count_uses, settings.cluster.data_workers)
     return uses.concepts(settings.labels.related)
@@ -91,7 +95,7 @@ def propose_sense_names(settings: Settings) -> tuple[str, int]:
     Raises InputError where WordNet is not at `labels.wordnet`.
     """
     wordnet, path = WordNet(settings.labels.wordnet), f"{descriptions_folder(settings)}/names.tsv"
-    read_annotations(settings, "mmgic")
+    _read(settings)
     sources = {source.name: source for source in sources_of(settings, "mmgic")}
     annotations = f"{corpus_folder(settings, 'mmgic')}/annotations"
     count = partial(objects_by_source, sources=sources, cleaning=settings.cleaning)
@@ -105,6 +109,13 @@ def own_descriptions(settings: Settings) -> dict[Key, str]:
     """(source, kind, label) -> description, of the sources that bring descriptions along (V3Det)."""
     rows = (row for s in sources_of(settings, "mmgic") if s.format == "v3det" for row in v3det_descriptions(s))
     return {(row["source"], "object", row["label"]): row["description"] for row in rows}
+
+
+def _read(settings: Settings) -> None:
+    check_sources(settings.sources)
+    if not sources_of(settings, "mmgic"):
+        raise SettingsError("none of the 'sources' is a detection dataset, so there are no labels to describe")
+    read_annotations(settings, "mmgic")
 
 
 def _definitions(settings: Settings) -> Callable[[str], str]:

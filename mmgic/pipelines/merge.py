@@ -6,8 +6,9 @@ import hashlib
 from functools import partial
 
 from mmgic import schema, tables
+from mmgic.answers import AnswerFile
 from mmgic.errors import InputError
-from mmgic.language_model import LanguageModel, check_language_model, total_usage
+from mmgic.language_model import LanguageModel, check_language_model
 from mmgic.merge_captions import MergeCaptions, merge_prompt
 from mmgic.pipelines.common import corpus_folder, stage
 from mmgic.settings import LanguageModelSettings, Settings
@@ -50,7 +51,9 @@ def run_merge(settings: Settings, table: str) -> Manifest:
         workers=1,
         rows_per_call=max(100, 4 * model.concurrency),  # a batch ends when its slowest request does
     )
-    print(f"ic/merged: the model's answers so far: {total_usage(model, PURPOSE).summary()}", flush=True)
+    print(
+        f"ic/merged: the model's answers so far: {AnswerFile(model.cache).usage(model, PURPOSE).summary()}", flush=True
+    )
     return manifest
 
 

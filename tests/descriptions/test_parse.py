@@ -1,7 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mmgic.descriptions.parse import MAX_WORDS, Reply, parse_edit, parse_reply
-from mmgic.language_model import Answer
+from mmgic.answers import Answer
+from mmgic.descriptions.parse import MAX_WORDS, MIN_WORDS, STATUSES, Reply, parse_edit, parse_reply
 
 GOOD = "A dog is a furry animal with four legs."
 
@@ -70,3 +72,16 @@ def test_what_cannot_be_used_says_why(answer, reason):
 def test_a_person_may_write_what_they_like():
     assert parse_edit("A dog.") == Reply("described", "A dog.")
     assert parse_edit("Invalid. A verb.") == Reply("invalid", "A verb.")
+
+
+@given(
+    st.lists(st.sampled_from(["Invalid", ".", "Description:", '"', "\n", "dog ", "sorry ", "=", "é", "a furry pet "]))
+)
+def test_any_reply_becomes_one_line_of_a_known_status(parts):
+    reply = parse_reply(Answer("".join(parts)), noisy=True)
+    assert reply.status in STATUSES[:3]
+    assert reply.text == " ".join(reply.text.split()) != ""
+    if reply.status == "described":
+        assert MIN_WORDS <= len(reply.text.split()) <= MAX_WORDS
+        assert reply.text[0] not in "=+-@"
+        assert parse_reply(Answer(reply.text), noisy=True) == reply
