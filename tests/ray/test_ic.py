@@ -1,0 +1,101 @@
+"""Image-caption and interleaved corpora from the toy world's files to documents, without a network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from mmgic import tables
+from mmgic.digest import digest
+from mmgic.pipelines.common import vocabulary_of
+from mmgic.pipelines.ic import build_ic
+from mmgic.pipelines.mmc4 import build_mmc4
+from mmgic.presets import TOY_WEIGHTS, preset
+from mmgic.settings import Settings, SourceSettings, merge
+from mmgic.tables import Manifest
+from mmgic.toy.ic import DATASETS, write_image_captions, write_mmc4
+from mmgic.toy.world import World
+
+FILES = {"annotations": "ccs_filtered.json", "captions": "ccs_synthetic_filtered_large.json"}
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    output = tmp_path_factory.mktemp("ic")
+    world = World(0)
+    write_image_captions(output, world, range(3_000_000, 3_000_120))
+    write_mmc4(output, world, range(4_000_000, 4_000_036))
+    sources = [
+        SourceSettings(
+            name=name,
+            format=name,  # type: ignore[arg-type]
+            path=f"{output}/{name.removesuffix('_pairs')}",
+            **(FILES if name == "blip_captions" else {}),  # type: ignore[arg-type]
+        )
+        for name in (*DATASETS, "mmc4", "mmc4_pairs")
+    ]
+    changes = {
+        "output": f"{output}/one",
+        "phrases": {"pipeline": str(TOY_WEIGHTS / "noun_phrases"), "min_count": 3, "captions_per_phrase": 4},
+        "captions": {"blip2": "", "clip": ""},
+        "language_model": {"base_url": ""},
+        "download": {"images_per_shard": 40, "retries": 0},
+        "cluster": {"data_workers": 1, "rows_per_block": 25},
+    }
+    return merge(replace(preset("toy-test"), sources=tuple(sources)), changes)
+
+
+@pytest.fixture(scope="module")
+def built(settings: Settings) -> dict[str, list[Manifest]]:
+    vocabulary = vocabulary_of(settings)
+    return {"ic": build_ic(settings, vocabulary), "mmc4": build_mmc4(settings, vocabulary)}
+
+
+def test_every_kept_row_of_a_stage_is_in_the_next(built: dict[str, list[Manifest]]) -> None:
+    names = {corpus: [manifest.stage.split("/")[1] for manifest in stages] for corpus, stages in built.items()}
+    assert names == {
+        "ic": ["annotations", "selected", "images", "tokens", "documents"],
+        "mmc4": ["annotations", "images", "tokens", "documents"],
+    }
+    for stages in built.values():
+        for before, after in pairwise(stages):
+            assert after.rows_in == after.rows_out == before.kept
+            assert after.kept + sum(after.reasons.values()) == after.rows_out
+    annotations, selected, images, tokens, documents = built["ic"]
+    assert set(annotations.sources) == set(DATASETS)
+    assert {"bad_record", "duplicate_id", "no_caption", "download_failed"} == set(annotations.reasons)
+    assert selected.reasons["phrases_not_selected"]
+    assert set(images.reasons) == {"download_failed"}  # dead links, and no network
+    assert set(tokens.reasons) == {"image_undecodable"}
+    assert documents.kept
+
+
+def test_documents_hold_image_and_captions(settings: Settings, built: dict[str, list[Manifest]]) -> None:
+    rows = tables.open_table(f"{settings.output}/ic/documents").to_table(filter=tables.select()).to_pylist()
+    assert {row["corpus"] for row in rows} == {"ic"}
+    assert {row["template"] for row in rows} == {"image_first", "text_first"}
+    [blip, caps] = (next(r for r in rows if r["source"] == name) for name in ("blip_captions", "capsfusion"))
+    assert "Caption: " in blip["text"]
+    assert "Detailed caption: " in caps["text"]
+    pages = tables.open_table(f"{settings.output}/mmc4/documents").to_table(filter=tables.select()).to_pylist()
+    assert {row["template"] for row in pages} == {"interleaved", "image_first", "text_first"}
+    page = next(row for row in pages if row["template"] == "interleaved")
+    assert page["text"].count("[IMG]") > 1
+    lost = [drop for manifest in built["mmc4"] for drop in manifest.drops]
+    assert "image_failed" in lost
+
+
+def test_two_workers_and_other_blocks_make_the_same_rows(settings: Settings, built: dict[str, list[Manifest]]) -> None:
+    changes = {
+        "output": f"{Path(settings.output).parent}/two",
+        "download": {"images_per_shard": 17},
+        "cluster": {"data_workers": 2, "tokenizer_workers": 2, "rows_per_block": 18},
+    }
+    two = merge(settings, changes)
+    assert [m.stage for m in build_ic(two, vocabulary_of(two))] == [m.stage for m in built["ic"]]
+    for manifest in built["ic"]:
+        assert digest(f"{two.output}/{manifest.stage}") == digest(f"{settings.output}/{manifest.stage}")
