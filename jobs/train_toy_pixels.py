@@ -131,7 +131,15 @@ def main() -> None:
     )
     settings, scheduler = replace(toy.TRAINING, steps=flags.steps), toy.make_scheduler()
     report = reporter("diffusion, loss", 1)
-    train_denoiser(model, scheduler, latents.repeat(DRAWS, 1, 1, 1), codes, settings, generator, report)
+    train_denoiser(
+        model,
+        scheduler,
+        latents.repeat(DRAWS, 1, 1, 1),
+        codes,
+        settings,
+        generator,
+        lambda step, loss: report(step - 1, loss),
+    )
 
     config = PixelConfig(model.decoder.config, toy.PICTURE, toy.STEPS, toy.GUIDANCE)
     decoder = PixelDecoder(

@@ -64,13 +64,13 @@ def make_unet() -> UNet2DConditionModel:
         sample_size=16,
         in_channels=4,
         out_channels=4,
-        block_out_channels=(32, 48, 64),
+        block_out_channels=(32, 48, 56),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=CONDITION_DIM,
         attention_head_dim=4,  # heads, in spite of the name
-        norm_num_groups=16,
+        norm_num_groups=8,
     )
 
 
