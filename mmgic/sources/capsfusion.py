@@ -48,6 +48,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     file = path.rpartition("/")[2]
     columns = {"url": _URL, **captions}
+    records: Iterator[dict[str, Any]]
     if path.endswith(".json"):
         records = (_json_record(record, columns) for record in stream_json(path, "item"))
     else:

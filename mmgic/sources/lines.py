@@ -8,7 +8,7 @@ import posixpath
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import fsspec
 import pyarrow as pa
@@ -85,7 +85,7 @@ def _texts(path: str) -> Iterator[IO[bytes]]:
                             yield member
         elif path.endswith(".gz"):
             with gzip.open(file) as content:
-                yield content
+                yield cast(IO[bytes], content)
         else:
             yield file
 

@@ -89,7 +89,7 @@ def read_mmc4_pairs(source: SourceSettings) -> Iterator[dict[str, Any]]:
             yield _bad_document(source.name, "pair", document)
             continue
         for k, image in enumerate(document.images):
-            verdict = reject(*_PAIR_FAULTS[image.fault]) if image.fault else {}
+            verdict: dict[str, Any] = reject(*_PAIR_FAULTS[image.fault]) if image.fault else {}
             parts = [] if image.fault else [image_part(0), text_part(document.sentences[image.sentence])]
             row = interleaved(
                 source.name,
@@ -109,7 +109,8 @@ _PAIR_FAULTS = {
 
 
 def _bad_document(source: str, task: str, document: _Document) -> dict[str, Any]:
-    return interleaved(source, document.record_id, document.times_seen, task, **reject("bad_record", document.problem))
+    verdict: dict[str, Any] = reject("bad_record", document.problem)
+    return interleaved(source, document.record_id, document.times_seen, task, **verdict)
 
 
 def _documents(source: SourceSettings) -> Iterator[_Document]:

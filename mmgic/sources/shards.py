@@ -57,7 +57,7 @@ def read_shard(path: str) -> Iterator[ShardSample]:
     try:
         with fsspec.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
-                tar.members = []  # it would keep them all
+                tar.members = []  # type: ignore[attr-defined]  # it would keep them all
                 match = _MEMBER.fullmatch(member.name)
                 if match is None or not member.isreg() or member.issparse():
                     continue

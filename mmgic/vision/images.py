@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -64,7 +64,7 @@ def stored_size(path: str | Path) -> tuple[int, int]:
 
 
 def decode_image(
-    file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] | None = None
+    file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None
 ) -> Image.Image:
     """The image in an open file, as `read_image` returns it. `name` is for the errors; `formats` are Pillow's names.
 
