@@ -16,7 +16,7 @@ import argparse
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -142,6 +142,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=("released", "toy"), default="released")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--depth", type=int, help="fewer blocks of the encoder, where memory or time is short")
+    parser.add_argument("--merger-depth", type=int)
     parser.add_argument("--batch", type=int, help="images of a forward pass (default: 2 on a CPU, toy 64; 64 on a GPU)")
     parser.add_argument("--dtypes", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
     parser.add_argument("--compile", action="store_true", help="ours also through torch.compile")
@@ -153,12 +155,15 @@ def main() -> None:
     device = torch.device(arguments.device)
     on_cpu = device.type == "cpu"
     config = VisionConfig() if arguments.size == "released" else load_config(TOY_ENCODER)
+    cut = {"depth": arguments.depth, "merger_depth": arguments.merger_depth}
+    config = replace(config, **{name: depth for name, depth in cut.items() if depth})
     batch = arguments.batch or (2 if on_cpu and arguments.size == "released" else 64)
     clock = Clock(device, arguments.repeats or (1 if on_cpu else 5))
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(batch, 3, config.image_size, config.image_size, generator=generator).to(device)
     noise = gumbel_noise((batch, config.patches, 2), generator, torch.device("cpu")).to(device)
-    print(f"{arguments.size} size, batches of {batch}, {device}", flush=True)
+    blocks = f"{config.depth} + {config.merger_depth} blocks"
+    print(f"{arguments.size} size ({blocks} of width {config.width}), batches of {batch}, {device}", flush=True)
     print(f"{'':<22}{'images/s':>10}{'TFLOP/s':>10}{'of peak':>10}{'x plain':>10}", flush=True)
     for name in arguments.dtypes:
         dtype = getattr(torch, name)
