@@ -265,7 +265,7 @@ def _write_magicbrush(folder: Path, samples: list[Sample], world: World) -> None
             images_of = {side: {"bytes": jpeg(shown), "path": None} for side, shown in images.items()}
             rows.append({**row, **images_of})
             scene = after
-    rows.pop(next(k for k, row in enumerate(rows) if row["turn_index"] == 2))  # a turn that is missing
+    rows.pop(next(k for k, row in enumerate(rows) if row["turn_index"] == 3) - 1)  # a turn that is missing
     kinds = {"img_id": pa.string(), "turn_index": pa.int64(), "source_img": _Image, "instruction": pa.string()}
     _write_parquet(folder / "train-00000-of-00001.parquet", rows, {**kinds, "target_img": _Image})
 
