@@ -115,7 +115,7 @@ def _write_journeydb(folder: Path, records: list[_Record]) -> None:
     lines = []
     for r in records:
         name = f"000/{r.sample.image_id:08d}-toy.jpg"
-        caption = {2: None, 5: "A scene."}.get(r.position % 12, r.detailed)
+        caption = {2: None, 7: "A scene."}.get(r.position % 12, r.detailed)
         task = {} if r.position % 12 == 8 else {"Task2": {"Caption": caption}}
         line = {"img_path": f"./{name}", "prompt": f"{r.coco} --v 4", **task, "Task3": {"Style": [], "Content": []}}
         lines.append({"prompt": "lost"} if r.nameless else line)
