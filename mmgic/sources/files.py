@@ -15,8 +15,8 @@ from mmgic.settings import SourceSettings
 from mmgic.tables import find_files
 
 
-def source_file(source: SourceSettings, name: str, setting: str) -> str:
-    """The path of the file `name` of a source. Raises InputError where the folder, the name or the file is missing."""
+def check_folder(source: SourceSettings) -> None:
+    """Raises InputError where the source's folder is missing."""
     try:
         filesystem, _ = fsspec.url_to_fs(source.path)
     except (ValueError, ImportError) as error:
@@ -25,12 +25,17 @@ def source_file(source: SourceSettings, name: str, setting: str) -> str:
         raise InputError(
             f"source '{source.name}': the folder '{source.path}' does not exist; set its 'path' to the dataset's folder"
         )
+
+
+def source_file(source: SourceSettings, name: str, setting: str) -> str:
+    """The path of the file `name` of a source. Raises InputError where the folder, the name or the file is missing."""
+    check_folder(source)
     if not name:
         raise InputError(
             f"source '{source.name}' names no {setting} file; set its '{setting}' to a file in {source.path}"
         )
     path = posixpath.join(source.path, name)
-    if not filesystem.exists(path):
+    if not _present(path):
         raise InputError(f"source '{source.name}': there is no file {path}; put the dataset's {setting} file there")
     return path
 
@@ -40,17 +45,22 @@ def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
 
     Of the choices the first one that is there is taken; that it is not the first is printed. Raises like `source_file`.
     """
-    source_file(source, "." if name else "", setting)
+    check_folder(source)
     first, *others = choices(name)
     for choice in (first, *others):
-        if paths := find_files(posixpath.join(source.path, choice)):
+        if choice and (paths := _present(posixpath.join(source.path, choice))):
             if choice != first:
                 print(f"{source.name}: there is no {first}; using {choice}", flush=True)
             return paths
-    raise InputError(
-        f"source '{source.name}': there is no file {posixpath.join(source.path, first)}; put the dataset's {setting} "
-        "file there"
-    )
+    return [source_file(source, first, setting)]
+
+
+def _present(path: str) -> list[str]:
+    """The files that are there. Only with * in its last part is `path` a pattern: a folder may be called anything."""
+    if any(mark in posixpath.basename(path) for mark in "*?["):
+        return find_files(path)
+    filesystem, _ = fsspec.url_to_fs(path)
+    return [path] if filesystem.exists(path) else []
 
 
 def choices(name: str) -> list[str]:

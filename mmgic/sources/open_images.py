@@ -20,7 +20,7 @@ from mmgic.errors import InputError
 from mmgic.schema import count_drops, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.bigdetection import Detections, Pairing
-from mmgic.sources.files import ImageFinder, is_safe_name, source_file
+from mmgic.sources.files import ImageFinder, check_folder, is_safe_name
 from mmgic.sources.narratives import best_narrative, narrative_groups
 from mmgic.sources.open_images_content import (
     BOX_COLUMNS,
@@ -96,7 +96,7 @@ def read_open_images(source: SourceSettings) -> Iterator[Row]:
 
 
 def _find(source: SourceSettings) -> _Files:
-    source_file(source, ".", "box")  # the folder itself
+    check_folder(source)
     boxes, relations = (_per_split(source, pattern) for pattern in ("*{split}*bbox.csv", "*{split}*vrd.csv"))
     if not boxes:
         raise InputError(

@@ -64,6 +64,7 @@ class Sorter:
             },
         )
         self._tables = 0
+        self._remote: set[type] = set()
         self.bad_lines: list[BadLine] = []
 
     def __enter__(self) -> Sorter:
@@ -113,8 +114,9 @@ class Sorter:
         filesystem, local = fsspec.url_to_fs(path)
         if "file" in filesystem.protocol:
             path = local
-        elif not self._database.filesystem_is_registered(filesystem.protocol[0]):
+        elif type(filesystem) not in self._remote:
             self._database.register_filesystem(filesystem)
+            self._remote.add(type(filesystem))
         columns = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in csv_header(path))
         return (
             f"read_csv({_text(path)}, columns={{{columns}}}, auto_detect=false, header=true, delim=',', quote='\"', "

@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -252,6 +253,18 @@ def test_unusable_folders(folder, tmp_path):
     (path / "train-annotations-bbox.csv").unlink()
     with pytest.raises(InputError, match="holds no box files"):
         read(path)
+
+
+def test_a_folder_on_other_storage(folder):
+    path = folder([line(A, DOG, BOX), line(B, MAN, BOX), "cut,short"], [vrd(A, DOG, LEATHER, BOX, BOX, "is")])
+    memory = fsspec.filesystem("memory")
+    memory.put(f"{path}/", "/open_images/", recursive=True)
+    memory.makedirs("/open_images/images", exist_ok=True)
+    found, expected = read("memory://open_images"), read(path)
+    for row in (*found, *expected):
+        row["image_path"] = row["image_path"].rpartition("/")[2]
+    assert found == expected
+    assert len(found) == 3
 
 
 @settings(max_examples=15, deadline=None)
