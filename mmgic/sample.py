@@ -51,8 +51,8 @@ def draw_sample(ids: Iterable[NDArray[np.int64]], size: int, key: int) -> Sample
         if len(kept) > 2 * size:
             kept = _smallest(kept, size)
     kept = np.sort(_smallest(kept, size))
-    half = len(kept) // 2
-    return Sample(key, *(int(kept[n - 1]) if n else -1 for n in (half, len(kept))), rows=total, size=len(kept))
+    half, whole = (int(kept[n - 1]) if n else -1 for n in (len(kept) // 2, len(kept)))
+    return Sample(key, half, whole, rows=total, size=len(kept))
 
 
 def ranks(ids: NDArray[np.int64], key: int) -> UInt64Array:

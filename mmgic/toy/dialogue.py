@@ -73,7 +73,7 @@ def recoloured(scene: Scene, rng: np.random.Generator, but: tuple[int, ...] = ()
 
 def word_lessons() -> list[tuple[str, str, str]]:
     """(instruction, input or "", output) about the words of the toy world."""
-    lessons = []
+    lessons: list[tuple[str, str, str]] = []
     for name, category in words.CATEGORIES.items():
         meaning = text.sentence(category.description)
         if len(lessons) % 2:

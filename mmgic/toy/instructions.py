@@ -212,7 +212,7 @@ def _write_aokvqa(folder: Path, samples: list[Sample], world: World) -> None:
 
 
 def _write_textcaps(folder: Path, samples: list[Sample], world: World) -> None:
-    records = []
+    records: list[dict[str, Any]] = []
     for i, sample in enumerate(samples):
         image_id = f"{sample.image_id:016x}"
         for caption in sample.captions:
@@ -256,7 +256,8 @@ def _write_magicbrush(folder: Path, samples: list[Sample], world: World) -> None
     rows: list[dict[str, Any]] = []
     for i, sample in enumerate(samples):
         rng = world.generator("magicbrush", sample.number)
-        scene, changed = sample.scene, []
+        scene = sample.scene
+        changed: list[int] = []
         for turn in range(1, 2 + i % 3):
             instruction, after, thing = dialogue.recoloured(scene, rng, tuple(changed))
             changed.append(thing)

@@ -91,7 +91,7 @@ def _textcaps(path: str) -> Iterator[tuple[str, Any]]:
 def _caption_row(
     source: str, record_id: str, index: RecordIndex, task: str, caption: str, image: str, url: str, problem: str
 ) -> dict[str, Any]:
-    verdict = {}
+    verdict: dict[str, Any] = {}
     if problem:
         verdict = reject("bad_record", problem)
     elif not caption:

@@ -68,7 +68,7 @@ def _pix2pix_folders(source: SourceSettings, seeds: str) -> Iterator[dict[str, A
             folder, numbers = entry if isinstance(entry, list) and len(entry) == 2 else ("", [])
             seed = text_id(next(iter(numbers), None)) if isinstance(numbers, list) else ""
             if not is_safe_name(folder) or not seed.isdecimal():
-                verdict = reject("bad_record", f"seeds.json#{number} names no folder with a sample")
+                verdict: dict[str, Any] = reject("bad_record", f"seeds.json#{number} names no folder with a sample")
                 yield interleaved(source.name, f"seeds.json#{number}", 0, "image_editing", **verdict)
                 continue
             prompt = posixpath.join(source.path, folder, "prompt.json")
@@ -139,7 +139,7 @@ def edit_row(source: str, record_id: str, times_seen: int, images: list[str], ed
         whole += 1
     drops = ["round_malformed"] * (len(edits) - whole)
     if not whole:
-        verdict = reject("bad_record", "the first edit has no instruction or lacks an image")
+        verdict: dict[str, Any] = reject("bad_record", "the first edit has no instruction or lacks an image")
         return interleaved(source, record_id, times_seen, "image_editing", drops=drops, **verdict)
     rounds: list[tuple[list[Part], list[Part]]] = []
     for i, edit in enumerate(edits[:whole]):

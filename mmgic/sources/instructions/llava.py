@@ -59,16 +59,15 @@ def conversation_row(
     if not turns:
         detail = f"{where} has no round with a question and an answer"
         row_id = content_id(fields.get("id"), where)
-        return interleaved(
-            source, row_id, index.times_seen(row_id), "image_conversation", drops=drops, **reject("bad_record", detail)
-        )
+        lost: dict[str, Any] = reject("bad_record", detail)
+        return interleaved(source, row_id, index.times_seen(row_id), "image_conversation", drops=drops, **lost)
     row_id = content_id(fields.get("id"), [_name(name) for name in names], turns)
     seen = index.times_seen(row_id)
     if not names:
         return interleaved(source, row_id, seen, "text_only", rounds=to_rounds(turns, 0), drops=drops)
     paths = [pictures.path(name, f"{row_id}_{i}") for i, name in enumerate(names)]
     if not all(paths):
-        verdict = reject("bad_record", f"{where} has {_name(names[paths.index('')])!r} for an image")
+        verdict: dict[str, Any] = reject("bad_record", f"{where} has {_name(names[paths.index('')])!r} for an image")
         return interleaved(source, row_id, seen, "image_conversation", drops=drops, **verdict)
     task, turns = with_task(turns)
     if _is_detailed_caption(file, task, turns):

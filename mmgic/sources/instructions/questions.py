@@ -40,7 +40,7 @@ def question_row(
     """The row of one image with its questions; `reason` sets it aside. Questions without an answer are counted."""
     answered = [(question, answer) for question, answer in turns if question and answer]
     unanswered = len(turns) - len(answered)
-    verdict = {}
+    verdict: dict[str, Any] = {}
     if reason:
         verdict = reject(reason, "by the record's own split")
     elif not answered:
@@ -56,7 +56,8 @@ def question_row(
 
 def bad_questions(source: str, record_id: str, task: str, detail: str, times_seen: int = 0) -> dict[str, Any]:
     """The row of an image whose records lack what the format demands."""
-    return interleaved(source, record_id, times_seen, task, **reject("bad_record", detail))
+    verdict: dict[str, Any] = reject("bad_record", detail)
+    return interleaved(source, record_id, times_seen, task, **verdict)
 
 
 def read_gqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
@@ -105,8 +106,8 @@ def read_ocrvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
                 yield bad_questions(source.name, book, "open_vqa", detail, seen)
                 continue
             turns = list(zip(map(collapse_spaces, asked), map(collapse_spaces, answers), strict=True))
-            url = fields.get("imageURL")
-            url = url if is_url(url) else ""
+            link = fields.get("imageURL")
+            url = str(link) if is_url(link) else ""
             names = (f"{book}.{suffix}" for suffix in ("jpg", "png", "gif"))
             image = next(filter(None, map(local.by_name, names)), "")
             image = image or str(local.by_url(url).get("image_path", "") if url else "")

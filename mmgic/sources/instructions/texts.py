@@ -34,7 +34,7 @@ def read_alpaca(source: SourceSettings) -> Iterator[dict[str, Any]]:
         record_id = content_id(record.get("id"), asked, answered) if asked and answered else where
         seen = index.times_seen(record_id)
         if not _text(record.get("instruction")) or not answered:
-            verdict = reject("bad_record", f"{where} has no instruction or no output")
+            verdict: dict[str, Any] = reject("bad_record", f"{where} has no instruction or no output")
             yield interleaved(source.name, record_id, seen, "text_only", **verdict)
         else:
             rounds = [([text_part(asked)], [text_part(answered)])]
@@ -49,7 +49,9 @@ def read_sharegpt(source: SourceSettings) -> Iterator[dict[str, Any]]:
         whole = [(asked, said) for asked, said in rounds if asked[0]["text"] and said[0]["text"]]
         drops += ["round_malformed"] * (len(rounds) - len(whole))
         record_id = content_id(record.get("id"), turns or where)
-        verdict = {} if whole else reject("bad_record", f"{where} has no round with a question and an answer")
+        verdict: dict[str, Any] = (
+            {} if whole else reject("bad_record", f"{where} has no round with a question and an answer")
+        )
         seen = index.times_seen(record_id)
         yield interleaved(source.name, record_id, seen, "text_only", rounds=whole, drops=drops, **verdict)
 
