@@ -52,6 +52,14 @@ def add_parser(subparsers: Any) -> None:
     _pixel_flags(reconstruct)
     reconstruct.set_defaults(run=run_reconstruct)
 
+    draw = commands.add_parser("draw", help="let an exported model write an image's codes for a caption, and draw them")
+    draw.add_argument("model", metavar="MODEL", help="folder of an exported model")
+    draw.add_argument("caption", metavar="CAPTION")
+    draw.add_argument("--output", type=Path, required=True, metavar="PNG")
+    draw.add_argument("--text-guidance", type=float, default=4.0, metavar="G", help="of the model's codes; 1: none")
+    _pixel_flags(draw)
+    draw.set_defaults(run=run_draw)
+
     importing = commands.add_parser("import", help="convert LaVIT's released checkpoint, once all of it is checked")
     importing.add_argument("folder", metavar="DIR", help="the release as downloaded")
     importing.add_argument("output", metavar="OUT", help="a new folder")
@@ -154,6 +162,40 @@ def run_reconstruct(arguments: argparse.Namespace) -> None:
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     panel(result).save(arguments.output, "PNG")
     print(f"{arguments.output}: original, {len(result.tokens.codes)} kept patches, reconstruction")
+
+
+def run_draw(arguments: argparse.Namespace) -> None:
+    from transformers import LlamaForCausalLM
+
+    from mmgic.documents.encode import encode_texts
+    from mmgic.documents.template import image_part, to_text
+    from mmgic.evaluation.engines import check_model
+    from mmgic.evaluation.model import load_vocabulary
+    from mmgic.model.export import load_text_tokenizer
+    from mmgic.vision.generate import default_sampling, draw_image
+    from mmgic.vision.pixels import load_pixel_decoder
+
+    check_model(arguments.model)
+    pixels, vocabulary = load_pixel_decoder(arguments.pixels), load_vocabulary(arguments.model)
+    tokenizer = load_text_tokenizer(arguments.model)
+    # the text-first document of a caption, up to its image
+    text = to_text(image_part({"caption": arguments.caption, "narrative": ""}, "text_first", "C", None)[:1])
+    prompt = [tokenizer.bos_token_id, *encode_texts(tokenizer, [text])[0]]
+    model = LlamaForCausalLM.from_pretrained(arguments.model, dtype="auto", local_files_only=True).eval()
+    picture = draw_image(
+        model.to(pixels.device),
+        vocabulary,
+        pixels,
+        prompt,
+        replace(default_sampling(pixels), guidance=arguments.text_guidance),
+        seed=arguments.seed,
+        size=arguments.size,
+        steps=arguments.steps,
+        guidance=arguments.guidance,
+    )
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(arguments.output, "PNG")
+    print(arguments.output)
 
 
 def run_import(arguments: argparse.Namespace) -> None:

@@ -126,6 +126,11 @@ def draw_image(
     """The picture that `prompt` (token ids) asks for; `options` are those of `PixelDecoder.detokenize`."""
     if len(pixels.codebook) != vocabulary.num_codes:
         raise InputError(f"the pixel decoder reads {len(pixels.codebook)} codes, the model {vocabulary.num_codes}")
-    most = pixels.config.decoder.patches
-    sampling = sampling or ImageSampling(min_codes=min(20, most), max_codes=min(200, most))
-    return pixels.detokenize([generate_codes(model, vocabulary, prompt, sampling, seed)], seed=seed, **options)[0]
+    codes = generate_codes(model, vocabulary, prompt, sampling or default_sampling(pixels), seed)
+    return pixels.detokenize([codes], seed=seed, **options)[0]
+
+
+def default_sampling(pixels: PixelDecoder) -> ImageSampling:
+    """LaVIT's 20 to 200 codes, or the same shares of a smaller image's patches."""
+    patches = pixels.config.decoder.patches
+    return ImageSampling(min_codes=min(20, patches * 20 // 256), max_codes=min(200, patches * 200 // 256))

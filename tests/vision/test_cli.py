@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mmgic.cli import main
+from mmgic.model.export import export_untrained
 from mmgic.vision import save_tokenizer
 from mmgic.vision.pixels import PixelDecoder, save_pixel_decoder
 
@@ -186,6 +187,19 @@ def test_an_import_lists_what_is_wrong(tmp_path, capsys):
     (tmp_path / "sizes.json").write_text('{"widths": 3}')
     assert vision("import", tmp_path / "release", tmp_path / "out", *flags) == 2
     assert "holds no sizes; write a JSON object with some of vision, lowres, highres" in capsys.readouterr().err
+
+
+def test_draw_asks_an_exported_model(tiny_run, tiny_pixels, tmp_path, capsys):
+    export_untrained(tiny_run(tmp_path / "run"), tmp_path / "model")
+    save_pixel_decoder(tiny_pixels(codes=16), tmp_path / "pixels")
+    flags = ("--output", tmp_path / "p.png", "--pixels", tmp_path / "pixels", "--steps", 2)
+    assert vision("draw", tmp_path / "model", "word3 word5", *flags) == 0
+    assert Image.open(tmp_path / "p.png").size == (16, 16)
+    assert vision("draw", tmp_path, "word3", *flags) == 2
+    assert "holds no exported model" in capsys.readouterr().err
+    save_pixel_decoder(tiny_pixels(codes=17), tmp_path / "pixels")
+    assert vision("draw", tmp_path / "model", "word3", *flags) == 2
+    assert "reads 17 codes, the model 16" in capsys.readouterr().err
 
 
 def test_train_makes_both_and_goes_on_where_it_was(folders, tmp_path, capsys):
