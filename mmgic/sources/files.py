@@ -103,7 +103,7 @@ class ImageFinder:
 
     def __init__(self, source: SourceSettings, others: tuple[str, ...] = ()) -> None:
         self._filesystem, _ = fsspec.url_to_fs(source.path)
-        root, images = source.path, posixpath.normpath(posixpath.join(source.path, source.images))
+        root, images = source.path, posixpath.join(source.path, posixpath.normpath(source.images))
         if not any(map(self._filesystem.isdir, (images, *(posixpath.join(root, other) for other in others)))):
             raise InputError(
                 f"source '{source.name}': the image folder {images} does not exist; set its 'images' to the folder of "
