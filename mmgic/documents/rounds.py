@@ -12,6 +12,7 @@ from mmgic.documents.rows import kept_document, key_columns, rejected_document
 from mmgic.documents.tasks import DETAILED_CAPTION_INSTRUCTIONS, TEMPLATES, Round, TaskTemplate, make_round
 from mmgic.documents.template import to_text
 from mmgic.documents.transform import load_tokenizer
+from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import add_drops, record_generator
 from mmgic.settings import DocumentSettings
@@ -73,9 +74,12 @@ def build_rounds_document(
             make_round(template, r["instruction"], r["response"], None if i else settings.system_prompt)
             for i, r in enumerate(rounds)
         ]
-        document = fit_rounds(
-            made, images, tokenizer, vocabulary, settings.max_tokens, independent=template.independent
-        )
+        try:
+            document = fit_rounds(
+                made, images, tokenizer, vocabulary, settings.max_tokens, independent=template.independent
+            )
+        except InputError as error:  # one strange answer; a tokenizer that never fits sets all rows aside, and so stops
+            return rejected_document(key, "bad_record", str(error))
         if document is not None:
             drops = ["round_too_long"] * (left_out + len(made) - len(document["answer_spans"]))
             return kept_document({**key, "drops": add_drops(row["drops"], drops)}, vocabulary, **document)

@@ -1,6 +1,11 @@
 """Table 16, task by task, as text."""
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from mmgic.documents import build_rounds_document
 from mmgic.documents.tasks import DETAILED_CAPTION_INSTRUCTIONS, TEMPLATES
@@ -117,3 +122,25 @@ def test_a_first_round_that_is_too_long_hands_its_image_on_or_ends_the_conversat
     assert document["drops"] == [{"reason": "round_too_long", "count": 1}]
     refused = build("image_conversation", rounds, tokenizer, vocabulary, max_tokens=200)
     assert (refused["keep"], refused["reason"]) == (False, "too_long")
+
+
+@given(question=st.text(max_size=20).filter(str.strip), answer=st.text(max_size=20).filter(str.strip))
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_becomes_a_document_whose_prompt_is_a_prefix(tokenizer, vocabulary, question, answer):
+    document = build("text_only", [([text_part(question)], [text_part(answer)])], tokenizer, vocabulary, codes=())
+    assert document["keep"]
+    other = build("text_only", [([text_part(question)], [text_part("no")])], tokenizer, vocabulary, codes=())
+    [(start, end)] = document["answer_spans"]
+    assert document["input_ids"][:start] == other["input_ids"][:start]
+    assert end == len(document["input_ids"])
+
+
+def test_an_answer_that_the_tokenizer_joins_to_its_prompt_is_set_aside(vocabulary):
+    words = {"<unk>": 0, "<s>": 1, "</s>": 2, " [/INST] x": 3}
+    joining = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    joining.pre_tokenizer = pre_tokenizers.Split(" [/INST] x", "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=joining, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    rounds = [([IMAGE], [text_part("x")])]
+    document = build("image_conversation", rounds, tokenizer, vocabulary)
+    assert document["reason"] == "bad_record"
+    assert "does not merge across spaces" in document["detail"]

@@ -1,5 +1,7 @@
 """The four template forms against texts written by hand from Figure 1 and Tables 23 and 24."""
 
+import pytest
+
 from mmgic.documents.descriptions import Descriptions
 from mmgic.documents.template import REGIONS_HEADING, ImageSlot, image_part, region_part, to_text
 
@@ -180,3 +182,22 @@ def test_a_caption_that_says_img_is_no_slot():
     segments = fill("image_first", None, row=row)
     assert [s.index for s in segments if isinstance(s, ImageSlot)] == [0, 1, 2]
     assert any("a sign that reads [IMG]" in s for s in segments if isinstance(s, str))
+
+
+@pytest.mark.parametrize("order", ["image_first", "text_first"])
+@pytest.mark.parametrize("recipe", ["C", "CL", "CLD", "CLDR", "LDR"])
+def test_each_recipe_holds_its_parts_and_no_other(recipe, order):
+    text = to_text(image_part(FIGURE_1, order, recipe, DESCRIPTIONS if "D" in recipe else None))
+    assert ("Caption: a woman holding" in text) == ("C" in recipe)
+    assert ("- sunglasses" in text and "- sitting {woman, baby}" in text) == ("L" in recipe)
+    assert ("- sunglasses: protective eyewear" in text) == ("D" in recipe)
+    assert ("Objects and their descriptions:" in text) == ("D" in recipe)
+    assert text.count("[IMG]") == 1
+
+
+def test_localized_narratives_stand_beside_the_caption():
+    row = {**FIGURE_1, "narrative": "In this image\nthere is a woman."}
+    lines = "Caption: a woman holding a baby in a chair at the beach.\n"
+    lines += "Localized narrative caption: In this image there is a woman."
+    assert to_text(image_part(row, "image_first", "C", None)).endswith(f"Image: [IMG]\n{lines}")
+    assert to_text(image_part(row, "text_first", "C", None)).endswith(f"{lines}\nImage: [IMG]")
