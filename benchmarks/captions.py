@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -32,7 +31,7 @@ from PIL import Image
 from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor
 from transformers.utils.logging import disable_progress_bar
 
-from mmgic.captions import ReadImage, SynthesizeCaptions
+from mmgic.captions import Pixels, ReadImage, SynthesizeCaptions
 from mmgic.captions.models import Captioner
 from mmgic.captions.synthesis import Candidate, fits
 from mmgic.evaluation.scorers.cider import score_captions
@@ -143,7 +142,7 @@ def vllm_rate(settings: CaptionSettings, images: list[Image.Image]) -> float:
 
 def print_speed(settings: CaptionSettings, rows: list[Row], with_vllm: bool) -> None:
     read = ReadImage(settings, "caption")
-    pixels = np.stack([read(row).blip2 for row in rows])
+    pixels = np.stack([ready.blip2 for ready in map(read, rows) if isinstance(ready, Pixels)])
     images = [Image.open(row["image_path"]).convert("RGB") for row in rows]
     ours = our_rate(settings, pixels)
     batched, single = library_rates(settings, images)
@@ -202,4 +201,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

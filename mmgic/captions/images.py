@@ -15,6 +15,8 @@ from mmgic.settings import CaptionSettings
 from mmgic.transform import Row
 from mmgic.vision.images import ImageError, read_image
 
+MAX_ASPECT = 20  # CLIP scales by the shorter side and crops then: a strip would grow to gigabytes in between
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -38,6 +40,8 @@ class ReadImage:
             image = read_image(row["image_path"])
         except ImageError as error:
             return reject(error.reason, error.detail)
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            return reject("aspect_ratio", f"{image.width} x {image.height}: more than {MAX_ASPECT} to 1")
         views = (
             image_processor(folder, setting)(image, do_rescale=False, do_normalize=False, return_tensors="np")
             for folder, setting in ((self.settings.blip2, "captions.blip2"), (self.settings.clip, "captions.clip"))
