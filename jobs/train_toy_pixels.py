@@ -24,12 +24,15 @@ from torch import Tensor
 
 from mmgic.toy import pixels as toy
 from mmgic.toy.pairs import make_pictures
+from mmgic.toy.render import render
+from mmgic.toy.scenes import Split, make_scene
 from mmgic.vision import VisualTokenizer, load_tokenizer
 from mmgic.vision.checkpoint import read_weights
 from mmgic.vision.decoder import LowresDecoder
 from mmgic.vision.diffusion_training import Denoiser, freeze_trunk, train_denoiser
 from mmgic.vision.pixels import PixelConfig, PixelDecoder, save_pixel_decoder
 from mmgic.vision.preprocess import normalise
+from mmgic.vision.reconstruct import reconstruct, sheet
 
 TOY = Path(__file__).resolve().parents[1] / "mmgic" / "toy" / "weights"
 WORLD_SEED = 100  # as the encoder's
@@ -50,8 +53,8 @@ def reporter(stage: str, every: int) -> Callable[[int, float], None]:
     return report
 
 
-def load_pictures(seed: int, split: str, scenes: int) -> Tensor:
-    return torch.stack([picture.pixels for picture in make_pictures(seed, split, scenes, 64)])  # type: ignore[arg-type]
+def load_pictures(seed: int, split: Split, scenes: int) -> Tensor:
+    return torch.stack([picture.pixels for picture in make_pictures(seed, split, scenes, 64)])
 
 
 def make_autoencoder(pictures: Tensor, flags: argparse.Namespace, generator: torch.Generator) -> AutoencoderKL:
@@ -99,15 +102,23 @@ def measure(pixels: PixelDecoder, pictures: Tensor, codes: list[Tensor]) -> dict
     }
 
 
+def draw_sheet(path: Path, tokenizer: VisualTokenizer, decoder: PixelDecoder, scenes: int = 6) -> None:
+    images = [render(make_scene(TESTED_SEED, "eval", index)) for index in range(scenes)]
+    results = [reconstruct(image, tokenizer, decoder, name=str(index)) for index, image in enumerate(images)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet(results).save(path, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, default=TOY / "tokenizer", help="default: the packaged one")
     parser.add_argument("--vae", type=Path, help="folder of an autoencoder to keep")
-    parser.add_argument("--scenes", type=int, default=6000)
+    parser.add_argument("--scenes", type=int, default=3000)
     parser.add_argument("--vae-steps", type=int, default=350)
     parser.add_argument("--vae-decoder-steps", type=int, default=900)
     parser.add_argument("--steps", type=int, default=toy.TRAINING.steps)
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="also draw six unseen scenes into this picture")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     torch.set_num_threads(1)
@@ -156,6 +167,8 @@ def main() -> None:
     }
     (flags.output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     print(json.dumps(metrics, indent=2))
+    if flags.sheet:
+        draw_sheet(flags.sheet, tokenizer, decoder)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ CONDITION_DIM = 96
 UNCOND_SLOTS = 8
 PICTURE = ((64, 64),)  # height, width
 STEPS, GUIDANCE = 25, 1.5
-TRAINING = DiffusionTraining(steps=1500, batch_size=16, learning_rate=1e-3, warmup=100)
+TRAINING = DiffusionTraining(steps=2500, batch_size=16, learning_rate=1e-3, warmup=100)
 
 
 def decoder_config(vision: VisionConfig) -> DecoderConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,15 @@ def panel(result: Reconstruction, edge: int = 256, gap: int = 8) -> Image.Image:
     canvas = Image.new("RGB", (3 * edge + 2 * gap, edge), "white")
     for position, part in enumerate((frame, show_kept(frame, result.tokens.kept), drawn)):
         canvas.paste(part, (position * (edge + gap), 0))
+    return canvas
+
+
+def sheet(results: Sequence[Reconstruction], edge: int = 192, gap: int = 8) -> Image.Image:
+    """Panels one below the other."""
+    panels = [panel(result, edge, gap) for result in results]
+    canvas = Image.new("RGB", (panels[0].width, len(panels) * (edge + gap) - gap), "white")
+    for row, part in enumerate(panels):
+        canvas.paste(part, (0, row * (edge + gap)))
     return canvas
 
 
