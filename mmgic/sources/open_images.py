@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import fsspec
+
 from mmgic.errors import InputError
 from mmgic.schema import count_drops, reject
 from mmgic.settings import SourceSettings
@@ -135,8 +137,9 @@ def _per_split(source: SourceSettings, pattern: str) -> dict[str, str]:
 
 
 def _detections(source: SourceSettings, sorter: Sorter) -> Detections | None:
-    if source.annotations and (paths := _matches(source, source.annotations)):
-        return Detections(paths[0], sorter)
+    path = posixpath.join(source.path, source.annotations)
+    if source.annotations and fsspec.url_to_fs(path)[0].exists(path):
+        return Detections(path, sorter)
     missing = source.annotations or "file of BigDetection ('annotations')"
     print(f"{source.name}: there is no {missing}; using Open Images' own boxes and names", flush=True)
     return None
