@@ -65,7 +65,7 @@ def texts(number: int) -> list[str]:
 
 
 def extraction(pipeline: str, number: int) -> tuple[float, float, float]:
-    """Captions per second of the stage, of `nlp.pipe` alone, and of `nlp.pipe` with its noun chunks; the best of ROUNDS."""
+    """Captions per second of the stage, of `nlp.pipe` alone, and of it with its noun chunks; the best of ROUNDS."""
     extract = ExtractPhrases(pipeline, {"blip": "caption_coco"})
     nlp = extract.nlp
     lines = texts(number)

@@ -69,7 +69,7 @@ def dataset_card(
 ) -> str:
     """README.md with the metadata that the Hub and `load_dataset` read."""
     stage = record.recipe["stage"]
-    run = _run_settings(dataset)
+    run, run_folder = _run_of(dataset)
     formats = {str(source["name"]): str(source["format"]) for source in run.get("sources", [])}
     rows, kept = _sums(manifest.sources for manifest in manifests)
     reasons = _added(manifest.reasons for manifest in manifests)
@@ -117,21 +117,34 @@ def dataset_card(
         _code(yaml.safe_dump(dict(record.recipe), sort_keys=False).rstrip(), language="yaml"),
     ]
     if run:
+        corpus = posixpath.join(run_folder, stage.split("/")[0])
+        parts += [f"All finished stages of `{posixpath.basename(corpus)}`:", _stages(corpus)]
         settings = yaml.safe_dump(run, sort_keys=False).rstrip()
         parts += ["The settings of the whole run:", _code(settings, language="yaml")]
     return "\n\n".join(parts) + "\n"
 
 
-def _run_settings(dataset: str) -> dict[str, Any]:
-    """The settings of the run that a table lies in: the next settings.yaml above it that names a preset."""
+def _run_of(dataset: str) -> tuple[dict[str, Any], str]:
+    """The settings and the folder of the run that a table lies in: the next one above it that names a preset."""
     folder = dataset
     for _ in range(NEAR):
         folder = posixpath.dirname(folder)
         text = tables.read_text(posixpath.join(folder, tables.SETTINGS))
         loaded = yaml.safe_load(text) if text else None
         if isinstance(loaded, dict) and "preset" in loaded and isinstance(loaded.get("sources"), list):
-            return loaded
-    return {}
+            return loaded, folder
+    return {}, ""
+
+
+def _stages(folder: str) -> str:
+    """What each finished stage of a corpus did with its rows, the first one first."""
+    found = [m for table in tables.finished_tables(folder) if (m := tables.read_manifest(table))]
+    found.sort(key=lambda manifest: -manifest.rows_in)  # a stage reads what the one before it kept
+    lines = []
+    for manifest in found:
+        reasons = ", ".join(f"`{reason}` {number:,}" for reason, number in manifest.reasons.items())
+        lines.append((f"`{manifest.stage}`", f"{manifest.rows_in:,}", f"{manifest.kept:,}", reasons))
+    return _table(("stage", "rows read", "kept", "set aside"), lines)
 
 
 def _sums(sources: Iterable[Mapping[str, Mapping[str, int]]]) -> tuple[Counter[str], Counter[str]]:

@@ -114,6 +114,8 @@ def test_shards_are_numbered_and_card_has_the_figures(run: Path, tmp_path: Path)
         "| `attribute_rare` | 10 |",
         "6 rows of the stage `mmgic/tokens`, 5 of them kept, made with MMGIC's data pipeline and the preset `toy`.",
         "input: made of nothing",
+        "| `mmgic/tokens` | 6 | 5 | `image_missing` 1 |",
+        "| `mmgic/documents/repeat_1` | 4 | 4 |  |",
     ):
         assert line in card
     assert len(loaded(tmp_path / "hf", tmp_path)) == 6
