@@ -169,7 +169,7 @@ class DownloadSettings:
     """Fetching images by url."""
 
     concurrency: int = 64  # requests at once, of each worker
-    per_host: int = 4
+    per_host: int = 4  # of these to one host
     retries: int = 2
     timeout_s: float = 20.0
     backoff_s: float = 1.0  # before the first retry; doubled before each further one

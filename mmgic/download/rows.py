@@ -20,19 +20,10 @@ from mmgic.download.shard import Entry, Fetched, write_shard
 from mmgic.schema import add_drops, reject
 from mmgic.settings import DownloadSettings
 from mmgic.transform import Row
-from mmgic.vision.images import MAX_PIXELS, ImageError, decode_image
+from mmgic.vision.images import DECODERS, MAX_PIXELS, ImageError, decode_image
 
-# Pillow's name -> suffix. What strangers send is opened by these decoders alone: some others start programs.
-FORMATS = {
-    "JPEG": "jpg",
-    "PNG": "png",
-    "WEBP": "webp",
-    "GIF": "gif",
-    "BMP": "bmp",
-    "TIFF": "tif",
-    "AVIF": "avif",
-}
-_DECODERS = tuple(FORMATS)
+# By Pillow's name; a JPEG of several pictures is called MPO once it is open.
+_SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
 _CAPTIONS = ("caption_origin", "caption_coco", "caption_capsfusion")
 
 Results = Mapping[str, Fetched | ImageError]  # by url
@@ -99,10 +90,10 @@ async def _fetch_all(urls: Iterable[str], settings: DownloadSettings, scratch: P
 
 def store_image(file: Path, body: bytes, max_pixels: int = MAX_PIXELS) -> Fetched:
     """Writes `body` to `file` if it is an image that decodes whole. Raises ImageError like `decode_image`."""
-    decode_image(io.BytesIO(body), "the body", max_pixels, _DECODERS)
-    with Image.open(io.BytesIO(body), formats=_DECODERS) as image:
-        # a JPEG of several pictures is called MPO once it is open
-        fetched = Fetched(file, FORMATS.get(image.format or "", "jpg"), image.width, image.height)
+    decode_image(io.BytesIO(body), "the body", max_pixels)
+    with Image.open(io.BytesIO(body), formats=DECODERS) as image:
+        name = str(image.format)
+        fetched = Fetched(file, _SUFFIXES.get(name, name.lower()), image.width, image.height)
     file.write_bytes(body)
     return fetched
 

@@ -27,7 +27,7 @@ from mmgic.sources.lines import parquet_records
 from mmgic.tables import find_files
 from mmgic.vision.images import slice_path
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
 _MEMBER = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # a sample's key ends at the first dot of the file's name
 _MAX_TEXT = 1 << 20  # bytes of a .txt or .json
 

@@ -19,6 +19,8 @@ from PIL import Image
 
 MAX_PIXELS = 89_478_485  # where Pillow starts to suspect a decompression bomb; 268 MB decoded
 MAX_SLICE_BYTES = 1 << 28  # of a slice, whatever the table says
+# Files come from strangers, under any name. Some of Pillow's other decoders start programs (EPS) or take any bytes.
+DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 
 _SLICE = re.compile(r"(.+)#bytes=(\d+)-(\d+)")
 
@@ -59,19 +61,17 @@ def read_bytes(path: str | Path, max_bytes: int = MAX_SLICE_BYTES) -> bytes:
 
 def stored_size(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels of the image at `path`, from its header. Raises ImageError like `read_image`."""
-    with _reasons(str(path)), _open(str(path)) as file, Image.open(file) as image:
+    with _reasons(str(path)), _open(str(path)) as file, Image.open(file, formats=DECODERS) as image:
         return image.size
 
 
-def decode_image(
-    file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None
-) -> Image.Image:
-    """The image in an open file, as `read_image` returns it. `name` is for the errors; `formats` are Pillow's names.
+def decode_image(file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The image in an open file, as `read_image` returns it. `name` is for the errors.
 
     The header is read first: an image of more than `max_pixels` pixels is never decoded.
     Raises ImageError (image_too_large, image_undecodable).
     """
-    with _reasons(name), Image.open(file, formats=formats) as image:
+    with _reasons(name), Image.open(file, formats=DECODERS) as image:
         if image.width * image.height > max_pixels:
             raise ImageError("image_too_large", f"{image.width} x {image.height}: more than {max_pixels} pixels")
         return to_rgb(image)

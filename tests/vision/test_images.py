@@ -64,7 +64,10 @@ def test_what_cannot_be_read_says_why(photo, tmp_path):
     (tmp_path / "half.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:700])
     (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "empty.png").touch()
+    # Pillow would start Ghostscript on it
+    (tmp_path / "script.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     expected = {
+        "script.jpg": "image_undecodable",
         "none.jpg": "image_missing",
         "half.jpg": "image_undecodable",
         "text.jpg": "image_undecodable",
