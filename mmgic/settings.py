@@ -336,6 +336,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "captions.temperature": (0.01, 100),
     "captions.max_new_tokens": (1, math.inf),
     "captions.images_per_batch": (1, math.inf),
+    "instructions.playback": (0, math.inf),
+    "instructions.aesthetic": (0, math.inf),
     "documents.max_tokens": (16, 1 << 20),
     "documents.image_first_prob": (0, 1),
     "documents.description_dropout": (0, 1),
