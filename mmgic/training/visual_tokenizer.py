@@ -24,7 +24,7 @@ from mmgic.training.checkpoint import (
     save_checkpoint,
 )
 from mmgic.training.vision_job import claim_run, fit
-from mmgic.vision.checkpoint import save_tokenizer
+from mmgic.vision.checkpoint import load_config, load_tokenizer, save_tokenizer
 from mmgic.vision.curves import FiguresLog, plot_curves
 from mmgic.vision.frozen import load_frozen
 from mmgic.vision.tokenizer import VisualTokenizer
@@ -42,6 +42,7 @@ class TokenizerJob:
     output: str
     images: str  # a folder of images or a finished table that names them
     encoder: str  # folder of the frozen encoder: a tokenizer's, or one that jobs/train_clip.py left
+    start: str = ""  # folder of a tokenizer that training goes on from; it has the same encoder
     training: TokenizerTraining = field(default_factory=TokenizerTraining)
     seed: int = 0
     held_out: int = 1000  # images that the figures of the result are measured on, a tenth of all at most
@@ -70,11 +71,16 @@ def run(job: TokenizerJob) -> TokenizerResult:
     Raises SettingsError or InputError for what cannot be trained.
     """
     output, images, encoder = (str(Path(path).resolve()) for path in (job.output, job.images, job.encoder))
-    job = replace(job, output=output, images=images, encoder=encoder)
+    start = job.start and str(Path(job.start).resolve())
+    job = replace(job, output=output, images=images, encoder=encoder, start=start)
     folder = Path(job.output)
-    if job.training.continuous_steps < 1 or job.training.quantized_steps < 1:
-        raise SettingsError("continuous_steps and quantized_steps must be at least 1")
+    if min(job.training.continuous_steps, job.training.quantized_steps) < 1 and not job.start:
+        raise SettingsError("continuous_steps and quantized_steps must be at least 1, unless a start is given")
+    if job.training.decoder_steps and job.training.decoder == "lavit":
+        raise SettingsError("decoder_steps are for another decoder than lavit, which is trained all along")
     load_frozen(job.encoder)  # refuses unusable input here, before workers are started for it
+    if job.start and load_config(job.start) != load_config(job.encoder):
+        raise InputError(f"{job.start} and {job.encoder} are of different sizes; training goes on with one encoder")
     list_images(job.images)
     claim_run(folder, asdict(job))
     if not (folder / RESULT_FILE).exists():
@@ -95,7 +101,10 @@ def _train_worker(config: dict[str, TokenizerJob]) -> None:
     torch.manual_seed(job.seed)  # every worker starts from the same weights
     frozen = load_frozen(job.encoder)
     model, head = frozen.model, frozen.head if settings.target == "head" else torch.nn.Identity()
-    start_weights(model, settings.keep_ratio)
+    if job.start:
+        model.load_state_dict(load_tokenizer(job.start).state_dict())
+    else:
+        start_weights(model, settings.keep_ratio)
     model.encoder.to(device)
     data, held_out = _open_data(job, frozen.model, device)
     target_dim = head(torch.zeros(1, model.config.width)).shape[-1]
@@ -104,8 +113,8 @@ def _train_worker(config: dict[str, TokenizerJob]) -> None:
     start = 0
     if newest := checkpoints(folder)[-1:]:
         start = load_progress(newest[0]).step
-        load_parameters(newest[0], learner.parameters())
-        learner.enter(quantized=start > settings.continuous_steps)
+        load_parameters(newest[0], learner.parameters())  # copies into the tensors themselves
+        learner.enter(settings.stage(start - 1)[0])
         learner.resume(start, load_moments(newest[0], learner.trained))
     else:
         learner.standardise()
@@ -158,7 +167,7 @@ def _write_result(job: TokenizerJob, learner: Learner, model: VisualTokenizer, f
     folder = Path(job.output)
     exported = folder / "tokenizer"
     save_tokenizer(model.to("cpu"), exported)
-    decoder = learner.objective.decoder
+    decoder = learner.objective.ranks or learner.objective.decoder
     if isinstance(decoder, RanksDecoder):
         state = {name: tensor.cpu().contiguous() for name, tensor in decoder.state_dict().items()}
         save_file(state, exported / "decoder.safetensors")

@@ -54,16 +54,17 @@ def read_figures(folder: Path) -> list[dict[str, Any]]:
 
 
 def plot_curves(folder: Path) -> Path:
-    """Draws the curves of figures.jsonl into curves.png beside it, with a line where the quantizer comes in."""
+    """Draws the curves of figures.jsonl into curves.png beside it, with a line where each stage begins."""
     lines = read_figures(folder)
-    quantized = [line["step"] for line in lines if line["stage"] == "quantized"]
+    starts = {line["stage"]: line["step"] for line in reversed(lines)}
+    quantized = starts.get("quantized", len(lines))
     figure = Figure(figsize=(10, 6), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(2, 2).flat, _CURVES.items(), strict=True):
         # what there is without a codebook is not drawn as zero
-        drawn = lines if name in ("cosine", "tokens_per_image") else lines[len(lines) - len(quantized) :]
+        drawn = lines if name in ("cosine", "tokens_per_image") else lines[quantized:]
         axes.plot([line["step"] for line in drawn], [line[name] for line in drawn], linewidth=1)
         axes.set(title=title, xlabel="step", xlim=(0, len(lines)))
-        if quantized:
-            axes.axvline(quantized[0], color="grey", linestyle="--", linewidth=1)
+        for start in starts.values():
+            axes.axvline(start, color="grey", linestyle="--", linewidth=1)
     figure.savefig(folder / CURVES_FILE, dpi=100)
     return folder / CURVES_FILE

@@ -23,7 +23,7 @@ from mmgic.training.loop import prefetched
 from mmgic.vision.codebook import CodebookAverages, gathered, spherical_kmeans, summed, workers
 from mmgic.vision.selector import gumbel_noise
 from mmgic.vision.train_data import Features
-from mmgic.vision.training import Objective, Outcome, sample_policy
+from mmgic.vision.training import Objective, Outcome, Stage, sample_policy
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 _STANDARDISED_ON = 2000  # images
@@ -35,12 +35,12 @@ class StepFigures:
     """One step, over all workers."""
 
     step: int  # 0-based, over both stages
-    stage: str  # continuous or quantized
+    stage: Stage
     loss: float
     cosine: float  # mean of rebuilt and true targets
     tokens_per_image: float
     distance: float  # mean squared, of vectors and codebook rows
-    codes_used: float  # share of rows that are not dead; 0 without the quantizer, as perplexity
+    codes_used: float  # share of rows that are not dead; 0 in the first stage, as perplexity
     perplexity: float
     revived: int
     learning_rate: float
@@ -70,16 +70,18 @@ class Learner:
         self.device = device
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.averages = CodebookAverages(objective.quantizer, self.settings.codebook_decay)
-        self.enter(quantized=False)
+        self.enter(self.settings.stage(0)[0])
 
-    def enter(self, quantized: bool) -> None:
+    def enter(self, stage: Stage) -> None:
         """Begins a stage: which parts learn, with an optimizer of their own."""
         objective, settings = self.objective, self.settings
-        objective.requires_grad_(True)
+        objective.requires_grad_(stage != "decoder")
         objective.head.requires_grad_(False)
         objective.quantizer.requires_grad_(False)
-        objective.selector.requires_grad_(not quantized)
-        self.quantized = quantized
+        objective.selector.requires_grad_(stage == "continuous")
+        if objective.ranks is not None:
+            objective.ranks.requires_grad_(stage == "decoder")
+        self.stage: Stage = stage
         self.trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
             self.trained.values(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -134,35 +136,39 @@ class Learner:
     def step(self, step: int, loaded: Tensor) -> StepFigures:
         """Makes a step from this worker's images."""
         settings = self.settings
-        if step == settings.continuous_steps:
-            self.start_codebook()
-        if (step >= settings.continuous_steps) != self.quantized:
-            self.enter(not self.quantized)
+        stage, first, _ = settings.stage(step)
+        if stage == "quantized" and step == first > 0:
+            self.start_codebook()  # a run without a first stage goes on with the codebook that it was given
+        if stage != self.stage:
+            self.enter(stage)
         rate = self.learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         generator = drawn(self.seed, "noise", step)
         noise = gumbel_noise((settings.batch_size, self.objective.patches, 2), generator, torch.device("cpu"))
         share = noise[self.share(settings.batch_size)].to(self.device)
-        outcome: Outcome = self.module(self.data.encode(loaded), share, self.quantized)
+        outcome: Outcome = self.module(self.data.encode(loaded), share, stage)
         self.optimizer.zero_grad()
         outcome.loss.backward()
         norm = nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
         self.optimizer.step()
         revived = 0
-        if self.quantized:
+        if stage == "quantized":
             self.averages.update(outcome.vectors, outcome.codes)
-            into = step - settings.continuous_steps
+            into = step - first
             if into % settings.revive_every == 0 and into < 0.8 * settings.quantized_steps:
                 revived = self.averages.revive(outcome.vectors, drawn(self.seed, "revive", step))
         means = summed(torch.stack((outcome.cosine, outcome.kept, outcome.distance))) / workers()
         cosine, kept, distance = means.tolist()
-        use = self.averages.figures() if self.quantized else {"codes_used": 0.0, "perplexity": 0.0}
-        loss = 1 - cosine + settings.commitment_weight * distance
+        use = self.averages.figures() if stage != "continuous" else {"codes_used": 0.0, "perplexity": 0.0}
+        loss = 1 - cosine
+        if stage != "decoder":
+            loss += settings.commitment_weight * distance
+            loss += settings.keep_weight * (kept - settings.keep_ratio) ** 2
         return StepFigures(
             step=step,
-            stage="quantized" if self.quantized else "continuous",
-            loss=loss + settings.keep_weight * (kept - settings.keep_ratio) ** 2,
+            stage=stage,
+            loss=loss,
             cosine=cosine,
             tokens_per_image=kept * self.objective.patches,
             distance=distance,
@@ -175,9 +181,8 @@ class Learner:
     def learning_rate(self, step: int) -> float:
         """Warm-up and cosine down to a tenth, in each stage."""
         settings = self.settings
-        quantized = step >= settings.continuous_steps
-        into = step - settings.continuous_steps * quantized
-        steps = settings.quantized_steps if quantized else settings.continuous_steps
+        _, first, steps = settings.stage(step)
+        into = step - first
         warmup = min(1.0, (into + 1) / settings.warmup_steps)
         return settings.learning_rate * warmup * (0.55 + 0.45 * math.cos(math.pi * into / steps))
 
@@ -202,16 +207,9 @@ class Learner:
         }
 
     def resume(self, step: int, moments: Mapping[str, Tensor]) -> None:
-        """Goes on after `step` steps with the `moments` of a checkpoint, whose parameters are loaded already.
-
-        The first step of the second stage has an optimizer of its own, and no use for the moments of the first.
-        """
-        settings = self.settings
-        if step == settings.continuous_steps:
-            return
-        if (step > settings.continuous_steps) != self.quantized:
-            self.enter(not self.quantized)
-        made = step - settings.continuous_steps * self.quantized
+        """Goes on after `step` steps with the `moments` of a checkpoint, whose parameters are loaded already, in the
+        stage of the last step made, which is entered."""
+        made = step - self.settings.stage(step - 1)[1]
         for name, parameter in self.trained.items():
             state = {moment: moments[f"{name}.{moment}"].to(parameter).clone() for moment in MOMENTS}
             self.optimizer.state[parameter] = {"step": torch.tensor(float(made)), **state}
@@ -222,11 +220,14 @@ class Learner:
         objective = self.objective.eval()
         patches, codebook = objective.patches, objective.quantizer.embedding.weight
         noise = gumbel_noise((len(data), patches, 2), drawn(self.seed, "evaluate"), torch.device("cpu"))
-        total, lengths, chosen = 0.0, [], torch.zeros(len(codebook))
+        totals, lengths, chosen = torch.zeros(2), [], torch.zeros(len(codebook))
         for part in torch.arange(len(data)).split(64):
             features = data.encode(data.load(part.tolist()))
-            outcome = objective(features, noise[part].to(self.device), True)
-            total += outcome.cosine.item() * len(part)
+            outcome = objective(features, noise[part].to(self.device), "quantized")
+            totals[0] += outcome.cosine.item() * len(part)
+            if objective.ranks is not None:
+                again = objective(features, noise[part].to(self.device), "decoder")
+                totals[1] += again.cosine.item() * len(part)
             policy = sample_policy(objective.selector(features), noise[part].to(self.device))
             lengths += policy.bool().sum(dim=1).tolist()
             chosen += torch.bincount(outcome.codes.cpu(), minlength=len(codebook))
@@ -234,7 +235,8 @@ class Learner:
         share = chosen / chosen.sum()
         return {
             "images": len(data),
-            "cosine": round(total / len(data), 4),
+            "cosine": round(totals[0].item() / len(data), 4),
+            **({"cosine_of_lavit_decoder": round(totals[1].item() / len(data), 4)} if objective.ranks else {}),
             "codes_used": round((share > 0).float().mean().item(), 4),
             "perplexity": round(torch.special.entr(share).sum().exp().item(), 1),
             "tokens_per_image": {

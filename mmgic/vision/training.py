@@ -1,7 +1,8 @@
 """What a visual tokenizer is trained for: its codes must let a decoder rebuild what the frozen encoder saw.
 
 LaVIT's two stages: first selector and merger with the unquantized vectors, then, with the selector frozen, everything
-through the codebook, which starts from k-means and follows its vectors by moving averages.
+through the codebook, which starts from k-means and follows its vectors by moving averages. A third trains LaVIT's own
+decoder on the finished codes, where another decoder judged them before.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from mmgic.vision.merger import MaskedAttention
 from mmgic.vision.selector import TokenSelector
 from mmgic.vision.tokenizer import VisualTokenizer
 
+Stage = Literal["continuous", "quantized", "decoder"]
+
 
 @dataclass(frozen=True)
 class TokenizerTraining:
-    """Steps of both stages and the weights of what is minimised. LaVIT published its losses and stages, the order of
+    """Steps of the stages and the weights of what is minimised. LaVIT published its losses and stages, the order of
     its tokens per image and the codebook's recipe, but no step counts or rates: those are ours."""
 
     continuous_steps: int = 50_000
     quantized_steps: int = 100_000
+    decoder_steps: int = 0  # of LaVIT's decoder, on codes that no longer change; where `decoder` is another one
     batch_size: int = 1024  # images of one step over all workers
     learning_rate: float = 2e-4
     warmup_steps: int = 50
@@ -51,13 +55,22 @@ class TokenizerTraining:
 
     @property
     def steps(self) -> int:
-        return self.continuous_steps + self.quantized_steps
+        return self.continuous_steps + self.quantized_steps + self.decoder_steps
+
+    def stage(self, step: int) -> tuple[Stage, int, int]:
+        """The stage of the 0-based `step`, the stage's first step, and its number of steps."""
+        if step < self.continuous_steps:
+            return "continuous", 0, self.continuous_steps
+        if step < self.continuous_steps + self.quantized_steps:
+            return "quantized", self.continuous_steps, self.quantized_steps
+        return "decoder", self.continuous_steps + self.quantized_steps, self.decoder_steps
 
 
-# a few minutes of one CPU core
+# about ten minutes of one CPU core
 TOY_TRAINING = TokenizerTraining(
     continuous_steps=250,
     quantized_steps=350,
+    decoder_steps=1000,
     batch_size=64,
     learning_rate=1e-3,
     decoder="places",
@@ -142,9 +155,9 @@ class Outcome:
     loss: Tensor  # its mean over the workers has the gradient of the loss of the whole batch
     cosine: Tensor  # mean of rebuilt and true targets
     kept: Tensor  # share of patches
-    distance: Tensor  # mean squared, of kept vectors and their codebook rows; 0 without the quantizer
+    distance: Tensor  # mean squared, of kept vectors and their codebook rows; 0 in the first stage
     vectors: Tensor  # unit vectors of the kept patches [T, codebook_dim]
-    codes: Tensor  # int64 [T]; empty without the quantizer
+    codes: Tensor  # int64 [T]; empty in the first stage
 
 
 class Objective(nn.Module):
@@ -162,6 +175,9 @@ class Objective(nn.Module):
         self.task_layer = model.encode_task_layer
         self.quantizer = model.quantize
         self.decoder = decoder
+        self.ranks = None
+        if settings.decoder_steps:
+            self.ranks = RanksDecoder(decoder_config(model.config, settings.decoder_depth, model.config.width))
         self.head = head.requires_grad_(False)
         self.settings = settings
         self.patches = model.config.patches
@@ -191,15 +207,17 @@ class Objective(nn.Module):
             rebuilt = self.decoder(vectors, policy)
         return F.cosine_similarity(rebuilt.float(), targets, dim=-1)
 
-    def forward(self, features: Tensor, noise: Tensor, quantized: bool) -> Outcome:
+    def forward(self, features: Tensor, noise: Tensor, stage: Stage) -> Outcome:
         """Encoder features [B, N, width] float32 and Gumbel noise [B, N, 2]."""
+        if stage == "decoder":
+            return self._decoder_stage(features, noise)
         settings = self.settings
         policy = sample_policy(self.selector(features), noise)
         vectors = self.vectors(features, policy)
         kept = policy.bool()
         codes, distance = torch.empty(0, dtype=torch.int64), torch.zeros((), device=features.device)
         seen = vectors
-        if quantized:
+        if stage == "quantized":
             rows, codes = self.quantizer(vectors.detach()[kept])
             # straight-through: the decoder reads codebook rows, the gradient goes to the vectors
             seen = vectors.masked_scatter(kept[..., None], vectors[kept] + (rows - vectors[kept]).detach())
@@ -211,6 +229,21 @@ class Objective(nn.Module):
         off = summed(share) / workers() - settings.keep_ratio
         loss = 1 - cosine + settings.keep_weight * 2 * off * share + settings.commitment_weight * distance
         return Outcome(loss, cosine.detach(), share.detach(), distance.detach(), vectors.detach()[kept], codes)
+
+    def _decoder_stage(self, features: Tensor, noise: Tensor) -> Outcome:
+        """LaVIT's decoder rebuilds the features themselves."""
+        assert self.ranks is not None
+        with torch.no_grad():
+            policy = sample_policy(self.selector(features), noise)
+            kept = policy.bool()
+            vectors = self.vectors(features, policy)
+            rows, codes = self.quantizer(vectors[kept])
+            seen = torch.zeros_like(vectors).masked_scatter(kept[..., None], rows)
+        with self._trunk(features):
+            rebuilt = self.ranks(seen, policy)
+        cosine = F.cosine_similarity(rebuilt.float(), features, dim=-1).mean()
+        distance = (vectors[kept] - rows).square().sum(dim=-1).mean()
+        return Outcome(1 - cosine, cosine.detach(), policy.mean(), distance, vectors[kept], codes)
 
     def _trunk(self, features: Tensor) -> torch.autocast:
         half = self.settings.dtype == "bfloat16"

@@ -162,9 +162,9 @@ def make_learner(settings, features):
     return Learner(objective, InMemory(features), seed=0, device=torch.device("cpu"))
 
 
-@pytest.mark.parametrize(("decoder", "target"), [("places", "head"), ("lavit", "features")])
-def test_tokenizer_training_fills_the_codebook_and_rebuilds_the_features(decoder, target):
-    learner = make_learner(replace(QUICK, decoder=decoder, target=target), of_kinds())
+@pytest.mark.parametrize(("decoder", "target", "after"), [("places", "head", 60), ("lavit", "features", 0)])
+def test_tokenizer_training_fills_the_codebook_and_rebuilds_the_features(decoder, target, after):
+    learner = make_learner(replace(QUICK, decoder=decoder, target=target, decoder_steps=after), of_kinds())
     learner.standardise()
     before = learner.evaluate(InMemory(of_kinds(40)))
     seen = []
@@ -172,7 +172,8 @@ def test_tokenizer_training_fills_the_codebook_and_rebuilds_the_features(decoder
     continuous = [figures for figures in seen if figures.stage == "continuous"]
     assert len(continuous) == QUICK.continuous_steps
     assert sum(f.tokens_per_image for f in continuous[-20:]) / 20 == pytest.approx(16 / 3, abs=2)
-    assert seen[-1].cosine > seen[0].cosine + 0.3
+    quantized = [figures for figures in seen if figures.stage == "quantized"]
+    assert quantized[-1].cosine > seen[0].cosine + 0.3
     assert seen[-1].codes_used > 0.7
     rows = learner.objective.quantizer.embedding.weight
     assert torch.allclose(rows.norm(dim=1), torch.ones(12), atol=1e-5)
@@ -180,11 +181,22 @@ def test_tokenizer_training_fills_the_codebook_and_rebuilds_the_features(decoder
     assert figures["cosine"] > max(0.4, before["cosine"] + 0.3)
     assert figures["images"] == 40
     assert figures["codes_used"] > 0.5
+    if after:
+        assert [f.stage for f in seen[-after:]] == ["decoder"] * after
+        assert figures["cosine_of_lavit_decoder"] > before["cosine_of_lavit_decoder"] + 0.2
 
 
-@pytest.mark.parametrize("stop", [3, 4, 5, 6], ids=["first_stage", "between", "first_of_second", "second_stage"])
+@pytest.mark.parametrize("stop", [3, 4, 5, 6, 9, 11])
 def test_going_on_from_a_checkpoint_makes_the_same_steps(stop):
-    settings = replace(QUICK, continuous_steps=4, quantized_steps=5, revive_every=2, checkpoint_every=1)
+    settings = replace(
+        QUICK,
+        continuous_steps=4,
+        quantized_steps=5,
+        decoder_steps=3,
+        decoder="places",
+        revive_every=2,
+        checkpoint_every=1,
+    )
     whole, rest, kept = [], [], {}
 
     def keep(step):
@@ -197,7 +209,7 @@ def test_going_on_from_a_checkpoint_makes_the_same_steps(stop):
     train(first, 0, whole.append, keep)
 
     second = make_learner(settings, of_kinds())
-    second.enter(quantized=stop > settings.continuous_steps)
+    second.enter(settings.stage(stop - 1)[0])
     with torch.no_grad():
         for name, tensor in second.parameters().items():
             tensor.copy_(kept["parameters"][name])
@@ -226,7 +238,7 @@ def test_the_share_that_is_kept_returns_to_its_target():
         with torch.no_grad():
             last.copy_(torch.tensor([bias, -bias]))
         noise = gumbel_noise((8, 16, 2), torch.Generator().manual_seed(0), torch.device("cpu"))
-        learner.objective(of_kinds(8), noise, False).loss.backward()
+        learner.objective(of_kinds(8), noise, "continuous").loss.backward()
         assert last.grad[0].sign().item() == sign
 
 
