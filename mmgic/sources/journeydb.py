@@ -23,7 +23,7 @@ MIN_WORDS = 5  # what is shorter tells nothing in detail; the least length of F.
 def read_journeydb(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per line; see `mmgic.sources.read_source`. A caption may be missing, null or of a few words."""
     paths = annotation_paths(source, ("*anno*.jsonl", "data/train/*anno*.jsonl"), "JourneyDB's annotation file")
-    finder = ImageFinder(source, ("imgs", "data/train/imgs"))
+    finder = ImageFinder(source)
     with RecordIndex() as index:
         for path in paths:
             number = 0
