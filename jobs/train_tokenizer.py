@@ -2,8 +2,9 @@
 
     python jobs/train_tokenizer.py --output output/tokenizer --images DIR_OR_TABLE --encoder DIR --workers 8 --gpus 1
     python jobs/train_tokenizer.py --output output/tokenizer --toy          # the toy world's, minutes on 2 cores
+    python jobs/train_tokenizer.py --output output/mine --images DIR --encoder OLD --start OLD --set continuous_steps=0
 
-Images are those of a folder at any depth, or of a finished data stage's table. Settings are those of TokenizerTraining,
+The last line goes on from a tokenizer, with its codebook, on other images. Images are those of a folder at any depth, or of a finished data stage's table. Settings are those of TokenizerTraining,
 such as --set batch_size=2048; --config takes a YAML file of them. Interrupted at any point, the same command goes on.
 
 Leaves <output>/tokenizer (config.json, model.safetensors, metrics.json and, of LaVIT's decoder, decoder.safetensors),
@@ -33,6 +34,7 @@ def flags() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--images", help="folder of images, or a finished table with a column image_path")
     parser.add_argument("--encoder", help="folder of the frozen encoder: config.json and model.safetensors, or LaVIT's")
+    parser.add_argument("--start", default="", help="folder of a tokenizer to go on from (default: new weights)")
     parser.add_argument("--toy", action="store_true", help="toy sizes, on pictures that are rendered first")
     parser.add_argument("--scenes", type=int, default=4000, help="of the toy world; two pictures each")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of TokenizerTraining's settings")
@@ -86,6 +88,7 @@ def main() -> None:
             output=str(arguments.output),
             images=images,
             encoder=encoder,
+            start=arguments.start,
             training=settings,
             seed=arguments.seed,
             cache=arguments.cache or arguments.toy,

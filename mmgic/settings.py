@@ -195,6 +195,7 @@ class VisionSettings:
     selection: Literal["gumbel", "argmax"] = "gumbel"
     batch_size: int = 64  # crops per forward pass
     dtype: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False  # the model through torch.compile: a minute at the start of each worker, then faster
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,9 @@ def run_tokens(settings: Settings, corpus: Corpus, table: str, schema: pa.Schema
         settings={
             "selection": vision.selection,
             "dtype": vision.dtype,
-            "batch_size": vision.batch_size,  # products of another height may round in another way
+            # products of another height, or in another order, may round in another way
+            "batch_size": vision.batch_size,
+            "compile": vision.compile,
             "checkpoint": list(file_digests(weights).values()),
             "seed": settings.seed,
         },

@@ -75,6 +75,8 @@ class TokenizeImages:
         self.seed = seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = load_tokenizer(checkpoint, settings.dtype).to(self.device)
+        if settings.compile:
+            self.model.compile_trunk()
 
     def __call__(self, rows: Sequence[Row]) -> list[Row]:
         """Rows, kept or not, -> as many with their codes; a row whose images cannot be used is set aside.
