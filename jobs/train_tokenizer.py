@@ -4,8 +4,9 @@
     python jobs/train_tokenizer.py --output output/tokenizer --toy          # the toy world's, minutes on 2 cores
     python jobs/train_tokenizer.py --output output/mine --images DIR --encoder OLD --start OLD --set continuous_steps=0
 
-The last line goes on from a tokenizer, with its codebook, on other images. Images are those of a folder at any depth, or of a finished data stage's table. Settings are those of TokenizerTraining,
-such as --set batch_size=2048; --config takes a YAML file of them. Interrupted at any point, the same command goes on.
+The last line goes on from a tokenizer, with its codebook, on other images. Images are those of a folder at any depth,
+or of a finished data stage's table. Settings are those of TokenizerTraining, such as --set batch_size=2048; --config
+takes a YAML file of them. Interrupted at any point, the same command goes on.
 
 Leaves <output>/tokenizer (config.json, model.safetensors, metrics.json and, of LaVIT's decoder, decoder.safetensors),
 figures.jsonl and curves.png: reconstruction cosine, codebook use, perplexity, tokens per image. --lavit DIR writes the

@@ -86,11 +86,11 @@ class VisualTokenizer(nn.Module):
                 module.to(dtype)
         return self
 
-    def compile_trunk(self) -> VisualTokenizer:
+    def compile_trunk(self, backend: str = "inductor") -> VisualTokenizer:
         """Compiles the blocks of encoder and merger, each kind once: blocks of one shape share their code. Worth its
         minute for long runs over batches of one size. Returns itself."""
         for block in (*self.encoder.blocks, *self.causal_encoder.blocks):
-            block.compile(dynamic=False)
+            block.compile(dynamic=False, backend=backend)
         return self
 
     def _nearest(self, merged: Tensor) -> Tensor:

@@ -1,5 +1,4 @@
 import copy
-import shutil
 import warnings
 
 import pytest
@@ -121,9 +120,9 @@ def test_bfloat16_trunk_keeps_selector_and_quantizer_in_float32(small, pixels):
     assert seen == {"fc": half, "merger": half, "log_probs": full, "projected": full}
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_blocks_give_the_same_features_and_keep_their_names(small, pixels):
-    compiled = copy.deepcopy(small).compile_trunk()
+    # the graphs are traced as for any backend; this one needs no compiler
+    compiled = copy.deepcopy(small).compile_trunk("aot_eager")
     policy = torch.rand(5, 16, generator=torch.Generator().manual_seed(0)) < 0.4
     with torch.inference_mode():
         ours, theirs = (m.causal_encoder.kept_rows(m.patch_features(pixels), policy.float()) for m in (compiled, small))
