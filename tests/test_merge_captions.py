@@ -1,6 +1,7 @@
 import pytest
 
 from mmgic.answers import Answer
+from mmgic.errors import InputError
 from mmgic.language_model import LanguageModel
 from mmgic.merge_captions import MAX_ORIGIN_CHARACTERS, MergeCaptions, merge_prompt, needs_merging, read_caption
 from mmgic.settings import LanguageModelSettings
@@ -75,3 +76,12 @@ def test_long_web_captions_are_cut_at_a_word():
 def test_needs_merging():
     assert needs_merging(row())
     assert not needs_merging(row(capsfusion="x"))
+
+
+def test_a_server_that_is_gone_stops_the_merging(tmp_path):
+    settings = LanguageModelSettings(
+        base_url="http://127.0.0.1:9/v1", model=MODEL, cache=str(tmp_path / "a.sqlite"), retries=0, concurrency=2
+    )
+    rows = [row(origin=f"Mill St {i}") for i in range(9)]
+    with pytest.raises(InputError, match=r"the language model at http://127\.0\.0\.1:9/v1 does not answer"):
+        MergeCaptions(LanguageModel(settings, "captions"))(rows)

@@ -11,7 +11,6 @@ import pytest
 from mmgic import tables
 from mmgic.digest import digest
 from mmgic.documents.descriptions import load_descriptions
-from mmgic.errors import InputError
 from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sense_names
 from mmgic.pipelines.merge import run_merge
 from mmgic.presets import preset
@@ -121,12 +120,3 @@ def test_captions_are_merged_where_one_is_missing(
     without = replace(run, language_model=LanguageModelSettings())
     assert run_merge(without, table).stage == "ic/annotations"
     assert "ic/merged: left out" in capsys.readouterr().out
-
-
-def test_a_server_that_is_gone_ends_the_stage_in_a_sentence(settings: Settings) -> None:
-    gone = replace(settings.language_model, base_url="http://127.0.0.1:9/v1", cache=f"{settings.output}/none.sqlite")
-    run = replace(settings, output=f"{settings.output}/gone", language_model=gone)
-    table = f"{run.output}/ic/annotations"
-    ingest("ic/annotations", table, CAPTIONED_IMAGE, [partial(_pairs, 30)], {})
-    with pytest.raises(InputError, match=r"the language model at http://127\.0\.0\.1:9/v1 does not answer"):
-        run_merge(run, table)
