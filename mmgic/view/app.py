@@ -81,8 +81,9 @@ def serve(folder: str, host: str, port: int, token: str) -> None:
 
 
 def _first(dataset: Dataset) -> str:
-    """The table that is shown first: tokens, which have images, regions and labels."""
-    return next((name for name in dataset.folders if name.endswith("tokens")), next(iter(dataset.folders)))
+    """The table that is shown first: tokens, which have images, and of these MMGIC's, which have regions."""
+    by_interest = sorted(dataset.folders, key=lambda name: (name != "mmgic/tokens", not name.endswith("tokens")))
+    return by_interest[0]
 
 
 def _picture(dataset: Dataset, table: str, row_id: int, number: int, edge: int) -> Response:
@@ -114,7 +115,9 @@ class Browser:
             ui.label("MMGIC").classes("text-lg font-bold")
             ui.label(self.dataset.root).classes("text-sm opacity-70")
         with ui.row().classes("w-full items-end gap-4"):
-            ui.select(list(self.dataset.folders), value=self.table, label="table", on_change=self._choose_table)
+            ui.select(
+                list(self.dataset.folders), value=self.table, label="table", on_change=self._choose_table
+            ).classes("w-64")
             self.filters = ui.row().classes("items-end gap-4")
         self.list = ui.column().classes("w-full")
         self.dialog = ui.dialog().props("maximized")

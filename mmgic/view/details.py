@@ -130,8 +130,7 @@ class TokenReader:
         for i, token in enumerate(ids):
             text, kind = self.describe(token)
             classes = f"token {kind}{' answer' if i in answers else ''}"
-            breaks = "<br>" * text.count("\n")
-            shown.append(f'<span class="{classes}" title="{token}">{escape(text)}</span>{breaks}')
+            shown.append(f'<span class="{classes}" title="{token}">{escape(text)}</span>')
         return f'<p class="tokens">{"".join(shown)}</p>'
 
 
