@@ -235,7 +235,8 @@ class Learner:
         share = chosen / chosen.sum()
         return {
             "images": len(data),
-            "cosine": round(totals[0].item() / len(data), 4),
+            # without steps of the first two stages, the decoder that judged the codes is not there
+            **({"cosine": round(totals[0].item() / len(data), 4)} if self.settings.quantized_steps else {}),
             **({"cosine_of_lavit_decoder": round(totals[1].item() / len(data), 4)} if objective.ranks else {}),
             "codes_used": round((share > 0).float().mean().item(), 4),
             "perplexity": round(torch.special.entr(share).sum().exp().item(), 1),
