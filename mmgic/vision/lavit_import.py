@@ -27,7 +27,7 @@ from mmgic.vision.config import VisionConfig
 from mmgic.vision.continuous import ContinuousFeatures, own_keys
 from mmgic.vision.decoder import DecoderConfig, make_decoder
 from mmgic.vision.pixels import HIGHRES_SIZES, LOWRES_SIZES, PixelConfig, write_conditions
-from mmgic.vision.release import Release, load_mapped, save, shapes
+from mmgic.vision.release import Release, Shapes, load_mapped, save, shapes
 from mmgic.vision.tokenizer import UNUSED_KEYS, VisualTokenizer
 
 Writer = Callable[[Path], None]
@@ -99,12 +99,11 @@ def plan_pixels(release: Release, sizes: LavitSizes, *, highres: bool) -> Writer
     decoder_file, decoder = (HIGHRES, sizes.highres) if highres else (LOWRES, sizes.lowres)
     config = PixelConfig(decoder, sizes.highres_pictures if highres else sizes.lowres_pictures)
     release.check(decoder_file, shapes(lambda: make_decoder(decoder)))
-    unet = release.json(f"{folder}/unet/config.json")
-    if unet is not None and unet.get("cross_attention_dim") != decoder.prompt_dim + decoder.pooled_dim:
-        wanted = decoder.prompt_dim + decoder.pooled_dim
-        release.problems.append(
-            f"{folder}/unet/config.json: cross_attention_dim is {unet.get('cross_attention_dim')} instead of {wanted}"
-        )
+    wanted = {
+        "cross_attention_dim": decoder.prompt_dim + decoder.pooled_dim,
+        "addition_embed_type": "text_time" if highres else None,
+    }
+    check_config(release, f"{folder}/unet/config.json", wanted)
     parts = {
         "unet": plan_diffusers(release, f"{folder}/unet", UNet2DConditionModel, {}),
         "vae": plan_diffusers(release, f"{folder}/vae", AutoencoderKL, VAE_RENAMED),
@@ -150,12 +149,8 @@ def plan_diffusers(release: Release, folder: str, kind: Any, renamed: Mapping[st
 
     config, found = release.json(f"{folder}/config.json"), release.tensors(name)
     if config is not None and found is not None:
-        try:
-            expected = shapes(lambda: kind.from_config(config))
-        except (TypeError, ValueError, AttributeError) as error:
-            release.problems.append(f"{folder}/config.json: no {kind.__name__} can be made of it ({error})")
-        else:
-            release.compare(name, today(found), expected, lambda key: False)
+        expected = config_shapes(release, f"{folder}/config.json", lambda: kind.from_config(config))
+        release.compare(name, today(found) if expected else None, expected, lambda key: False)
 
     def write(out: Path) -> None:
         save(out / "diffusion_pytorch_model.safetensors", today(load_mapped(release.folder / name)))
@@ -167,28 +162,30 @@ def plan_diffusers(release: Release, folder: str, kind: Any, renamed: Mapping[st
 def plan_language_model(release: Release, sizes: LavitSizes) -> Writer:
     """The Llama with the extended vocabulary, shard by shard."""
     folder = "language_model"
-    config, index = release.json(f"{folder}/config.json"), release.json(f"{folder}/pytorch_model.bin.index.json")
+    wanted = {
+        "model_type": "llama",
+        "vocab_size": TEXT_SIZE + 2 + sizes.vision.codebook_size,
+        "hidden_size": sizes.feature_dim,
+    }
+    config = check_config(release, f"{folder}/config.json", wanted)
+    index = release.json(f"{folder}/pytorch_model.bin.index.json")
     copied = ["config.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"]
     release.problems += [
         f"{folder}/{name}: the file is missing" for name in copied[1:] if not (release.folder / folder / name).is_file()
     ]
     if config is None or index is None:
         return lambda out: None
-    wanted = {
-        "model_type": "llama",
-        "vocab_size": TEXT_SIZE + 2 + sizes.vision.codebook_size,
-        "hidden_size": sizes.feature_dim,
-    }
-    differs = [key for key, value in wanted.items() if config.get(key) != value]
-    release.problems += [
-        f"{folder}/config.json: {key} is {config.get(key)!r} instead of {wanted[key]!r}" for key in differs
-    ]
     shards = shard_keys(release, f"{folder}/pytorch_model.bin.index.json", index)
-    if differs or not shards:
+    expected = config_shapes(
+        release,
+        f"{folder}/config.json",
+        lambda: LlamaForCausalLM(LlamaConfig.from_dict({**config, **wanted})),
+    )
+    if not expected:
         return lambda out: None
-    expected = shapes(lambda: LlamaForCausalLM(LlamaConfig.from_dict(config)))
     mapped = {key for keys in shards.values() for key in keys}
-    release.problems += [f"{folder}: no shard holds {key}" for key in sorted(expected.keys() - mapped)]
+    if shards:
+        release.problems += [f"{folder}: no shard holds {key}" for key in sorted(expected.keys() - mapped)]
     for shard, keys in shards.items():
         # a key of the index that the model has no place for is unexpected in its shard
         release.check(f"{folder}/{shard}", {k: expected[k] for k in keys & expected.keys()}, optional=is_rotary)
@@ -210,6 +207,27 @@ def plan_language_model(release: Release, sizes: LavitSizes) -> Writer:
         (out / "model.safetensors.index.json").write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
 
     return write
+
+
+def check_config(release: Release, name: str, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The JSON object in a file, None where there is none; values other than the `wanted` ones are problems."""
+    config = release.json(name)
+    if config is not None:
+        release.problems += [
+            f"{name}: {key} is {config.get(key)!r} instead of {value!r}"
+            for key, value in wanted.items()
+            if config.get(key) != value
+        ]
+    return config
+
+
+def config_shapes(release: Release, name: str, make: Callable[[], nn.Module]) -> Shapes:
+    """The shapes of the model that the config in a file describes; none, and a problem, where it describes no model."""
+    try:
+        return shapes(make)
+    except Exception as error:  # the libraries check their configs in many ways
+        release.problems.append(f"{name}: no model can be made of it ({type(error).__name__})")
+        return {}
 
 
 def is_rotary(key: str) -> bool:

@@ -17,7 +17,16 @@ from mmgic.vision.lavit_import import LavitError, LavitSizes, import_lavit
 from mmgic.vision.pixels import load_pixel_decoder
 from mmgic.vision.release import shapes
 
-TINY = dict(patches=16, width=24, depth=1, num_heads=2, mlp_hidden=32, codebook_dim=6, feature_dim=24, prompt_dim=8)
+TINY = {
+    "patches": 16,
+    "width": 24,
+    "depth": 1,
+    "num_heads": 2,
+    "mlp_hidden": 32,
+    "codebook_dim": 6,
+    "feature_dim": 24,
+    "prompt_dim": 8,
+}
 SIZES = LavitSizes(
     vision=VisionConfig(
         image_size=32,
@@ -38,16 +47,16 @@ SIZES = LavitSizes(
     lowres_pictures=((16, 16),),
     highres_pictures=((16, 16), (8, 24)),
 )
-UNET = dict(
-    sample_size=8,
-    block_out_channels=(8, 16),
-    layers_per_block=1,
-    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-    attention_head_dim=2,
-    norm_num_groups=4,
-)
-SDXL = dict(addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=36)
+UNET = {
+    "sample_size": 8,
+    "block_out_channels": (8, 16),
+    "layers_per_block": 1,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "attention_head_dim": 2,
+    "norm_num_groups": 4,
+}
+SDXL = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 36}
 LM_FILES = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -247,6 +256,33 @@ def test_every_fault_of_a_folder_is_listed(made, tmp_path):
         "pixel_decoding/uncond_embeddings.bin: holds no tensor [1, 5, 8]",
     }
     assert not list(tmp_path.glob("out*"))
+
+
+def test_configs_of_other_models_are_listed_with_what_they_break(made, tmp_path):
+    folder = damaged(made, tmp_path)
+    for name, changes in {
+        "language_model/config.json": {"vocab_size": 32000},
+        "highres_pixel_decoding/unet/config.json": {"addition_embed_type": None},
+        "pixel_decoding/unet/config.json": {"cross_attention_dim": 9},
+        "pixel_decoding/vae/config.json": {"norm_num_groups": 3},
+    }.items():
+        config = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(config | changes))
+    with pytest.raises(LavitError) as error:
+        import_lavit(folder, tmp_path / "out", sizes=SIZES, report=lambda line: None)
+    problems = set(error.value.problems)
+    assert {
+        "language_model/config.json: vocab_size is 32000 instead of 32052",
+        "highres_pixel_decoding/unet/config.json: addition_embed_type is None instead of 'text_time'",
+        "pixel_decoding/unet/config.json: cross_attention_dim is 9 instead of 8",
+        "pixel_decoding/vae/config.json: no model can be made of it (ValueError)",
+    } <= problems
+    # and the weights that do not belong to such a config
+    beyond = {problem.split(": ")[0] for problem in problems if "config.json" not in problem}
+    assert beyond == {
+        "highres_pixel_decoding/unet/diffusion_pytorch_model.bin",
+        "pixel_decoding/unet/diffusion_pytorch_model.bin",
+    }
 
 
 class Hostile:
