@@ -140,6 +140,7 @@ def bare_pyarrow(folder: Path) -> int:
 def bare_duckdb(folder: Path) -> int:
     """All CSV files through DuckDB into Parquet."""
     database = duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(folder / "spill")})
+    database.execute("SET enable_progress_bar = false")
     lines = 0
     for path in folder.glob("*train*.csv"):
         query = f"COPY (FROM read_csv('{path}', all_varchar=true)) TO '{folder}/bare.parquet'"

@@ -21,6 +21,7 @@ import pyarrow as pa
 from mmgic.errors import InputError
 
 _MEMORY = "1GB"  # of DuckDB; beside it live only the rows of one batch and the images' own
+_QUIET = "SET enable_progress_bar = false"  # of one connection
 _BATCH = 20_000  # rows that are Python objects at once
 
 Group = tuple[str, list[tuple[Any, ...]]]
@@ -63,6 +64,7 @@ class Sorter:
                 "autoinstall_known_extensions": False,
             },
         )
+        self._database.execute(_QUIET)
         self._tables = 0
         self._remote: set[type] = set()
         self.bad_lines: list[BadLine] = []
@@ -155,6 +157,7 @@ def _groups(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[Group]:
 
 def _sorted_rows(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[tuple[Any, ...]]:
     try:
+        cursor.execute(_QUIET)
         for batch in cursor.sql(f"FROM ({query}) ORDER BY ALL").to_arrow_reader(_BATCH):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
     except duckdb.Error as error:
