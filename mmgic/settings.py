@@ -192,6 +192,7 @@ class VisionSettings:
     """The visual tokenizer that turns images into codes."""
 
     checkpoint: str = ""  # folder with config.json and model.safetensors
+    pixels: str = ""  # folder of the pixel decoder for its codes, for the report's pictures; "" shows none
     selection: Literal["gumbel", "argmax"] = "gumbel"
     batch_size: int = 64  # crops per forward pass
     dtype: Literal["float32", "bfloat16"] = "float32"

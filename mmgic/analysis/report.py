@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,11 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmgic import tables
 from mmgic.analysis.figures import curves, image_uri
+from mmgic.analysis.statistics import statistics
+from mmgic.analysis.statistics_figures import statistics_figures
 from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, document_tables, summarize
 from mmgic.errors import InputError
 from mmgic.evaluation.captioning import read_caption_images
 from mmgic.settings import EvaluationSettings, Settings
-from mmgic.vision.images import ImageError
+from mmgic.vision.images import ImageError, read_image
 
 REPORT_FILE = "report.html"
 _IMAGES, _CAPTIONS = 6, 12  # examples shown
@@ -50,6 +52,8 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
     summary = summarize(output_folder, settings.training.name)
     if not summary.stages and not summary.steps and not summary.evaluations:
         raise InputError(f"{output_folder} holds no finished stage, training or evaluation to report on")
+    images = list(islice(_annotated_images(output_folder), _IMAGES))
+    found = statistics(output_folder) if summary.stages else None
     # autoescape: labels, captions and file names come from other people's files
     environment = Environment(
         loader=PackageLoader("mmgic.analysis", "."),
@@ -64,7 +68,10 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
         summary=summary,
         labels=EVALUATIONS,
         charts=_charts(summary),
-        images=list(islice(_annotated_images(output_folder), _IMAGES)),
+        statistics=found,
+        figures=statistics_figures(found) if found else {},
+        images=images,
+        panels=_panels([example["row"] for example in images], settings),
         documents=_documents(output_folder),
         captions=list(islice(_captions(output_folder, settings.evaluation), _CAPTIONS)),
     )
@@ -89,6 +96,31 @@ def _annotated_images(output_folder: Path) -> Iterator[dict[str, Any]]:
     for row in _rows_in_turn(output_folder / "mmgic" / "tokens"):
         if len(row["regions"]) >= 2 and (picture := _picture(row["image_path"])).uri:
             yield {"picture": picture, "row": row}
+
+
+def _panels(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[dict[str, str]]:
+    """Each image beside its kept patches and the picture that its codes draw, where the settings name what draws."""
+    if not settings.vision.pixels:
+        return []
+    # heavy, and needed only where a report shows what the codes draw
+    from mmgic.vision import load_tokenizer
+    from mmgic.vision.pixels import load_pixel_decoder
+    from mmgic.vision.reconstruct import data_uri, panel, reconstruct
+
+    tokenizer, pixels = load_tokenizer(settings.vision.checkpoint), load_pixel_decoder(settings.vision.pixels)
+    panels = []
+    for row in rows:
+        drawn = reconstruct(
+            read_image(row["image_path"]),
+            tokenizer,
+            pixels,
+            selection=settings.vision.selection,
+            seed=settings.seed,
+            name=row["image_id"],
+        )
+        note = f"{row['source']} {row['image_id']}, {len(drawn.tokens.codes)} tokens"
+        panels.append({"uri": data_uri(panel(drawn, edge=192)), "note": note})
+    return panels
 
 
 def _documents(output_folder: Path) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ def test_page_stands_alone_and_escapes_what_it_shows(run_folder):
     assert "attribute_rare 3" in text
     assert "85.2" in text
     assert "a teal dog" in text
+    assert "Table 13: detection sources" in text
 
 
 def test_regions_are_drawn_where_they_are(run_folder):
