@@ -12,6 +12,7 @@ import pytest
 from mmgic import schema, tables
 from mmgic.digest import digest
 from mmgic.pipelines.common import vocabulary_of
+from mmgic.pipelines.playback import build_playback
 from mmgic.pipelines.sft import build_sft
 from mmgic.presets import preset
 from mmgic.settings import Settings, SourceSettings, merge
@@ -115,7 +116,7 @@ def test_playback_is_of_exact_size_and_half_of_each_order(settings: Settings, on
     smaller = merge(settings, {"instructions": {"playback": 4, "aesthetic": 0}})
     smaller = replace(smaller, output=f"{settings.output}/smaller")
     _write_tokens(smaller)
-    [*_, playback] = build_sft(replace(smaller, sources=settings.sources[-3:]), vocabulary_of(settings))
+    [playback] = build_playback(smaller, vocabulary_of(settings))
     assert (playback.stage, playback.rows_in, playback.kept) == ("sft/playback", 15, 4)
     assert playback.reasons == {"not_sampled": 11}
 
