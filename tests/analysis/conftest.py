@@ -33,6 +33,12 @@ def run_folder(tmp_path) -> tuple[Path, Settings]:
     Image.new("RGB", (90, 60), "teal").save(image)
     region = {"x": 0.25, "y": 0.5, "side": 0.5, "location": "Center", "labels": ["dog", HOSTILE], "codes": [1, 2]}
     shown = {"image_path": str(image), "caption": "a dog", "regions": [region, region], "codes": [3, 4, 5]}
+    thing = {"object_id": "1", "label": "dog", "synset": "", "x": 0.0, "y": 0.0, "w": 9.0, "h": 9.0}
+    found = [
+        {"row_id": i, "source": source, "objects": [thing], "regions": [region]}
+        for i, source in ((1, "vg"), (2, "coco"))
+    ]
+    write_table(tmp_path / "mmgic" / "regions", "mmgic/regions", schema.IMAGE_WITH_REGIONS, found)
     write_table(
         tmp_path / "mmgic" / "tokens",
         "mmgic/tokens",

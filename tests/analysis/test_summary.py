@@ -10,6 +10,7 @@ def test_documents_are_counted_over_repeats_without_rejected_ones(run_folder):
     summary = summarize(folder, "pretrain")
     assert summary.total == SourceCount("total", 4, 22, 64)
     assert [stage.stage for stage in summary.stages] == [
+        "mmgic/regions",
         "mmgic/tokens",
         "mmgic/documents/repeat_0",
         "mmgic/documents/repeat_1",
