@@ -1,0 +1,26 @@
+"""A driver with a cluster of its own that a test kills: python download_driver.py OUTPUT; it fetches OUTPUT/ic/urls."""
+
+import sys
+
+import ray
+
+from mmgic.pipelines.images import run_images
+from mmgic.schema import CAPTIONED_IMAGE
+from mmgic.settings import Settings, merge
+
+CHANGES = {
+    "download": {
+        "images_per_shard": 20,
+        "allow_private_addresses": True,
+        "backoff_s": 0.05,
+        "concurrency": 8,
+        "per_host": 8,
+    },
+    "cleaning": {"min_short_side": 8},
+    "cluster": {"data_workers": 2},
+}
+
+if __name__ == "__main__":
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    output = sys.argv[1]
+    run_images(merge(Settings(output=output), CHANGES), "ic", f"{output}/ic/urls", CAPTIONED_IMAGE)

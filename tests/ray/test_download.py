@@ -1,0 +1,102 @@
+"""The images stage against a real server, its driver killed on the way."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mmgic import tables
+from mmgic.schema import CAPTIONED_IMAGE
+from mmgic.sources.pairs import captioned_image
+from mmgic.stage import ingest
+from mmgic.vision.images import read_image
+
+DRIVER = Path(__file__).with_name("download_driver.py")
+URLS, PER_SHARD, WORKERS = 160, 20, 2  # the last two as in the driver
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    """Answers /N with a picture of colour N after a moment, and with 404 where N is a multiple of 10."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            number = int(self.path[1:])
+            with lock:
+                seen[number] += 1
+            time.sleep(0.15)
+            file = io.BytesIO()
+            Image.new("RGB", (16, 16), (number, 0, 0)).save(file, "PNG")
+            self.send_response(404 if number % 10 == 0 else 200)
+            self.end_headers()
+            self.wfile.write(file.getvalue())
+
+    lock, seen = threading.Lock(), Counter[int]()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.seen = seen  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_killed_download_asks_again_only_for_what_was_in_flight(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{server.server_address[1]}/{{}}".format
+    rows = [captioned_image("web", str(i), 0, url=url(i), caption_origin="x") for i in range(1, URLS + 1)]
+    ingest("ic/urls", f"{tmp_path}/ic/urls", CAPTIONED_IMAGE, [lambda: iter(rows)], {})
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "RAY_raylet_start_wait_time_s": "120",  # on a busy machine a cluster takes longer than Ray's 30 s
+    }
+    command = [sys.executable, str(DRIVER), str(tmp_path)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 180
+    while finished_blocks(tmp_path) < 2:
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    done = finished_blocks(tmp_path)
+    assert tables.read_manifest(f"{tmp_path}/ic/images") is None
+
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert f"ic/images: {URLS} rows in, 144 kept, 16 set aside (download_failed 16)" in finished.stdout
+    found = tables.open_table(f"{tmp_path}/ic/images").to_table().to_pylist()
+    for row in found:
+        number = int(row["image_id"])
+        assert row["keep"] == (number % 10 != 0)
+        if row["keep"]:
+            assert np.asarray(read_image(row["image_path"]))[0, 0].tolist() == [number, 0, 0]
+            assert (row["width"], row["height"]) == (16, 16)
+    asked = server.seen  # type: ignore[attr-defined]
+    assert set(asked) == set(range(1, URLS + 1))
+    assert set(asked.values()) <= {1, 2}
+    repeated = sum(count > 1 for count in asked.values())
+    # what was in flight: a shard of each worker, and what a worker had fetched but not yet written
+    assert repeated <= 2 * WORKERS * PER_SHARD
+    assert repeated <= URLS - done * PER_SHARD
+    listed = [r["url"] for path in (tmp_path / "ic/shards").glob("*.parquet") for r in pq.read_table(path).to_pylist()]
+    assert set(listed) == {url(i) for i in range(1, URLS + 1)}
+
+
+def finished_blocks(output: Path) -> int:
+    return sum("pending" not in path.name for path in (output / "ic/images.checkpoint").glob("*.parquet"))
