@@ -15,7 +15,7 @@ from typing import IO
 
 import fsspec
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 89_478_485  # where Pillow starts to suspect a decompression bomb; 268 MB decoded
 MAX_SLICE_BYTES = 1 << 28  # of a slice, whatever the table says
@@ -88,6 +88,9 @@ def _reasons(name: str) -> Iterator[None]:
         raise ImageError("image_missing", name) from None
     except Image.DecompressionBombError as error:
         raise ImageError("image_too_large", str(error)) from None
+    except UnidentifiedImageError:
+        # its own message holds the address of an object, and a row must not depend on the run
+        raise ImageError("image_undecodable", f"{name}: no image in a format that is read here") from None
     # Pillow's decoders answer hostile bytes with errors of many kinds (struct.error, SyntaxError, IndexError, ...)
     except Exception as error:
         raise ImageError("image_undecodable", f"{name}: {type(error).__name__}: {error}") from error

@@ -134,3 +134,14 @@ def test_slices_outside_their_file_are_refused(archive, tmp_path):
 def test_a_file_may_have_a_hash_in_its_name(photo, tmp_path):
     photo.save(tmp_path / "a#bytes=1.png")
     assert read_image(tmp_path / "a#bytes=1.png").size == photo.size
+
+
+def test_reasons_do_not_depend_on_the_run(tmp_path):
+    """Details are part of a table's digest; Pillow's own message for this holds an object's address."""
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    details = set()
+    for _ in range(2):
+        with pytest.raises(ImageError) as error:
+            read_image(tmp_path / "a.png")
+        details.add(error.value.detail)
+    assert details == {f"{tmp_path / 'a.png'}: no image in a format that is read here"}
