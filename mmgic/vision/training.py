@@ -27,8 +27,8 @@ Stage = Literal["continuous", "quantized", "decoder"]
 
 @dataclass(frozen=True)
 class TokenizerTraining:
-    """Steps of the stages and the weights of what is minimised. LaVIT published its losses and stages, the order of
-    its tokens per image and the codebook's recipe, but no step counts or rates: those are ours."""
+    """Steps of the stages and the weights of what is minimised. Stages, losses and the codebook's recipe are LaVIT's;
+    its step counts and rates were never published, so these are ours."""
 
     continuous_steps: int = 50_000
     quantized_steps: int = 100_000
