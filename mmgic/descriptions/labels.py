@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmgic.descriptions import Kind
+from mmgic.descriptions import KINDS, Kind
 
 Row = dict[str, Any]
 
@@ -47,7 +47,7 @@ class LabelUses:
         synsets = ((source, label, synset, n) for (source, label, synset), n in self.objects.items())
         owners = ((source, label, owner, n) for (source, label, owner), n in self.attributes.items())
         pairs = ((source, label, f"[{s}, {o}]", n) for (source, label, s, o), n in self.relationships.items())
-        return [
+        found = [
             *(
                 Concept(source, "object", label, beside.total(), synset=_most_frequent(beside, 1)[0])
                 for (source, label), beside in _beside(synsets)
@@ -61,6 +61,7 @@ class LabelUses:
                 for (source, label), beside in _beside(pairs)
             ),
         ]
+        return sorted(found, key=lambda c: (c.source, KINDS.index(c.kind), c.label))
 
 
 def count_uses(rows: Iterable[Row]) -> LabelUses:

@@ -86,10 +86,11 @@ def status_table(entries: Iterable[Entry]) -> str:
     counts: dict[tuple[str, str], Counter[str]] = {}
     for entry in entries:
         counts.setdefault((entry.source, entry.kind), Counter())[entry.status] += 1
-    lines = [f"{'source':20} {'kind':14}" + "".join(f"{name:>11}" for name in ("labels", *STATUSES))]
+    width = max([len("source"), *(len(source) for source, _ in counts)])
+    lines = [f"{'source':{width}}  {'kind':12}" + "".join(f"{name:>11}" for name in ("labels", *STATUSES))]
     for (source, kind), of_kind in counts.items():
         numbers = (of_kind.total(), *(of_kind[status] for status in STATUSES))
-        lines.append(f"{source:20} {kind:14}" + "".join(f"{number:>11,}" for number in numbers))
+        lines.append(f"{source:{width}}  {kind:12}" + "".join(f"{number:>11,}" for number in numbers))
     return "\n".join(lines)
 
 

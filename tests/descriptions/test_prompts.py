@@ -48,7 +48,7 @@ def test_the_concepts_of_a_dataset_with_what_they_occur_beside():
         ("vg", "relationship", "chases"): (1, ("[dog, dog]",), ""),
         ("vg", "relationship", "on"): (2, ("[cat, mat]",), ""),  # of equals the first by name
     }
-    assert concepts[2].label == "cat"  # sorted
+    assert [c.label for c in concepts[:4]] == ["Dog", "Table", "on", "cat"]  # by source, kind and label
 
 
 def test_batches_add_up_whatever_their_cut():
