@@ -92,13 +92,13 @@ def image_caption_sources() -> tuple[SourceSettings, ...]:
         ),
         _source("capsfusion"),
         _source("laion_coco_aesthetic"),
-        _source("journeydb"),
+        _source("journeydb", path="data/journeydb/data/train", images="imgs"),
     )
 
 
 def interleaved_sources() -> tuple[SourceSettings, ...]:
     """C.6."""
-    return (_source("mmc4"), _source("mmc4_pairs", path="data/mmc4"))
+    return (_source("mmc4"), _source("mmc4_pairs", corpus="mmc4_pairs", path="data/mmc4"))
 
 
 def instruction_sources() -> tuple[SourceSettings, ...]:

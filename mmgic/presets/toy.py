@@ -169,7 +169,7 @@ def _image_captions() -> tuple[SourceSettings, ...]:
 
 
 def _interleaved() -> tuple[SourceSettings, ...]:
-    return (_source("mmc4"), _source("mmc4_pairs", path=f"{WORLD}/mmc4"))
+    return (_source("mmc4"), _source("mmc4_pairs", corpus="mmc4_pairs", path=f"{WORLD}/mmc4"))
 
 
 def _instructions() -> tuple[SourceSettings, ...]:
