@@ -178,7 +178,7 @@ def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
     def block(batch: pa.Table) -> pa.Table:
         return pa.table({"partial": [pickle.dumps(partial(batch.to_pylist()))]})
 
-    with DataContext.current(_context()):
+    with DataContext.current(execution_context()):
         parts = ray.data.read_parquet(tables.absolute(table), partitioning=None).map_batches(
             block, batch_size=None, batch_format="pyarrow", compute=TaskPoolStrategy(size=workers)
         )
@@ -190,7 +190,7 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
     """Runs what is left of the stage with Ray Data and leaves Parquet files in `output`."""
     # first of all, as making it may run passes of its own
     transform = None if stage.actors else stage.make_transform()
-    context = _context()
+    context = execution_context()
     context.checkpoint_config = CheckpointConfig(
         "row_id", checkpoint_folder(output), delete_checkpoint_on_success=False
     )
@@ -224,7 +224,7 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
             raise
 
 
-def _context() -> DataContext:
+def execution_context() -> DataContext:
     """Ray Data's settings for one execution. Its progress bars are off and its logs go to its log file alone."""
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False

@@ -34,7 +34,7 @@ from mmgic.noun_phrases.pool import (
 from mmgic.pipelines.common import corpus_folder, file_digests, sources_of, stage
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
-from mmgic.stage import _context
+from mmgic.stage import execution_context
 from mmgic.tables import Manifest
 from mmgic.transform import EachRow
 
@@ -121,7 +121,7 @@ def _parts(
         return pa.table({"key": keys.astype(np.uint64), "value": values.astype(np.uint64)})
 
     columns = ["row_id", "source", "keep", "phrase_ids"]
-    with DataContext.current(_context()):
+    with DataContext.current(execution_context()):
         blocks = ray.data.read_parquet(tables.absolute(table), columns=columns, partitioning=None).map_batches(
             block,
             batch_size=None,
