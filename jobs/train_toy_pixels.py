@@ -74,13 +74,26 @@ def encode(tokenizer: VisualTokenizer, pictures: Tensor, generator: torch.Genera
     return [c for chunk in pictures.split(64) for c in tokenizer.encode(normalise(chunk), generator=generator)]
 
 
-def make_decoder(tokenizer: VisualTokenizer, folder: Path) -> LowresDecoder:
-    """The feature decoder that the tokenizer was trained with, where it lies beside it, with a new projection. It stays
-    as it is; a new one learns."""
+def make_decoder(
+    tokenizer: VisualTokenizer,
+    flags: argparse.Namespace,
+    pictures: Tensor,
+    codes: list[Tensor],
+    generator: torch.Generator,
+) -> LowresDecoder:
+    """The feature decoder that the tokenizer was trained with, where it lies beside it, else a trained new one; with a
+    new projection, which alone will learn."""
     decoder = LowresDecoder(toy.decoder_config(tokenizer.config))
-    if (folder / "decoder.safetensors").is_file():
-        decoder.load_state_dict(read_weights(folder / "decoder.safetensors"), strict=False)
-        freeze_trunk(decoder)
+    trunk = flags.tokenizer / "decoder.safetensors"
+    if trunk.is_file():
+        decoder.load_state_dict(read_weights(trunk), strict=False)
+    else:
+        with torch.no_grad():
+            features = torch.cat([tokenizer.patch_features(normalise(c)).half() for c in pictures.split(64)])
+        codebook = tokenizer.quantize.embedding.weight.detach()
+        report = reporter("feature decoder, cosine", 50)
+        toy.train_trunk(decoder, codebook, codes, features.repeat(DRAWS, 1, 1), flags.trunk_steps, generator, report)
+    freeze_trunk(decoder)
     return decoder
 
 
@@ -117,6 +130,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=3000)
     parser.add_argument("--vae-steps", type=int, default=350)
     parser.add_argument("--vae-decoder-steps", type=int, default=900)
+    parser.add_argument("--trunk-steps", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=toy.TRAINING.steps)
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="also draw six unseen scenes into this picture")
     parser.add_argument("--seed", type=int, default=0)
@@ -134,7 +148,7 @@ def main() -> None:
     print(f"{len(pictures)} pictures, {sum(map(len, codes)) / len(codes):.1f} codes each", flush=True)
 
     model = Denoiser(
-        make_decoder(tokenizer, flags.tokenizer),
+        make_decoder(tokenizer, flags, pictures, codes, generator),
         toy.make_unet(),
         tokenizer.quantize.embedding.weight.detach(),
         0.02 * torch.randn(1, toy.UNCOND_SLOTS, toy.CONDITION_DIM),

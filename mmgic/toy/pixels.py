@@ -8,7 +8,7 @@ UNet predicts velocities, without which so small a model misses the brightness o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
 from mmgic.vision.config import VisionConfig
-from mmgic.vision.decoder import DecoderConfig
+from mmgic.vision.decoder import DecoderConfig, LowresDecoder
 from mmgic.vision.diffusion_training import DiffusionTraining
 
 Report = Callable[[int, float], None]
@@ -110,6 +110,27 @@ def tune_vae_decoder(
         rebuilt = vae.decode(latents[chosen] + NOISE * noise).sample
         step(rebuild_loss(rebuilt, pixels))
         report(index, psnr(rebuilt, pixels))
+
+
+def train_trunk(
+    decoder: LowresDecoder,
+    codebook: Tensor,
+    codes: Sequence[Tensor],
+    features: Tensor,
+    steps: int,
+    generator: torch.Generator,
+    report: Report,
+) -> None:
+    """Lets the feature decoder rebuild what the image encoder saw, LaVIT's cosine loss: `codes` int64 [T] of M pictures
+    and the encoder's `features` [M, patches, width] of the same, in any float type."""
+    step = Stepper([p for name, p in decoder.named_parameters() if not name.startswith("unet_")], steps, 1e-3)
+    for index in range(steps):
+        chosen = torch.randint(len(codes), (4 * BATCH,), generator=generator).tolist()
+        picked = [codes[i] for i in chosen]
+        rebuilt = decoder.features(codebook[torch.cat(picked)], [len(c) for c in picked])
+        cosine = F.cosine_similarity(rebuilt, features[chosen].float(), dim=-1).mean()
+        step(1 - cosine)
+        report(index, cosine.item())
 
 
 class Stepper:

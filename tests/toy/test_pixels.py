@@ -10,7 +10,8 @@ from PIL import Image
 import mmgic
 from mmgic.toy import pixels as toy
 from mmgic.toy.pairs import make_pictures
-from mmgic.vision import load_tokenizer
+from mmgic.vision import VisionConfig, load_tokenizer
+from mmgic.vision.decoder import LowresDecoder
 from mmgic.vision.pixels import load_pixel_decoder
 from mmgic.vision.reconstruct import reconstruct
 
@@ -33,6 +34,21 @@ def test_the_autoencoder_learns_and_scales_its_latents():
     encoder = [parameter.clone() for parameter in vae.encoder.parameters()]
     toy.tune_vae_decoder(vae, shown, latents, 3, torch.Generator().manual_seed(0), lambda step, figure: None)
     assert all(a.equal(b) for a, b in zip(encoder, vae.encoder.parameters(), strict=True))
+
+
+def test_the_feature_decoder_learns_from_codes():
+    torch.manual_seed(0)
+    config = VisionConfig(
+        image_size=24, patch_size=8, width=32, merger_heads=2, num_heads=2, mlp_hidden=24, codebook_dim=6
+    )
+    decoder = LowresDecoder(toy.decoder_config(config))
+    codebook, seen = torch.randn(5, 6), torch.randn(5, 9, 32)
+    codes = [torch.tensor([code]) for code in range(5)]  # each code tells all of its picture
+    figures = []
+    generator = torch.Generator().manual_seed(0)
+    toy.train_trunk(decoder, codebook, codes, seen, 200, generator, lambda step, figure: figures.append(figure))
+    assert figures[0] < 0.2
+    assert figures[-1] > figures[0] + 0.2
 
 
 @pytest.mark.skipif(not (WEIGHTS / "pixels" / "config.json").is_file(), reason="no pixel decoder is packaged")
