@@ -1,0 +1,87 @@
+"""A whole build that is killed at random moments, driver and workers, ends with the rows of a calm one."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mmgic.digest import digest
+from mmgic.pipelines.build import build
+from mmgic.presets import preset
+from mmgic.settings import Settings, load_settings, to_yaml
+from mmgic.toy.write import make_world
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ("open_images", "blip_captions", "llava")
+TABLES = ("mmgic/annotations", "mmgic/tokens", "mmgic/documents", "ic/selected", "ic/documents", "sft/documents")
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A small build of three corpora, in blocks of a few rows."""
+    output = tmp_path_factory.mktemp("kill")
+    make_world(output / "world", 16, 0)
+    toy = load_settings(preset("toy-all"), None, [f"output={output}", "captions.blip2=", "toy.scenes=0"])
+    cluster = replace(toy.cluster, rows_per_block=6)
+    return replace(toy, sources=tuple(s for s in toy.sources if s.name in SOURCES), cluster=cluster)
+
+
+def test_kills_at_random_moments_change_no_row(settings: Settings) -> None:
+    calm = replace(settings, output=f"{settings.output}/calm")
+    build(calm)
+    killed = replace(settings, output=f"{settings.output}/killed")
+    config = Path(settings.output, "killed.yaml")
+    config.write_text(to_yaml(killed))
+    command = [sys.executable, str(ROOT / "jobs/build_data.py"), "--config", str(config)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_raylet_start_wait_time_s": "120"}
+    environment.pop("RAY_ADDRESS", None)
+
+    seed = time.time_ns()
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    driver = subprocess.Popen(command, env=environment)
+    kills = 0
+    while kills < 4:
+        written = _files(killed.output) + chance.randint(1, 12)
+        while driver.poll() is None and _files(killed.output) < written:
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 2))
+        if driver.poll() == 0:
+            break
+        if driver.poll() is not None:  # a worker's death may end a driver: the same command again
+            driver = subprocess.Popen(command, env=environment)
+            continue
+        workers = [p for p in psutil.Process(driver.pid).children(recursive=True) if _is_worker(p)]
+        victim = chance.choice(workers) if workers and chance.random() < 0.5 else None
+        what = f"worker {victim.name()}" if victim else "driver"
+        print(f"kill {kills} after {_files(killed.output)} files: {what}", flush=True)
+        if victim:
+            victim.kill()
+        else:
+            driver.kill()
+            driver.wait()
+            driver = subprocess.Popen(command, env=environment)
+        kills += 1
+    if driver.wait(timeout=600):
+        subprocess.run(command, env=environment, check=True, timeout=600)
+    assert kills
+    for table in TABLES:
+        assert digest(f"{killed.output}/{table}") == digest(f"{calm.output}/{table}"), table
+
+
+def _files(folder: str) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("ray::" in part and "Agent" not in part for part in process.cmdline())
+    except psutil.Error:
+        return False
