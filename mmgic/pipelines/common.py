@@ -69,8 +69,8 @@ def stage(settings: Settings, /, **fields: Any) -> Manifest:
 
 def read_annotations(settings: Settings, corpus: Corpus) -> Manifest:
     """Makes the first table of a corpus from all its sources."""
-    # how often a source's labels and images count matters to later stages alone
-    later = ("min_label_count", "repeats", "corpus")
+    # how often a source's labels and images count, and what describes them, matters to later stages alone
+    later = ("min_label_count", "repeats", "corpus", "description_field")
     sources = sources_of(settings, corpus)
     described = [
         {**{k: v for k, v in asdict(source).items() if k not in later}, "files": file_digests(annotation_files(source))}

@@ -61,8 +61,13 @@ def detection_sources() -> tuple[SourceSettings, ...]:
     """F.1: Open Images and Objects365 with BigDetection's boxes, V3Det, Visual Genome."""
     return (
         _source("open_images", annotations="bigdet_oid_train.json"),
-        _source("objects365", "coco", annotations="bigdet_obj_train.json", images="train"),
-        _source("v3det", annotations="annotations/v3det_2023_v1_*.json", min_label_count=3, repeats=3),
+        _source(
+            "objects365",
+            "coco",
+            annotations="bigdet_obj_train.json | annotations/zhiyuan_objv2_*.json",
+            images=".",
+        ),
+        _source("v3det", annotations="annotations/v3det_2023_v1_*[nl].json", min_label_count=3, repeats=3),
         _source(
             "visual_genome",
             karpathy="data/karpathy/dataset_coco.json",
