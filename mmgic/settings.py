@@ -299,7 +299,7 @@ class Settings:
     seed: int = 0
     toy: ToySettings = field(default_factory=ToySettings)
     sources: tuple[SourceSettings, ...] = ()
-    descriptions: str = ""  # label descriptions; jobs/describe_labels.py writes {output}/mmgic/descriptions/descriptions.jsonl
+    descriptions: str = ""  # label descriptions, as jobs/describe_labels.py writes them
     cleaning: CleaningSettings = field(default_factory=CleaningSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
     captions: CaptionSettings = field(default_factory=CaptionSettings)

@@ -67,11 +67,11 @@ def serve(folder: str, host: str, port: int, token: str) -> None:
     dataset.index(_first(dataset))
     app.add_middleware(TokenGate, token=token)
 
-    @app.get("/picture")
+    @app.get("/picture")  # type: ignore[untyped-decorator]
     def picture(table: str, row: str, number: int = 0, large: bool = False) -> Response:
         return _picture(dataset, table, int(row), number, _LARGE if large else _THUMBNAIL)
 
-    @ui.page("/", title=f"MMGIC {PurePosixPath(dataset.root).name}", response_timeout=60)
+    @ui.page("/", title=f"MMGIC {PurePosixPath(dataset.root).name}", response_timeout=60)  # type: ignore[untyped-decorator]
     def page() -> None:
         ui.add_css(_CSS)
         Browser(dataset).build()
