@@ -29,7 +29,7 @@ from mmgic.toy.scenes import Split, make_scene
 from mmgic.vision import VisualTokenizer, load_tokenizer
 from mmgic.vision.checkpoint import read_weights
 from mmgic.vision.decoder import LowresDecoder
-from mmgic.vision.diffusion_training import Denoiser, freeze_trunk, train_denoiser
+from mmgic.vision.diffusion_training import Denoiser, freeze_trunk, start_projection, train_denoiser
 from mmgic.vision.pixels import PixelConfig, PixelDecoder, save_pixel_decoder
 from mmgic.vision.preprocess import normalise
 from mmgic.vision.reconstruct import reconstruct, sheet
@@ -94,6 +94,10 @@ def make_decoder(
         report = reporter("feature decoder, cosine", 50)
         toy.train_trunk(decoder, codebook, codes, features.repeat(DRAWS, 1, 1), flags.trunk_steps, generator, report)
     freeze_trunk(decoder)
+    few = codes[:64]
+    with torch.no_grad():
+        rows = tokenizer.quantize.embedding.weight[torch.cat(few)]
+        start_projection(decoder.unet_proj, decoder.features(rows, [len(c) for c in few]).flatten(0, 1))
     return decoder
 
 

@@ -27,7 +27,7 @@ CONDITION_DIM = 96
 UNCOND_SLOTS = 8
 PICTURE = ((64, 64),)  # height, width
 STEPS, GUIDANCE = 25, 1.5
-TRAINING = DiffusionTraining(steps=2500, batch_size=16, learning_rate=1e-3, warmup=100)
+TRAINING = DiffusionTraining(steps=5000, batch_size=16, learning_rate=1.5e-3, warmup=100)
 
 
 def decoder_config(vision: VisionConfig) -> DecoderConfig:
@@ -59,15 +59,19 @@ def make_vae() -> AutoencoderKL:
 
 
 def make_unet() -> UNet2DConditionModel:
-    """Latents [B, 4, 16, 16] conditioned on [B, patches, CONDITION_DIM]."""
+    """Latents [B, 4, 16, 16] conditioned on [B, patches, CONDITION_DIM].
+
+    At the lowest of its four levels, 2x2, the border tells every place from the others, and with it which of the
+    conditions to read.
+    """
     return UNet2DConditionModel(
         sample_size=16,
         in_channels=4,
         out_channels=4,
-        block_out_channels=(32, 48, 56),
+        block_out_channels=(32, 40, 48, 40),
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
+        up_block_types=(*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
         cross_attention_dim=CONDITION_DIM,
         attention_head_dim=4,  # heads, in spite of the name
         norm_num_groups=8,

@@ -79,6 +79,19 @@ def freeze_trunk(decoder: LowresDecoder | HighresDecoder) -> None:
         parameter.requires_grad_(name.startswith("unet_"))
 
 
+@torch.no_grad()
+def start_projection(projection: nn.Linear, features: Tensor, least: float = 0.1) -> None:
+    """Starts a new projection to a UNet from the principal axes of some `features` [T, feature_dim]: its outputs are
+    centred and spread about 1, as a UNet's cross-attention takes them, but axes spread less than `least` stay small."""
+    mean = features.mean(dim=0)
+    _, spread, axes = torch.linalg.svd(features - mean, full_matrices=False)
+    spread = spread / len(features) ** 0.5
+    count = min(projection.out_features, len(axes))
+    projection.weight.zero_()
+    projection.weight[:count] = axes[:count] / (spread[:count, None].square() + least**2).sqrt()
+    projection.bias.copy_(-projection.weight @ mean)
+
+
 def denoising_loss(
     model: nn.Module,
     scheduler: DDIMScheduler,

@@ -9,6 +9,7 @@ from mmgic.vision.diffusion_training import (
     DiffusionTraining,
     denoising_loss,
     freeze_trunk,
+    start_projection,
     train_denoiser,
 )
 
@@ -96,6 +97,19 @@ def test_it_learns_to_draw_from_codes(tiny_pixels):
             for given in (codes, codes[::-1])
         )
     assert right < 0.7 * wrong
+
+
+def test_a_new_projection_is_centred_and_spread_about_one():
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.tensor([3.0, 1.0, 0.3, 0.001])
+    axes = torch.linalg.qr(torch.randn(4, 4, generator=generator)).Q
+    features = (torch.randn(4000, 4, generator=generator) * spread) @ axes + 5
+    projection = torch.nn.Linear(4, 6)
+    start_projection(projection, features)
+    out = projection(features).detach()
+    assert torch.allclose(out.mean(dim=0), torch.zeros(6), atol=1e-3)
+    assert torch.allclose(out.std(dim=0), torch.tensor([1, 1, 0.95, 0.01, 0, 0]), atol=0.03)
+    assert torch.corrcoef(out[:, :3].T).fill_diagonal_(0).abs().max() < 1e-3
 
 
 def test_a_frozen_trunk_stays_as_it_is(tiny_pixels):
