@@ -165,7 +165,7 @@ _PAIR = [
 CAPTIONED_IMAGE = pa.schema([*KEY, *_PAIR, *_DROPS, *VERDICT])
 TOKENIZED_PAIR = pa.schema([*KEY, *_PAIR, *_CODES, *_DROPS, *VERDICT])
 
-# ---------------------------------------------------------------- instruction rounds (H) and interleaved documents (C.6)
+# ---------------------------------------------------------------- instruction rounds (H), interleaved documents (C.6)
 
 PART = pa.struct(
     [

@@ -111,7 +111,8 @@ def _write_llava_mix(folder: Path, samples: list[Sample], world: World) -> None:
         write_bytes(folder / "images" / name, sample.jpeg())
         records.append({"id": str(sample.image_id), "image": name, "conversations": _conversation(turns)})
         if i % 5 == 4:
-            instruction, given, output = dialogue.word_lessons()[i]
+            lessons = dialogue.word_lessons()
+            instruction, given, output = lessons[i % len(lessons)]
             turns = [(f"{instruction} {given}".strip(), output)]
             records.append({"id": f"words{i}", "conversations": _conversation(turns, image=False)})
     write_json(folder / "llava_v1_5_mix665k.json", records)
