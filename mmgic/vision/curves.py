@@ -64,6 +64,8 @@ def plot_curves(folder: Path) -> Path:
         drawn = lines if name in ("cosine", "tokens_per_image") else lines[quantized:]
         axes.plot([line["step"] for line in drawn], [line[name] for line in drawn], linewidth=1)
         axes.set(title=title, xlabel="step", xlim=(0, len(lines)))
+        if name == "codes_used":
+            axes.set_ylim(0, 1.05)
         for start in starts.values():
             axes.axvline(start, color="grey", linestyle="--", linewidth=1)
     figure.savefig(folder / CURVES_FILE, dpi=100)
