@@ -1,10 +1,11 @@
-"""Speed of the data stages' two costly steps on one core, each beside what the same work costs in the bare library.
+"""Speed of the data stages on one core, each beside what the same work costs in the bare library.
 
     python benchmarks/data.py                    # toy sizes, about a minute on one CPU core
     python benchmarks/data.py --scenes 2000      # longer, steadier
 
-Documents: F.6 and F.7 from rows to token ids, beside `tokenizers` encoding the finished texts alone. Images: photos and
-their regions from JPEG files to codes, beside the model's forward pass on pixels that are ready in memory.
+Records: cleaning (F.2), regions (F.3) and documents (F.6, F.7) of one image, and documents alone, beside `tokenizers`
+encoding the finished texts alone. Images: photos and their regions from JPEG files to codes, beside the model's forward
+pass on pixels that are ready in memory.
 """
 
 import argparse
@@ -33,15 +34,13 @@ from mmgic.vision.preprocess import preprocess
 from mmgic.vision.tokenize import TokenizeImages
 
 
-def regions_of(settings: Settings, patches: int) -> list[Row]:
-    """The Visual Genome images of the toy world, cleaned and with regions."""
+def cleaning_of(rows: list[Row], settings: Settings, patches: int) -> Callable[[Row], Row]:
+    """The cleaning and regions of a row of Visual Genome's, with the label counts of `rows`."""
     source, cleaning = settings.sources[0], settings.cleaning
-    rows = list(read_source(source))
     objects = count_objects(rows, source, cleaning)
     labels = kept_labels(objects, source, cleaning)
     labels = kept_labels(objects + count_predicates(rows, labels, source, cleaning), source, cleaning)
-    cleaned = [clean_image(row, labels, source, cleaning) for row in rows]
-    return [make_regions(row, settings.regions, patches) for row in cleaned if row["keep"]]
+    return lambda row: make_regions(clean_image(row, labels, source, cleaning), settings.regions, patches)
 
 
 def rate(number: int, work: Callable[[], object]) -> float:
@@ -76,9 +75,7 @@ def document_rates(rows: list[Row], settings: Settings, num_codes: int) -> tuple
     """Documents per second from rows, and of encoding their finished texts alone."""
     bare = Tokenizer.from_file(str(Path(settings.model.llm) / "tokenizer.json"))
     vocabulary = VLVocabulary(bare.get_vocab_size(), num_codes)
-    make = MakeDocument(
-        settings.model.llm, settings.descriptions, vocabulary, settings.documents, settings.seed, 0
-    )
+    make = MakeDocument(settings.model.llm, settings.descriptions, vocabulary, settings.documents, settings.seed, 0)
     documents: list[Row] = []
     ours = rate(len(rows), lambda: (documents.clear(), documents.extend(map(make, rows))))
     texts = [document["text"].replace("[IMG]", "") for document in documents]
@@ -95,11 +92,19 @@ def main() -> None:
         make_world(Path(folder) / "world", scenes, 0)
         tokenize = TokenizeImages(settings.vision.checkpoint, settings.vision, settings.seed)
         config = tokenize.model.config
-        rows = regions_of(settings, config.image_size // config.patch_size)
+        annotated = list(read_source(settings.sources[0]))
+        clean = cleaning_of(annotated, settings, config.grid)
+        cleaned = rate(len(annotated), lambda: list(map(clean, annotated)))
+        rows = [row for row in map(clean, annotated) if row["keep"]]
         images, forward, tokenized = image_rates(rows, tokenize)
         documents, encoding = document_rates(tokenized, settings, config.codebook_size)
+    records = 1 / (1 / cleaned + 1 / documents)
     print(f"{'one core':<12} {'ours /s':>12} {'bare library /s':>16} {'ratio':>7}")
-    for name, ours, bare in (("documents", documents, encoding), ("images", images, forward)):
+    for name, ours, bare in (
+        ("records", records, encoding),
+        ("documents", documents, encoding),
+        ("images", images, forward),
+    ):
         print(f"{name:<12} {ours:>12,.0f} {bare:>16,.0f} {ours / bare:>7.2f}")
 
 
