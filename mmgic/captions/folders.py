@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from mmgic.errors import InputError
+
+disable_progress_bar()  # one for each actor would fill a job's log
 
 
 def check_folder(folder: str, kind: str, setting: str) -> None:
