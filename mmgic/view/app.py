@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import io
 import json
+import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,7 +18,7 @@ from nicegui import app, run, ui
 from mmgic import tables
 from mmgic.errors import InputError
 from mmgic.view.access import TokenGate
-from mmgic.view.details import concepts, marks, picture_paths, plain, summary, token_reader
+from mmgic.view.details import PICTURED, TokenReader, concepts, marks, picture_paths, plain, summary, token_reader
 from mmgic.view.index import Filter, TableIndex
 from mmgic.vision.images import ImageError, read_image
 
@@ -40,30 +42,47 @@ class Dataset:
         if not found:
             raise InputError(f"{folder} holds no finished table; give the output folder of a build, or one table of it")
         self.folders = {table.removeprefix(self.root).strip("/") or PurePosixPath(table).name: table for table in found}
-        self.index = functools.lru_cache(maxsize=8)(self._index)
+        self._indexes: dict[str, TableIndex] = {}
+        self._lock = threading.Lock()
 
-    def _index(self, name: str) -> TableIndex:
-        started = time.monotonic()
-        index = TableIndex(self.folders[name])
-        print(f"{name}: {index.count(Filter()):,} rows indexed in {time.monotonic() - started:.1f} s", flush=True)
-        return index
+    def index(self, name: str) -> TableIndex:
+        """The index of a table; the first call takes seconds for a million rows."""
+        with self._lock:
+            if name not in self._indexes:
+                started = time.monotonic()
+                self._indexes[name] = TableIndex(self.folders[name])
+                rows = self._indexes[name].count(Filter())
+                print(f"{name}: {rows:,} rows indexed in {time.monotonic() - started:.1f} s", flush=True)
+            return self._indexes[name]
 
-    def with_pictures(self, name: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The row itself, or for a document the row of its corpus's tokens table, which knows the image."""
-        if "input_ids" not in row:
-            return row
-        corpus = name.split("/documents")[0]
-        tokens = next((t for t in (f"{corpus}/tokens", "tokens") if t in self.folders), None)
-        return (self.index(tokens).find(row["row_id"]) if tokens else None) or row
+    def pictures(self, name: str, row_ids: Sequence[int], whole: bool = False) -> dict[int, dict[str, Any]]:
+        """By row id, what says where a row's images are: of a document, the row of the tokens table it was made from.
+
+        `whole` rows have all columns.
+        """
+        index = self.index(name)
+        found: dict[int, dict[str, Any]] = {}
+        for table in [name] if PICTURED & set(index.schema.names) else self._tokens(name):
+            index = self.index(table)
+            columns = None if whole else ("row_id", *sorted(PICTURED & set(index.schema.names)))
+            found |= index.find([row_id for row_id in row_ids if row_id not in found], columns)
+        return found
+
+    def _tokens(self, documents: str) -> list[str]:
+        """The tokens tables that a table of documents may be made from: its own corpus's, then those played back."""
+        names = [f"{documents.split('/')[0]}/tokens", "mmgic/tokens", "ic/tokens"]
+        return [name for name in dict.fromkeys(names) if name in self.folders]
 
     @functools.cached_property
-    def reader(self) -> Any:
+    def reader(self) -> TokenReader | None:
         return token_reader(self.root)
 
 
 def serve(folder: str, host: str, port: int, token: str) -> None:
-    """Serves the page until it is interrupted. Raises InputError where `folder` holds no finished table."""
+    """Serves the page until it is interrupted. Raises InputError where `folder` holds no finished table, or where the
+    port is taken."""
     dataset = Dataset(folder)
+    _check_port(host, port)
     dataset.index(_first(dataset))
     app.add_middleware(TokenGate, token=token)
 
@@ -80,6 +99,15 @@ def serve(folder: str, host: str, port: int, token: str) -> None:
     ui.run(host=host, port=port, show=False, reload=False, title="MMGIC", show_welcome_message=False)
 
 
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InputError(f"cannot listen on {host}:{port} ({error.strerror}); give another --port") from None
+
+
 def _first(dataset: Dataset) -> str:
     """The table that is shown first: tokens, which have images, and of these MMGIC's, which have regions."""
     by_interest = sorted(dataset.folders, key=lambda name: (name != "mmgic/tokens", not name.endswith("tokens")))
@@ -87,8 +115,8 @@ def _first(dataset: Dataset) -> str:
 
 
 def _picture(dataset: Dataset, table: str, row_id: int, number: int, edge: int) -> Response:
-    row = dataset.index(table).find(row_id) if table in dataset.folders else None
-    paths = picture_paths(dataset.with_pictures(table, row)) if row else []
+    rows = dataset.pictures(table, [row_id]) if table in dataset.folders else {}
+    paths = picture_paths(rows.get(row_id, {}))
     if not 0 <= number < len(paths):
         return Response(status_code=404)
     try:
@@ -162,6 +190,7 @@ class Browser:
         started = time.monotonic()
         total = await run.io_bound(index.count, self.chosen)
         rows = await run.io_bound(index.page, self.chosen, self.number - 1, PAGE)
+        shown = await run.io_bound(self.dataset.pictures, self.table, [row["row_id"] for row in rows])
         self.list.clear()
         with self.list:
             with ui.row().classes("items-center gap-6"):
@@ -174,12 +203,11 @@ class Browser:
                 ui.label(f"{1000 * (time.monotonic() - started):.0f} ms").classes("text-xs opacity-50")
             with ui.element("div").classes("grid w-full gap-3 grid-cols-[repeat(auto-fill,minmax(15rem,1fr))]"):
                 for row in rows:
-                    self._card(row)
+                    self._card(row, bool(picture_paths(shown.get(row["row_id"], {}))))
 
-    def _card(self, row: dict[str, Any]) -> None:
+    def _card(self, row: dict[str, Any], pictured: bool) -> None:
         with ui.card().classes("cursor-pointer p-2 gap-1 row-card").on("click", lambda: self._open(row)):
-            shown = self.dataset.with_pictures(self.table, row)
-            if picture_paths(shown):
+            if pictured:
                 ui.image(self._url(row, 0)).classes("h-40 w-full").props("fit=contain loading=lazy")
             ui.label(summary(row)).classes("text-sm")
             notes = [row["source"], row.get("template") or row.get("task") or "", row["reason"]]
@@ -188,8 +216,9 @@ class Browser:
     def _url(self, row: Mapping[str, Any], number: int, large: bool = False) -> str:
         return f"/picture?table={self.table}&row={row['row_id']}&number={number}&large={str(large).lower()}"
 
-    def _open(self, row: dict[str, Any]) -> None:
-        shown = self.dataset.with_pictures(self.table, row)
+    async def _open(self, row: dict[str, Any]) -> None:
+        found = await run.io_bound(self.dataset.pictures, self.table, [row["row_id"]], True)
+        shown = found.get(row["row_id"], row)
         self.dialog.clear()
         with self.dialog, ui.card().classes("w-full"):
             with ui.row().classes("w-full items-center"):

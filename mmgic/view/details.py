@@ -20,6 +20,7 @@ Row = Mapping[str, Any]
 
 _STYLE = "fill:none;stroke-width:2;vector-effect:non-scaling-stroke"
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
+PICTURED = {"image_path", "images"}  # the columns that say where a row's images are
 _LONG = ("input_ids", "codes")  # columns that are not worth reading as numbers
 
 

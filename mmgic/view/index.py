@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 from mmgic import tables
 from mmgic.errors import InputError
 
+_GROUPS = 32  # row groups that are kept in memory, of a few MB each
 KEPT = "kept"  # how the reason of a kept row is called in a filter
 
 # For each kind of column that a table may have, the SQL of the labels or texts in it
@@ -57,6 +60,7 @@ class TableIndex:
         self.files: list[str] = sorted(tables.open_table(folder).files)
         self._database = duckdb.connect()
         self._lock = threading.Lock()  # a DuckDB connection serves one thread at a time
+        self._group = functools.lru_cache(maxsize=_GROUPS)(self._read_group)
         self._build()
 
     def _build(self) -> None:
@@ -66,23 +70,21 @@ class TableIndex:
         form = next((sql for name, sql in _FORMS.items() if name in columns), "''")
         listed = f"list_transform(flatten([{', '.join(labels)}]), lambda l: lower(l))" if labels else "[]::VARCHAR[]"
         self._database.execute(
-            "CREATE TABLE rows (file INTEGER, position BIGINT, row_id BIGINT, source VARCHAR, form VARCHAR, "
-            "reason VARCHAR, labels VARCHAR[], text VARCHAR)"
+            "CREATE TABLE rows (file INTEGER, part INTEGER, position INTEGER, row_id BIGINT, source VARCHAR, "
+            "form VARCHAR, reason VARCHAR, labels VARCHAR[], text VARCHAR)"
         )
         for number, path in enumerate(self.files):
             with self.filesystem.open(path, "rb") as file:
-                start = 0
                 parquet = pq.ParquetFile(file)
-                for batch in parquet.iter_batches(batch_size=8192, columns=_searched(columns)):
-                    part = pa.Table.from_batches([batch])
-                    position = pa.array(range(start, start + part.num_rows), pa.int64())
-                    self._database.register("part", part.append_column("position", position))
+                for group in range(parquet.num_row_groups):
+                    rows = parquet.read_row_group(group, columns=_searched(columns))
+                    position = pa.array(range(rows.num_rows), pa.int32())
+                    self._database.register("part", rows.append_column("position", position))
                     self._database.execute(
-                        f"INSERT INTO rows SELECT {number}, position, row_id, source, {form}, "
+                        f"INSERT INTO rows SELECT {number}, {group}, position, row_id, source, {form}, "
                         f"CASE WHEN keep THEN '{KEPT}' ELSE reason END, {listed}, "
                         f"lower(concat_ws(' ', {', '.join(texts)})) FROM part"
                     )
-                    start += part.num_rows
 
     def options(self, column: str) -> dict[str, int]:
         """value -> number of rows, of `source`, `form` or `reason`, the most frequent first."""
@@ -96,27 +98,30 @@ class TableIndex:
     def page(self, chosen: Filter, number: int, size: int) -> list[dict[str, Any]]:
         """The rows of page `number` (from 0), `size` rows each, in the order of the files."""
         where, values = _where(chosen)
-        query = f"SELECT file, position FROM rows {where} ORDER BY file, position LIMIT ? OFFSET ?"
-        return [self._row(file, at) for file, at in self._fetch(query, [*values, size, number * size])]
+        query = f"SELECT file, part, position FROM rows {where} ORDER BY file, part, position LIMIT ? OFFSET ?"
+        places = self._fetch(query, [*values, size, number * size])
+        return [self._row(*place) for place in places]
 
-    def find(self, row_id: int) -> dict[str, Any] | None:
-        """The row of this id, or None."""
-        found = self._fetch("SELECT file, position FROM rows WHERE row_id = ? LIMIT 1", [row_id])
-        return self._row(*found[0]) if found else None
+    def find(self, row_ids: Sequence[int], columns: tuple[str, ...] | None = None) -> dict[int, dict[str, Any]]:
+        """The rows of these ids, as far as they are there, by id; `columns` alone where some are named."""
+        query = "SELECT row_id, file, part, position FROM rows WHERE list_contains(?, row_id)"
+        return {row_id: self._row(*place, columns) for row_id, *place in self._fetch(query, [list(row_ids)])}
 
     def _fetch(self, query: str, values: list[Any]) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._database.execute(query, values).fetchall()
 
-    def _row(self, file: int, position: int) -> dict[str, Any]:
-        with self.filesystem.open(self.files[file], "rb") as opened:
-            parquet = pq.ParquetFile(opened)
-            for group in range(parquet.num_row_groups):
-                rows = parquet.metadata.row_group(group).num_rows
-                if position < rows:
-                    return parquet.read_row_group(group).slice(position, 1).to_pylist()[0]
-                position -= rows
-        raise InputError(f"{self.files[file]} has changed since it was indexed; start `mmgic view` again")
+    def _row(self, file: int, group: int, position: int, columns: tuple[str, ...] | None = None) -> dict[str, Any]:
+        row: dict[str, Any] = self._group(file, group, columns).slice(position, 1).to_pylist()[0]
+        return row
+
+    def _read_group(self, file: int, group: int, columns: tuple[str, ...] | None) -> pa.Table:
+        """A row group, the smallest part of a Parquet file that is read alone; the rows of a page share few of them."""
+        try:
+            with self.filesystem.open(self.files[file], "rb") as opened:
+                return pq.ParquetFile(opened).read_row_group(group, columns=list(columns) if columns else None)
+        except (OSError, pa.ArrowException):
+            raise InputError(f"{self.files[file]} has changed since it was indexed; start `mmgic view` again") from None
 
 
 def _searched(columns: set[str]) -> list[str]:

@@ -77,10 +77,9 @@ def test_a_filter_finds_what_a_plain_reading_finds(folder: str, chosen: Filter, 
 
 def test_rows_are_found_by_id_and_options_are_counted(folder: str) -> None:
     index = TableIndex(folder)
-    row = index.find(-100)
-    assert row is not None
-    assert row["image_id"] == "image0"
-    assert index.find(1) is None
+    found = index.find([-100, 1, 313])
+    assert {row_id: row["image_id"] for row_id, row in found.items()} == {-100: "image0", 313: "image59"}
+    assert index.find([313], ("row_id", "caption")) == {313: {"row_id": 313, "caption": "Number 59 stands on Grass"}}
     assert index.options("source") == {"coco": 30, "visual_genome": 30}
     assert index.options("reason") == {KEPT: 45, "short_side": 15}
     assert index.options("form") == {}
