@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 import posixpath
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -248,8 +249,19 @@ def remove(folder: str) -> None:
 
 @contextmanager
 def whole_file(path: str) -> Iterator[IO[bytes]]:
+    """A file to write, which is at `path` once it is whole.
+
+    A task that was thought lost and the one that does its work again may write one path at once: each writes a file of
+    its own, and the last to finish stands.
+    """
     filesystem, path = fsspec.url_to_fs(path)
     filesystem.makedirs(posixpath.dirname(path), exist_ok=True)
-    with filesystem.open(f"{path}.unfinished", "wb") as file:
-        yield file
-    filesystem.mv(f"{path}.unfinished", path)
+    unfinished = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.unfinished"  # two machines may give one pid
+    try:
+        with filesystem.open(unfinished, "wb") as file:
+            yield file
+        filesystem.mv(unfinished, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            filesystem.rm_file(unfinished)
+        raise

@@ -4,11 +4,15 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import webdataset
 
 from mmgic.download import DownloadImages
 from mmgic.download.rows import without_images
+from mmgic.download.shard import remove_orphans
+from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
 from mmgic.sources import read_source
 from mmgic.sources.pairs import captioned_image
@@ -19,7 +23,7 @@ from .conftest import SETTINGS, picture
 
 
 def shards(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".unfinished"}
 
 
 def test_a_batch_is_a_shard_that_webdataset_and_our_reader_understand(site, download, tmp_path):
@@ -56,11 +60,37 @@ def test_a_batch_done_again_writes_the_same_bytes(site, download, tmp_path):
     first = download(*urls)
     before = shards(tmp_path / "shards")
     assert len(before) == 2
-    (tmp_path / "shards" / f"{next(iter(before)).split('.')[0]}.tar.unfinished").write_text("left by a killed run")
+    (tmp_path / "shards" / f"{next(iter(before)).split('.')[0]}.tar.7-0a.unfinished").write_text("left by a killed run")
     assert download(*urls) == first
     assert shards(tmp_path / "shards") == before
     download(*urls[:5])
     assert len(shards(tmp_path / "shards")) == 4
+
+
+def test_a_network_that_is_down_stops_the_batch_and_writes_nothing(site, download, closed_port, tmp_path):
+    lost = [f"http://127.0.0.1:{closed_port}/{i}" for i in range(9)]
+    sentence = r"9 of the 10 images .*cannot connect.*download.max_failure_rate = 0.5; .*run the same command again"
+    with pytest.raises(InputError, match=sentence):
+        download(*lost, site.url("png/1"), retries=0)
+    assert not (tmp_path / "shards").exists()
+    found = [site.url(f"png/{i}") for i in range(9)]
+    assert [row["keep"] for row in download(*lost, *found, retries=0)] == [False] * 9 + [True] * 9
+    dead = [site.url(f"status/404/{i}") for i in range(9)]  # these are answers
+    assert {row["reason"] for row in download(*dead, site.url("png/1"))} == {"download_failed", ""}
+    few = download(*lost[:7], retries=0)  # too few to tell an outage from dead hosts
+    assert {row["reason"] for row in few} == {"host_unreachable"}
+
+
+def test_shards_that_no_row_names_are_removed(site, download, tmp_path):
+    folder = tmp_path / "shards"
+    download(site.url("png/1"), site.url("png/2"))
+    orphan = set(shards(folder))
+    [row] = download(site.url("png/3"))
+    (folder / "0123456789abcdef.tar.unfinished").write_text("left by a kill")
+    remove_orphans(str(folder), [pa.array([row["image_path"], "", "/elsewhere/1.jpg"]), pa.array([], pa.string())])
+    assert len(shards(folder)) == 2
+    assert not orphan & set(shards(folder))
+    assert read_image(row["image_path"]).size == (24, 16)
 
 
 def test_rows_that_need_nothing_are_left_alone(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import fsspec
 
+from mmgic import tables
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
 from mmgic.sources.files import ImageFinder, is_safe_name
@@ -45,9 +46,8 @@ class Pictures:
         filesystem, inner = fsspec.url_to_fs(path)
         try:
             if not filesystem.exists(inner) or filesystem.size(inner) != len(content):
-                filesystem.makedirs(posixpath.dirname(inner), exist_ok=True)
-                filesystem.pipe_file(f"{inner}.unfinished", content)
-                filesystem.mv(f"{inner}.unfinished", inner)
+                with tables.whole_file(path) as file:
+                    file.write(content)
         except OSError as error:
             raise InputError(
                 f"source '{self._source.name}': its images are inside its Parquet files and cannot be unpacked to "
