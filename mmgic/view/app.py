@@ -27,7 +27,8 @@ _THUMBNAIL, _LARGE = 240, 900  # most pixels of an edge
 _CSS = """
 .tokens { line-height: 1.9; font-family: ui-monospace, monospace; font-size: .85rem; white-space: pre-wrap; }
 .token.text { background: rgba(37, 99, 168, .10); border-radius: 3px; margin-right: 1px; }
-.token.code { background: rgba(245, 130, 49, .25); border-radius: 3px; margin-right: 2px; padding: 0 2px; }
+.token.code { display: inline-block; line-height: 1.3; background: rgba(245, 130, 49, .25); border-radius: 3px;
+  margin-right: 2px; padding: 0 2px; }
 .token.image { background: rgba(60, 180, 75, .30); border-radius: 3px; padding: 0 3px; }
 .token.answer { text-decoration: underline; }
 """
@@ -260,7 +261,8 @@ class Browser:
         if shown.get("candidates"):
             found = [{**c, "score": f"{c['score']:.3f}"} for c in shown["candidates"]]
             ui.label("caption candidates").classes("text-xs opacity-60")
-            ui.table(rows=found, columns=_columns("score", "round", "caption")).props("dense flat").mark("candidates")
+            candidates = ui.table(rows=found, columns=_columns("score", "round", "caption"))
+            candidates.props("dense flat wrap-cells").mark("candidates")
         for turn in row.get("rounds", []):
             for side in ("instruction", "response"):
                 text = " ".join(p["text"] if p["image"] < 0 else f"[image {p['image']}]" for p in turn[side])
