@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -142,6 +143,17 @@ def test_command_writes_text_json_and_plots(run: Path, capsys: pytest.CaptureFix
         with Image.open(run / f"stats/{name}.png") as picture:
             assert picture.width > 500
         assert (run / f"stats/{name}.svg").read_text().startswith("<svg")
+
+
+def test_command_reads_a_run_in_any_store(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fsspec.filesystem("memory").put(str(run), "/stats_run", recursive=True)
+    assert main(["stats", "memory://stats_run"]) == 0
+    text = capsys.readouterr().out
+    assert "give --output DIR for stats.json and plots" in text
+    assert statistics_text(statistics(run)) in text
+    assert main(["stats", "memory://stats_run", "--output", str(tmp_path / "plots")]) == 0
+    assert main(["stats", str(run)]) == 0
+    assert (tmp_path / "plots/stats.json").read_text() == (run / "stats/stats.json").read_text()
 
 
 def test_figures_are_the_same_every_time_and_name_their_totals(run: Path) -> None:
