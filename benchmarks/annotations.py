@@ -12,6 +12,7 @@ import argparse
 import functools
 import json
 import multiprocessing
+import operator
 import resource
 import tempfile
 import time
@@ -162,7 +163,8 @@ def clean_annotations(folder: Path) -> int:
     objects = total(table, partial(count_objects, source=source, cleaning=CLEANING))
     labels = kept_labels(objects, source, CLEANING)
     predicates = total(table, partial(count_predicates, labels=labels, source=source, cleaning=CLEANING))
-    labels = kept_labels(objects + predicates, source, CLEANING)
+    objects += predicates
+    labels = kept_labels(objects, source, CLEANING)
     rows = (clean_image(row, labels, source, CLEANING) for block in blocks(table) for row in block)
     return write(folder / "cleaned.parquet", rows)
 
@@ -173,7 +175,7 @@ def blocks(table: Path) -> Iterator[list[Row]]:
 
 
 def total(table: Path, count: Callable[[list[Row]], LabelCounts]) -> LabelCounts:
-    return sum(map(count, blocks(table)), LabelCounts())
+    return functools.reduce(operator.iadd, map(count, blocks(table)), LabelCounts())
 
 
 def write(path: Path, rows: Iterable[Row]) -> int:

@@ -3,10 +3,10 @@
 Labels are judged by their frequency in the whole dataset, and what counts depends on what was removed before, so
 cleaning passes over a dataset's rows three times. With the rows of ONE source in any number of batches:
 
-    objects = sum of count_objects(batch, source, cleaning)                # LabelCounts add up with +
-    labels = kept_labels(objects, source, cleaning)                        # small; send it to every worker
-    predicates = sum of count_predicates(batch, labels, source, cleaning)
-    labels = kept_labels(objects + predicates, source, cleaning)
+    counts += count_objects(batch, source, cleaning)                       # LabelCounts() before the first batch
+    labels = kept_labels(counts, source, cleaning)                         # small; send it to every worker
+    counts += count_predicates(batch, labels, source, cleaning)
+    labels = kept_labels(counts, source, cleaning)
     row = clean_image(row, labels, source, cleaning)                       # for every kept row
 
 The counting passes take all rows of the source, also those set aside: they know which ones count. The order of the
@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from mmgic.schema import add_drops, reject
 from mmgic.settings import CleaningSettings, SourceSettings
@@ -35,31 +35,17 @@ _PARTS_OF_SPEECH = {"v": "verb", "a": "adjective", "s": "adjective", "r": "adver
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How often each label occurs; the counts of two batches add up with +."""
+    """How often each label occurs; those of a further batch are added in place, with +=."""
 
-    objects: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (label, synset or "") -> count
-    attributes: Mapping[str, int] = field(default_factory=dict)
-    relationships: Mapping[str, int] = field(default_factory=dict)
+    objects: Counter[tuple[str, str]] = field(default_factory=Counter)  # (label, synset or "") -> count
+    attributes: Counter[str] = field(default_factory=Counter)
+    relationships: Counter[str] = field(default_factory=Counter)
 
-    def __add__(self, other: LabelCounts) -> LabelCounts:
-        return LabelCounts(
-            Counter(self.objects) + Counter(other.objects),
-            Counter(self.attributes) + Counter(other.attributes),
-            Counter(self.relationships) + Counter(other.relationships),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON-like values, sorted: the same counts give the same text."""
-        return {
-            "objects": [[label, synset, count] for (label, synset), count in sorted(self.objects.items())],
-            "attributes": dict(sorted(self.attributes.items())),
-            "relationships": dict(sorted(self.relationships.items())),
-        }
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> LabelCounts:
-        objects = {(label, synset): count for label, synset, count in plain["objects"]}
-        return cls(objects, dict(plain["attributes"]), dict(plain["relationships"]))
+    def __iadd__(self, other: LabelCounts) -> Self:
+        self.objects.update(other.objects)
+        self.attributes.update(other.attributes)
+        self.relationships.update(other.relationships)
+        return self
 
 
 @dataclass(frozen=True)
@@ -166,31 +152,13 @@ def clean_image(row: Row, labels: KeptLabels, source: SourceSettings, cleaning: 
     fault = image_fault(row, cleaning)
     if fault:
         return {**row, **reject(fault, f"{row['width']} x {row['height']} pixels")}
-    objects, drops = _clean_objects(row, labels, cleaning)
-    kept = {o["object_id"] for o in objects}
-    attributes, relationships = [], []
-    for attribute in row["attributes"]:
-        present = attribute["object_id"] in kept
-        reason = _predicate_fault("attribute", attribute["label"], present, labels.attributes)
-        if reason:
-            drops.append(reason)
-        else:
-            attributes.append(attribute)
-    for relationship in row["relationships"]:
-        present = relationship["subject_id"] in kept and relationship["object_id"] in kept
-        reason = _predicate_fault("relationship", relationship["label"], present, labels.relationships)
-        if reason:
-            drops.append(reason)
-        else:
-            relationships.append(relationship)
-    cleaned = {
-        **row,
-        "objects": objects,
-        "attributes": attributes,
-        "relationships": relationships,
-        "drops": add_drops(row["drops"], drops),
-    }
-    if not objects:
+    frequent = {"attribute": labels.attributes, "relationship": labels.relationships}
+
+    def fault_of(kind: str, label: str) -> str:
+        return "" if label in frequent[kind] else f"{kind}_rare" if label else f"{kind}_empty"
+
+    cleaned = _with_objects(row, *_clean_objects(row, labels, cleaning), fault_of)
+    if not cleaned["objects"]:
         return {**cleaned, **reject("no_objects", f"none of {len(row['objects'])} annotated objects is usable")}
     return cleaned
 
@@ -244,13 +212,33 @@ def _cut(start: float, length: float, limit: int) -> tuple[float, float]:
     return left, min(start + length, float(limit)) - left
 
 
-def _predicate_fault(kind: str, label: str, objects_present: bool, kept: frozenset[str]) -> str:
-    """The drop reason of an attribute or relationship, or ""."""
-    if not objects_present:
-        return f"{kind}_object_removed"
-    if not label:
-        return f"{kind}_empty"
-    return "" if label in kept else f"{kind}_rare"
+def _with_objects(row: Row, objects: list[Row], drops: list[str], fault_of: Callable[[str, str], str]) -> Row:
+    """The row with `objects` and what is said of them alone; `drops` are the reasons of the objects that went.
+
+    `fault_of` gives the drop reason of an attribute or relationship by its kind and label, or "".
+    """
+    kept = {o["object_id"] for o in objects}
+    drops = list(drops)
+
+    def remaining(kind: str, entries: list[Row], *ends: str) -> list[Row]:
+        left = []
+        for entry in entries:
+            there = all(entry[end] in kept for end in ends)
+            if fault := fault_of(kind, entry["label"]) if there else f"{kind}_object_removed":
+                drops.append(fault)
+            else:
+                left.append(entry)
+        return left
+
+    attributes = remaining("attribute", row["attributes"], "object_id")
+    relationships = remaining("relationship", row["relationships"], "subject_id", "object_id")
+    return {
+        **row,
+        "objects": objects,
+        "attributes": attributes,
+        "relationships": relationships,
+        "drops": add_drops(row["drops"], drops),
+    }
 
 
 def remove_invalid_labels(row: Row, invalid: Collection[tuple[str, str]]) -> Row:
@@ -262,28 +250,12 @@ def remove_invalid_labels(row: Row, invalid: Collection[tuple[str, str]]) -> Row
     if not invalid or not row["keep"]:
         return row
     objects = [o for o in row["objects"] if ("object", o["label"]) not in invalid]
-    kept = {o["object_id"] for o in objects}
     drops = ["object_label_invalid"] * (len(row["objects"]) - len(objects))
-    attributes: list[Row] = []
-    relationships: list[Row] = []
-    for kind, entries, ends, left in (
-        ("attribute", row["attributes"], ("object_id",), attributes),
-        ("relationship", row["relationships"], ("subject_id", "object_id"), relationships),
-    ):
-        for entry in entries:
-            if any(entry[end] not in kept for end in ends):
-                drops.append(f"{kind}_object_removed")
-            elif (kind, entry["label"]) in invalid:
-                drops.append(f"{kind}_label_invalid")
-            else:
-                left.append(entry)
-    cleaned = {
-        **row,
-        "objects": objects,
-        "attributes": attributes,
-        "relationships": relationships,
-        "drops": add_drops(row["drops"], drops),
-    }
+
+    def fault_of(kind: str, label: str) -> str:
+        return f"{kind}_label_invalid" if (kind, label) in invalid else ""
+
+    cleaned = _with_objects(row, objects, drops, fault_of)
     if not objects:
         return {**cleaned, **reject("no_objects", f"none of the labels of its {len(row['objects'])} objects is valid")}
     return cleaned

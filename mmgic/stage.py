@@ -173,17 +173,28 @@ def _read_rows(
 
 
 def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
-    """Sums (with +) what `partial` returns for each block of a table's rows, kept or not. For small results: counts."""
+    """Sums what `partial` returns for each block of a table's rows, kept or not. For small results: counts.
+
+    Results are added with +=, to what `partial` returns for no rows: in place, where their type can.
+    """
 
     def block(batch: pa.Table) -> pa.Table:
         return pa.table({"partial": [pickle.dumps(partial(batch.to_pylist()))]})
 
+    blocks = map_blocks(table, block, workers)
+    results = (pickle.loads(result.as_py()) for part in blocks for result in part.column("partial"))
+    return functools.reduce(operator.iadd, results, partial([]))
+
+
+def map_blocks(
+    table: str, work: Callable[[pa.Table], pa.Table], workers: int = 2, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """What `work` returns for each block of a table's rows, kept or not, in any order; it sees `columns` alone."""
     with DataContext.current(execution_context()):
-        parts = ray.data.read_parquet(tables.absolute(table), partitioning=None).map_batches(
-            block, batch_size=None, batch_format="pyarrow", compute=TaskPoolStrategy(size=workers)
-        )
-        results = (pickle.loads(row["partial"]) for row in parts.iter_rows())
-        return functools.reduce(operator.add, results, partial([]))
+        parts = ray.data.read_parquet(
+            tables.absolute(table), columns=None if columns is None else list(columns), partitioning=None
+        ).map_batches(work, batch_size=None, batch_format="pyarrow", compute=TaskPoolStrategy(size=workers))
+        yield from parts.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
 def _write_rows(stage: Stage, output: str, tally: Any) -> None:

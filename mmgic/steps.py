@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from mmgic.cleaning import (
     KeptLabels,
@@ -24,13 +25,15 @@ from mmgic.transform import Row
 
 @dataclass(frozen=True)
 class CountsBySource:
-    """Label counts of each source; those of two batches add up with +."""
+    """Label counts of each source; those of a further batch are added in place, with +=."""
 
-    sources: Mapping[str, LabelCounts] = field(default_factory=dict)
+    sources: dict[str, LabelCounts] = field(default_factory=dict)
 
-    def __add__(self, other: CountsBySource) -> CountsBySource:
-        names = {**self.sources, **other.sources}
-        return CountsBySource({name: self.of(name) + other.of(name) for name in names})
+    def __iadd__(self, other: CountsBySource) -> Self:
+        for name, counts in other.sources.items():
+            merged = self.sources.setdefault(name, LabelCounts())
+            merged += counts
+        return self
 
     def of(self, source: str) -> LabelCounts:
         return self.sources.get(source, LabelCounts())

@@ -21,6 +21,7 @@ from mmgic.schema import ANNOTATED_IMAGE, IMAGE_WITH_REGIONS, reject
 from mmgic.settings import CleaningSettings, RegionSettings, SourceSettings
 from mmgic.sources import read_source
 from mmgic.sources.rows import annotated_image
+from mmgic.steps import CountsBySource
 
 VG = SourceSettings(name="vg", format="visual_genome", min_label_count=2)
 V3DET = SourceSettings(name="v3det", format="coco", min_label_count=3)
@@ -47,10 +48,13 @@ def image(image_id, *objects, attributes=(), relationships=(), width=400, height
 
 def clean(rows, source=VG, cleaning=RULES, batches=1, names=None):
     parts = [rows[i::batches] for i in range(batches)]
-    objects = sum((count_objects(part, source, cleaning) for part in parts), LabelCounts())
-    labels = kept_labels(objects, source, cleaning, names)
-    predicates = sum((count_predicates(part, labels, source, cleaning) for part in parts), LabelCounts())
-    labels = kept_labels(objects + predicates, source, cleaning, names)
+    counts = LabelCounts()
+    for part in parts:
+        counts += count_objects(part, source, cleaning)
+    labels = kept_labels(counts, source, cleaning, names)
+    for part in parts:
+        counts += count_predicates(part, labels, source, cleaning)
+    labels = kept_labels(counts, source, cleaning, names)
     return [clean_image(row, labels, source, cleaning) for row in rows]
 
 
@@ -245,10 +249,17 @@ def test_images_of_other_splits_count_but_stay_aside():
     assert cleaned[1:] == [test, bad]
 
 
-def test_counts_survive_storing():
-    counts = LabelCounts({("a", ""): 1, ("a", "a.n.01"): 2}, {"red": 3}, {"on": 4})
-    assert LabelCounts.from_dict(counts.to_dict()) == counts
-    assert counts + LabelCounts() == counts
+def test_counts_are_added_in_place():
+    first = LabelCounts(Counter({("a", ""): 1}), Counter(red=3), Counter(on=4))
+    second = LabelCounts(Counter({("a", ""): 2, ("b", "b.n.01"): 1}), Counter(red=1))
+    counts = CountsBySource()
+    held = counts
+    for part in (CountsBySource({"x": first}), CountsBySource({"x": second, "y": second})):
+        counts += part
+    assert counts is held
+    assert counts.of("x") == LabelCounts(Counter({("a", ""): 3, ("b", "b.n.01"): 1}), Counter(red=4), Counter(on=4))
+    assert counts.of("y") == second == LabelCounts(Counter({("a", ""): 2, ("b", "b.n.01"): 1}), Counter(red=1))
+    assert first.attributes == Counter(red=3)  # what is added stays as it is
 
 
 labels = st.sampled_from(["a", "b", "c"])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from mmgic.descriptions import KINDS, Kind
 
@@ -26,21 +26,20 @@ class Concept:
 
 @dataclass(frozen=True)
 class LabelUses:
-    """How often the labels of each source are used, and with what; those of two batches add up with +.
+    """How often the labels of each source are used, and with what; those of a further batch are added with +=.
 
     Memory grows with the number of different (relationship, subject, object) labels, not with the images.
     """
 
-    objects: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # (source, label, synset)
-    attributes: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # (source, label, object)
-    relationships: Mapping[tuple[str, str, str, str], int] = field(default_factory=dict)  # (source, label, subj., obj.)
+    objects: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (source, label, synset)
+    attributes: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (source, label, object)
+    relationships: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)  # (source, label, subj., obj.)
 
-    def __add__(self, other: LabelUses) -> LabelUses:
-        return LabelUses(
-            Counter(self.objects) + Counter(other.objects),
-            Counter(self.attributes) + Counter(other.attributes),
-            Counter(self.relationships) + Counter(other.relationships),
-        )
+    def __iadd__(self, other: LabelUses) -> Self:
+        self.objects.update(other.objects)
+        self.attributes.update(other.attributes)
+        self.relationships.update(other.relationships)
+        return self
 
     def concepts(self, related: int) -> list[Concept]:
         """The labels sorted by source, kind and label, each with up to `related` of what it occurs beside."""

@@ -77,10 +77,10 @@ def _cleaning_transform(settings: Settings, annotations: str) -> EachRow:
             name: kept_labels(counts.of(name), source, cleaning, names.get(name)) for name, source in sources.items()
         }
 
-    objects = fold(annotations, partial(objects_by_source, sources=sources, cleaning=cleaning), workers)
-    labels = labels_of(objects)
-    count = partial(predicates_by_source, labels=labels, sources=sources, cleaning=cleaning)
-    labels = labels_of(objects + fold(annotations, count, workers))
+    counts = fold(annotations, partial(objects_by_source, sources=sources, cleaning=cleaning), workers)
+    count = partial(predicates_by_source, labels=labels_of(counts), sources=sources, cleaning=cleaning)
+    counts += fold(annotations, count, workers)
+    labels = labels_of(counts)
     return EachRow(partial(clean_row, labels=labels, sources=sources, cleaning=cleaning))
 
 

@@ -13,8 +13,6 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import ray
-from ray.data import DataContext, TaskPoolStrategy
 
 from mmgic import tables
 from mmgic.analysis.phrases import FREQUENCIES, FREQUENCY_PLOT, frequencies, frequency_plot
@@ -34,7 +32,7 @@ from mmgic.noun_phrases.pool import (
 from mmgic.pipelines.common import corpus_folder, file_digests, sources_of, stage
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
-from mmgic.stage import execution_context
+from mmgic.stage import map_blocks
 from mmgic.tables import Manifest
 from mmgic.transform import EachRow
 
@@ -120,13 +118,6 @@ def _parts(
         keys, values = work((row_ids, lengths, ids.flatten().to_numpy(zero_copy_only=False)))
         return pa.table({"key": keys.astype(np.uint64), "value": values.astype(np.uint64)})
 
-    columns = ["row_id", "source", "keep", "phrase_ids"]
-    with DataContext.current(execution_context()):
-        blocks = ray.data.read_parquet(tables.absolute(table), columns=columns, partitioning=None).map_batches(
-            block,
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=TaskPoolStrategy(size=settings.cluster.data_workers),
-        )
-        for part in blocks.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield part.column("key").to_numpy(), part.column("value").to_numpy()
+    columns = ("row_id", "source", "keep", "phrase_ids")
+    for part in map_blocks(table, block, settings.cluster.data_workers, columns):
+        yield part.column("key").to_numpy(), part.column("value").to_numpy()

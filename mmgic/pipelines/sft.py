@@ -23,7 +23,8 @@ from mmgic.pipelines.common import (
 from mmgic.pipelines.images import run_images
 from mmgic.pipelines.playback import build_playback
 from mmgic.settings import Settings
-from mmgic.sources.instructions.duplicates import CONVERSATIONS, Contents, RejectDuplicates, contents
+from mmgic.sources.copies import RejectCopies
+from mmgic.sources.instructions.duplicates import CONVERSATIONS, Contents, contents
 from mmgic.stage import fold
 from mmgic.tables import Manifest
 from mmgic.transform import EachRow
@@ -49,7 +50,7 @@ def _unique(settings: Settings, table: str) -> Manifest:
 
     def transform() -> EachRow:
         found: Contents = fold(table, partial(contents, sources=ranks), settings.cluster.data_workers)
-        return EachRow(RejectDuplicates(found.duplicates()))
+        return EachRow(RejectCopies(found.duplicates(), "a source listed before has this conversation"))
 
     return stage(
         settings,

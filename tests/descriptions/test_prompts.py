@@ -55,7 +55,7 @@ def test_batches_add_up_whatever_their_cut():
     whole = count_uses(ROWS).concepts(5)
     parts = LabelUses()
     for one in reversed(ROWS):
-        parts = parts + count_uses([one])
+        parts += count_uses([one])
     assert parts.concepts(5) == whole
 
 

@@ -106,6 +106,17 @@ def test_sources_choose_rows_and_workers_do_not_matter(table: str, tmp_path: Pat
     assert len(rows) == 48
 
 
+def test_what_was_made_of_a_table_that_is_gone_is_refused(table: str, tmp_path: Path) -> None:
+    fetched, later = str(tmp_path / "fetched"), str(tmp_path / "later")
+    for _ in range(2):  # the second time all is done
+        run_stage(driver.stage(table, fetched, repeatable=False, sources=("b",)))
+        run_stage(driver.stage(fetched, later))
+    tables.remove(fetched)
+    run_stage(driver.stage(table, fetched, repeatable=False, sources=("b",)))
+    with pytest.raises(InputError, match="later was built from another input; delete it"):
+        run_stage(driver.stage(fetched, later))
+
+
 class DieOnce:
     """Holds a model, as it were; its process is killed with SIGKILL at a certain row, once."""
 
@@ -227,8 +238,29 @@ def test_ingest_goes_on_after_a_source_was_cut_short(tmp_path: Path) -> None:
     assert (manifest.rows_out, manifest.sources["b"]["rows"]) == (ROWS + 60, 60)
 
 
+def test_a_reader_that_is_killed_ends_in_a_sentence(tmp_path: Path) -> None:
+    def killed() -> list[dict]:
+        yield from numbers("b", 50)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(InputError, match=r"a process that read the sources of .*out was killed \(.*\); if it was"):
+        ingest("numbers", str(tmp_path / "out"), driver.NUMBERS, [killed], {}, rows_per_file=20)
+
+
 def test_fold_sums_over_all_rows(table: str) -> None:
     assert fold(table, lambda rows: sum(row["number"] for row in rows)) == sum(range(ROWS)) + sum(range(60))
+
+
+class Numbers(list):
+    """Cannot be added to without being changed."""
+
+    def __add__(self, other: list[int]) -> list[int]:
+        raise AssertionError("a fold copies what it has so far for every block")
+
+
+def test_fold_adds_every_block_in_place(table: str) -> None:
+    found = fold(table, lambda rows: Numbers(row["number"] for row in rows))
+    assert sorted(found) == sorted([*range(ROWS), *range(60)])
 
 
 def test_stage_without_its_table_says_what_to_do(tmp_path: Path) -> None:

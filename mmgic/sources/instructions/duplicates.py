@@ -1,8 +1,8 @@
 """Conversations that several sources have: LLaVAR ships LLaVA's records too, mixtures hold whole datasets.
 
 Records are equal if their rounds are, about an image of the same file name (its folders differ from copy to copy). Of
-equal ones that of the source listed first stays. A pass over the table sums `Contents` of batches with +, 24 bytes a
-record; what is sent on are the ids of the duplicates alone.
+equal ones that of the source listed first stays. A pass over the table sums `Contents` of batches, 24 bytes a record;
+what is sent on are the ids of the duplicates alone.
 """
 
 from __future__ import annotations
@@ -11,33 +11,31 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgic.schema import reject
+from mmgic.sources.copies import ENTRY, later_copies
 from mmgic.transform import Row
 
 CONVERSATIONS = ("llava", "unimm_chat", "alpaca", "sharegpt")  # the formats whose records are copied around
-_ENTRY = np.dtype([("content", "<u8"), ("rank", "<i8"), ("row_id", "<i8")])
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What records say, as arrays of _ENTRY."""
+    """What records say, as arrays of ENTRY; those of a further batch are added with +=."""
 
-    parts: tuple[NDArray[np.void], ...] = ()
+    parts: list[NDArray[np.void]] = field(default_factory=list)
 
-    def __add__(self, other: Contents) -> Contents:
-        return Contents(self.parts + other.parts)
+    def __iadd__(self, other: Contents) -> Self:
+        self.parts.extend(other.parts)
+        return self
 
     def duplicates(self) -> NDArray[np.int64]:
         """The sorted row ids of the records that are equal to one of an earlier source."""
-        entries = np.sort(np.concatenate([np.empty(0, _ENTRY), *self.parts]), order=_ENTRY.names)
-        again = np.zeros(len(entries), bool)
-        again[1:] = entries["content"][1:] == entries["content"][:-1]
-        return np.sort(entries["row_id"][again])
+        return later_copies(np.concatenate([np.empty(0, ENTRY), *self.parts]))
 
 
 def contents(rows: list[Row], sources: Mapping[str, int]) -> Contents:
@@ -47,20 +45,7 @@ def contents(rows: list[Row], sources: Mapping[str, int]) -> Contents:
         for row in rows
         if row["keep"] and row["source"] in sources and len(row["images"]) <= 1
     ]
-    return Contents((np.array(entries, _ENTRY),)) if entries else Contents()
-
-
-@dataclass(frozen=True)
-class RejectDuplicates:
-    """Sets the rows of the sorted ids aside."""
-
-    ids: NDArray[np.int64]
-
-    def __call__(self, row: Row) -> Row:
-        position = int(np.searchsorted(self.ids, row["row_id"]))
-        if position < len(self.ids) and self.ids[position] == row["row_id"]:
-            return {**row, **reject("duplicate_record", "a source listed before has this conversation")}
-        return row
+    return Contents([np.array(entries, ENTRY)]) if entries else Contents()
 
 
 def _digest(row: Row) -> int:

@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgic.sources.instructions.duplicates import Contents, RejectDuplicates, contents
+from mmgic.sources.copies import RejectCopies
+from mmgic.sources.instructions.duplicates import Contents, contents
 from mmgic.sources.rows import image_part, interleaved, text_part
 
 SOURCES = {"llava": 0, "llavar": 1}
@@ -22,7 +23,7 @@ def test_a_later_source_loses_its_copies():
         row("vqa", "e", "A dog."),
     ]
     ids = contents(rows, SOURCES).duplicates()
-    made = [RejectDuplicates(ids)(one) for one in rows]
+    made = [RejectCopies(ids, "said before")(one) for one in rows]
     assert [one["reason"] for one in made] == ["duplicate_record", "", "", "", ""]
 
 
@@ -31,8 +32,10 @@ def test_a_later_source_loses_its_copies():
 )
 def test_one_record_of_each_content_stays_whatever_the_batches(records, cut):
     rows = [row(source, str(i), text) for i, (source, text) in enumerate(records)]
-    parts = contents(rows[:cut], SOURCES) + Contents() + contents(rows[cut:], SOURCES)
+    parts = Contents()
+    for batch in (rows[:cut], [], rows[cut:]):
+        parts += contents(batch, SOURCES)
     ids = parts.duplicates()
     assert np.array_equal(ids, contents(rows[::-1], SOURCES).duplicates())
-    kept = [one for one in rows if RejectDuplicates(ids)(one)["keep"]]
+    kept = [one for one in rows if RejectCopies(ids, "said before")(one)["keep"]]
     assert sorted(one["rounds"][0]["response"][0]["text"] for one in kept) == sorted({text for _, text in records})

@@ -1,0 +1,88 @@
+"""Records that several sources have, found by 64 bits of what tells them apart.
+
+Of equal records that of the source listed first stays, and of one source's own that of the smallest row_id. Among 229 M
+urls two different ones have the same 64 bits with probability 0.0014.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mmgic.schema import reject
+from mmgic.transform import Row
+
+ENTRY = np.dtype([("content", "<u8"), ("rank", "<i8"), ("row_id", "<i8")])  # rank: the source's place in the list
+PARTITIONS = 32  # of the entries on disk; the memory that 229 M of them need is then 170 MB, and as much for sorting
+_PORTS = {"http": 80, "https": 443}
+
+
+def later_copies(entries: NDArray[np.void]) -> NDArray[np.int64]:
+    """The sorted row ids of the `entries` (ENTRY, in any order) that are equal to one that stays."""
+    entries = np.sort(entries, order=ENTRY.names)
+    again = np.zeros(len(entries), bool)
+    again[1:] = entries["content"][1:] == entries["content"][:-1]
+    return np.sort(entries["row_id"][again])
+
+
+def later_copies_on_disk(parts: Iterable[NDArray[np.void]]) -> NDArray[np.int64]:
+    """`later_copies` of all `parts`, in memory of one partition of the entries and of the row ids that are found.
+
+    The entries lie in a folder of TMPDIR meanwhile, 24 bytes each.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / str(number) for number in range(PARTITIONS)]
+        for part in parts:
+            partition = part["content"] % PARTITIONS
+            for number, path in enumerate(paths):
+                with path.open("ab") as file:
+                    file.write(part[partition == number].tobytes())
+        found = [later_copies(np.fromfile(path, ENTRY)) for path in paths if path.exists()]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
+
+
+def url_entries(rows: pa.Table, ranks: Mapping[str, int]) -> NDArray[np.void]:
+    """The ENTRY of each kept row (columns row_id, source, url, keep) of the sources in `ranks` that names a url."""
+    entries = [
+        (url_content(row["url"]), ranks[row["source"]], row["row_id"])
+        for row in rows.to_pylist()
+        if row["keep"] and row["url"] and row["source"] in ranks
+    ]
+    return np.array(entries, ENTRY)
+
+
+def url_content(url: str) -> int:
+    """64 bits of a url without what does not change the image: http or https, case of the host, port, fragment."""
+    return int.from_bytes(hashlib.blake2b(_plain_url(url).encode(), digest_size=8).digest(), "little")
+
+
+def _plain_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return url
+    host = (parts.hostname or "") + (f":{port}" if port and port != _PORTS.get(parts.scheme) else "")
+    return f"{host}{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+
+
+@dataclass(frozen=True)
+class RejectCopies:
+    """Sets the rows of the sorted ids aside, as `detail` says."""
+
+    ids: NDArray[np.int64]
+    detail: str
+
+    def __call__(self, row: Row) -> Row:
+        position = int(np.searchsorted(self.ids, row["row_id"]))
+        if position < len(self.ids) and self.ids[position] == row["row_id"]:
+            return {**row, **reject("duplicate_record", self.detail)}
+        return row
