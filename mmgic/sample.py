@@ -57,11 +57,19 @@ def draw_sample(ids: Iterable[NDArray[np.int64]], size: int, key: int) -> Sample
 
 def ranks(ids: NDArray[np.int64], key: int) -> UInt64Array:
     """A rank for each id, uint64: SplitMix64's mixing, which is one to one, so that distinct ids never tie."""
-    with np.errstate(over="ignore"):
-        mixed = (ids.view(np.uint64) ^ np.uint64(key)) + np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return mixed ^ (mixed >> np.uint64(31))
+    return mix(ids.view(np.uint64) ^ np.uint64(key))
+
+
+def mix(bits: UInt64Array) -> UInt64Array:
+    """One step of SplitMix64 from each of `bits` [N]: a one-to-one scramble of 64 bits."""
+    return finalize(bits + np.uint64(0x9E3779B97F4A7C15))
+
+
+def finalize(bits: UInt64Array) -> UInt64Array:
+    """The finalizer of SplitMix64 on `bits` [N], one to one too; it leaves 0 as it is."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
 
 
 def _smallest(values: UInt64Array, size: int) -> UInt64Array:

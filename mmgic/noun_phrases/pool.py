@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmgic.sample import mix
 from mmgic.schema import reject
 from mmgic.settings import PhraseSettings
 from mmgic.transform import Row
@@ -36,8 +37,8 @@ def add_counts(parts: Iterable[Part]) -> Part:
 
 def caption_hashes(seed: int, ids: Ids, row_ids: np.ndarray) -> Ids:
     """The hash (uint64) of seed, phrase and caption for each pair of `ids` and `row_ids` [N]."""
-    captions = _mix(row_ids.astype(np.int64).view(np.uint64) ^ _mix(np.array([seed], np.int64).view(np.uint64)))
-    return _mix(ids ^ captions)
+    captions = mix(row_ids.astype(np.int64).view(np.uint64) ^ mix(np.array([seed], np.int64).view(np.uint64)))
+    return mix(ids ^ captions)
 
 
 def smallest_hashes(ids: Ids, hashes: Ids, number: int) -> Part:
@@ -151,11 +152,3 @@ def _summed(ids: np.ndarray, counts: np.ndarray) -> Part:
 def _starts(ids: np.ndarray) -> np.ndarray:
     """Where each run of equal ids begins."""
     return np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))[: len(ids)]
-
-
-def _mix(bits: np.ndarray) -> Ids:
-    """The finalizer of SplitMix64: a one-to-one scramble of 64 bits."""
-    bits = bits + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmgic.sample import finalize
 from mmgic.settings import SettingsError
 
 _TERM = re.compile(r"\s*(?:(\d+)\s*\*)?\s*([A-Za-z_][A-Za-z0-9_-]*?)\s*(?=\+|->|$)")
@@ -138,14 +139,7 @@ def keyed_permutation(positions: np.ndarray, size: int, key: str) -> np.ndarray:
     while outside.any():
         left, right = values[outside] >> half, values[outside] & mask
         for round_key in round_keys:
-            left, right = right, left ^ (_mix(right ^ round_key) & mask)
+            left, right = right, left ^ (finalize(right ^ round_key) & mask)
         values[outside] = (left << half) | right
         outside = values >= size
     return values.astype(np.int64)
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """The finalizer of SplitMix64."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
