@@ -6,6 +6,7 @@ A folder is any fsspec path. A table is finished if and only if its manifest is 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import hashlib
 import json
 import os
@@ -115,7 +116,7 @@ def open_table(*folders: str) -> pyarrow.dataset.Dataset:
     """The Parquet files of one table, or of several with one schema. Raises InputError where there are none."""
     filesystem, _ = fsspec.url_to_fs(absolute(folders[0]))
     paths = [fsspec.url_to_fs(absolute(folder))[1] for folder in folders]
-    files = [file for path in paths for file in sorted(filesystem.glob(posixpath.join(path, "*.parquet")))]
+    files = [file for path in paths for file in _matches(filesystem, posixpath.join(path, "*.parquet"))]
     if not files:
         raise InputError(f"{folders[0]} holds no table; run the stage that makes it first")
     return pyarrow.dataset.dataset(files, filesystem=filesystem, format="parquet")
@@ -124,7 +125,7 @@ def open_table(*folders: str) -> pyarrow.dataset.Dataset:
 def finished_tables(folder: str) -> list[str]:
     """The finished tables in `folder`, itself or at any depth below it."""
     filesystem, path = fsspec.url_to_fs(absolute(folder))
-    manifests = filesystem.glob(posixpath.join(path, "**", MANIFEST))
+    manifests = (file for file in filesystem.find(path) if posixpath.basename(file) == MANIFEST)
     return [filesystem.unstrip_protocol(posixpath.dirname(manifest)) for manifest in sorted(manifests)]
 
 
@@ -206,9 +207,27 @@ def _values(column: pa.Array) -> dict[str, int]:
 
 
 def find_files(pattern: str) -> list[str]:
-    """The files that `pattern` (a path, or one with * in it) names, sorted."""
+    """The files that `pattern` names, sorted: a path whose last part may hold * ? or [.
+
+    Its folders are taken as they are, for a folder may be called anything, and so is the name of a file that is there.
+    """
     filesystem, path = fsspec.url_to_fs(pattern)
-    return [filesystem.unstrip_protocol(file) for file in sorted(filesystem.glob(path)) if filesystem.isfile(file)]
+    return [filesystem.unstrip_protocol(file) for file in _matches(filesystem, path)]
+
+
+def _matches(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:
+    folder, name = posixpath.split(path)
+    if filesystem.isfile(path):
+        return [path]
+    if not _is_pattern(name) or not filesystem.isdir(folder):
+        return []
+    paths = [posixpath.join(folder, posixpath.basename(file)) for file in filesystem.ls(folder, detail=False)]
+    fits = (file for file in paths if fnmatch.fnmatchcase(posixpath.basename(file), name))
+    return sorted(file for file in fits if filesystem.isfile(file))
+
+
+def _is_pattern(name: str) -> bool:
+    return any(mark in name for mark in "*?[")
 
 
 def file_digest(path: str) -> str:

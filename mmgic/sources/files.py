@@ -35,7 +35,8 @@ def source_file(source: SourceSettings, name: str, setting: str) -> str:
             f"source '{source.name}' names no {setting} file; set its '{setting}' to a file in {source.path}"
         )
     path = posixpath.join(source.path, name)
-    if not _present(path):
+    filesystem, _ = fsspec.url_to_fs(path)
+    if not filesystem.exists(path):
         raise InputError(f"source '{source.name}': there is no file {path}; put the dataset's {setting} file there")
     return path
 
@@ -48,19 +49,11 @@ def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
     check_folder(source)
     first, *others = choices(name)
     for choice in (first, *others):
-        if choice and (paths := _present(posixpath.join(source.path, choice))):
+        if choice and (paths := find_files(posixpath.join(source.path, choice))):
             if choice != first:
                 print(f"{source.name}: there is no {first}; using {choice}", flush=True)
             return paths
     return [source_file(source, first, setting)]
-
-
-def _present(path: str) -> list[str]:
-    """The files that are there. Only with * in its last part is `path` a pattern: a folder may be called anything."""
-    if any(mark in posixpath.basename(path) for mark in "*?["):
-        return find_files(path)
-    filesystem, _ = fsspec.url_to_fs(path)
-    return [path] if filesystem.exists(path) else []
 
 
 def choices(name: str) -> list[str]:

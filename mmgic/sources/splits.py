@@ -12,6 +12,7 @@ from mmgic.errors import InputError
 from mmgic.schema import KEPT, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.files import stream_json, text_id
+from mmgic.tables import find_files
 
 # F.2: restval, which captioning work trains on, is validation here
 _VERDICTS = {"test": "heldout_split", "val": "validation_split", "restval": "validation_split"}
@@ -53,7 +54,7 @@ def _karpathy(path: str) -> dict[str, str]:
 
 def _flickr30k(folder: str) -> frozenset[str]:
     filesystem, _ = fsspec.url_to_fs(folder)
-    lists = filesystem.glob(posixpath.join(folder, "*.txt"))
+    lists = find_files(posixpath.join(folder, "*.txt"))
     lines = (line.strip() for path in lists for line in filesystem.read_text(path, encoding="utf-8").splitlines())
     ids = frozenset(line.removesuffix(".jpg") for line in lines if line.removesuffix(".jpg").isdecimal())
     if not ids:
