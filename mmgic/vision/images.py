@@ -1,7 +1,7 @@
 """Reading images of any origin as RGB, with a reason where that fails.
 
-An image is named by a local or fsspec path, or by a slice of an uncompressed archive such as a tar shard, written
-`/data/00012.tar#bytes=OFFSET-LENGTH`: LENGTH bytes from byte OFFSET on are the image file.
+An image is named by a path of the local disk or of an object store (STORES), or by a slice of an uncompressed archive
+such as a tar shard, written `/data/00012.tar#bytes=OFFSET-LENGTH`: LENGTH bytes from byte OFFSET on are the image file.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from typing import IO
 
 import fsspec
 import numpy as np
+from fsspec.core import split_protocol
 from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 89_478_485  # where Pillow starts to suspect a decompression bomb; 268 MB decoded
 MAX_SLICE_BYTES = 1 << 28  # of a slice, whatever the table says
 # Files come from strangers, under any name. Some of Pillow's other decoders start programs (EPS) or take any bytes.
 DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+# So do their names, with a table that is imported. A url of http, ftp, webhdfs, abfs and the like names a host of its
+# writer's choice, maybe a private one; where these stores are, this machine's own settings say.
+STORES = ("file", "local", "memory", "s3", "s3a", "gs", "gcs")
 
 _SLICE = re.compile(r"(.+)#bytes=(\d+)-(\d+)")
 
@@ -40,7 +44,7 @@ def slice_path(archive: str, offset: int, length: int) -> str:
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The image at a local or fsspec `path`, or in a slice of an archive, as RGB of 8 bits, pixels as stored.
+    """The image at `path`, or in a slice of an archive, as RGB of 8 bits, pixels as stored.
 
     An EXIF orientation is not applied, because the datasets' boxes count stored pixels. Of an animation the first frame
     is taken, transparency is left out, and 16-bit grey values keep their upper 8 bits.
@@ -51,12 +55,16 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def read_bytes(path: str | Path, max_bytes: int = MAX_SLICE_BYTES) -> bytes:
-    """The image file itself, not decoded. Raises ImageError (image_missing, image_too_large, image_undecodable)."""
+    """The image file itself, whose header alone is decoded: that of an image, so no other file is given out.
+
+    Raises ImageError (image_missing, image_too_large, image_undecodable).
+    """
     with _reasons(str(path)), _open(str(path)) as file:
         content = file.read(max_bytes + 1)
         if len(content) > max_bytes:
             raise ImageError("image_too_large", f"{path}: more than {max_bytes:,} bytes")
-        return content
+        with Image.open(io.BytesIO(content), formats=DECODERS):
+            return content
 
 
 def stored_size(path: str | Path) -> tuple[int, int]:
@@ -99,6 +107,9 @@ def _reasons(name: str) -> Iterator[None]:
 def _open(path: str) -> IO[bytes]:
     """The file at `path`, or the bytes of a slice in one ranged read."""
     match = _SLICE.fullmatch(path)
+    protocol, _ = split_protocol(match[1] if match else path)
+    if (protocol or "file") not in STORES or "::" in path:  # a::b is read by way of both
+        raise ImageError("image_missing", f"{path}: images are read from local files and object stores alone")
     if match is None:
         return fsspec.open(path, "rb").open()
     archive, offset, length = match[1], int(match[2]), int(match[3])

@@ -1,4 +1,7 @@
 import io
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.request import urlopen
 
 import fsspec
 import numpy as np
@@ -8,7 +11,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from mmgic.schema import REASONS
-from mmgic.vision.images import ImageError, read_image, slice_path, stored_size
+from mmgic.vision.images import ImageError, read_bytes, read_image, slice_path, stored_size
 from mmgic.vision.preprocess import CLIP_MEAN, CLIP_STD, preprocess
 
 
@@ -145,3 +148,59 @@ def test_reasons_do_not_depend_on_the_run(tmp_path):
             read_image(tmp_path / "a.png")
         details.add(error.value.detail)
     assert details == {f"{tmp_path / 'a.png'}: no image in a format that is read here"}
+
+
+def test_no_name_makes_this_machine_ask_a_host(tmp_path, photo):
+    photo.save(tmp_path / "photo.png")
+    asked = []
+
+    class Site(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(tmp_path))
+
+        def parse_request(self):
+            asked.append(self.raw_requestline)
+            return super().parse_request()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/photo.png"
+        assert Image.open(urlopen(url)).size == photo.size
+        assert len(asked) == 1
+        host = f"127.0.0.1:{server.server_port}/photo.png"
+        for name in (
+            url,
+            url.replace("http", "HTTP"),
+            f"webhdfs://{host}",
+            f"ftp://{host}",
+            f"simplecache::{url}",
+            f"blockcache::{url}",
+            f"zip://photo.png::{url}",
+            f"reference://photo.png::{url}",
+            slice_path(url, 0, 99),
+        ):
+            for read in (read_image, read_bytes, stored_size):
+                with pytest.raises(ImageError, match="local files and object stores alone") as error:
+                    read(name)
+                assert error.value.reason == "image_missing"
+        server.shutdown()
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("root", ["local", "file://local", "memory://names"])
+def test_files_are_given_out_as_they_are_stored_if_they_are_images(photo, root, tmp_path):
+    folder = root.replace("local", str(tmp_path))
+    photo.save(file := io.BytesIO(), "JPEG")
+    for name, content in (("a.jpg", file.getvalue()), ("id_rsa", b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl")):
+        with fsspec.open(f"{folder}/{name}", "wb") as out:
+            out.write(content)
+    assert read_bytes(f"{folder}/a.jpg") == file.getvalue()
+    for name, reason in (("id_rsa", "image_undecodable"), ("none", "image_missing"), ("a.jpg", "image_too_large")):
+        with pytest.raises(ImageError) as error:
+            read_bytes(f"{folder}/{name}", max_bytes=200)
+        assert error.value.reason == reason
+    with pytest.raises(ImageError, match="image_missing"):
+        read_bytes("")
