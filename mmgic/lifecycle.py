@@ -12,12 +12,21 @@ from mmgic.tables import Manifest
 # Reasons that speak of damaged input or of a fault, not of a rule that chose
 ERRORS = ("bad_record", "image_missing", "image_undecodable", "image_too_large", "size_mismatch", "stage_error")
 
+FEW = 8  # failures of one batch that may be chance
 
-def begin(output: str, name: str, settings: Mapping[str, Any], source: str) -> tuple[str, Manifest | None]:
+
+def is_too_often(failures: int, tries: int, rate: float) -> bool:
+    """Whether so many failures of a service in one batch say that the service is down, not that some things fail."""
+    return failures >= FEW and failures > rate * tries
+
+
+def begin(
+    output: str, name: str, settings: Mapping[str, Any], source: str, repeatable: bool = True
+) -> tuple[str, Manifest | None]:
     """The fingerprint of a table that is to be made, and its manifest if it is finished (see `tables.claim`)."""
     if tables.read_text(f"{output}/{tables.SETTINGS}") is None:
         tables.remove(checkpoint_folder(output))  # of a table that was deleted
-    fingerprint = tables.claim(output, name, settings, source)
+    fingerprint = tables.claim(output, name, settings, source, repeatable)
     done = tables.read_manifest(output)
     if done is not None:
         tables.remove(checkpoint_folder(output))

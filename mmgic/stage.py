@@ -32,6 +32,7 @@ from mmgic import tables
 from mmgic.errors import InputError
 from mmgic.lifecycle import ERRORS, begin, checkpoint_folder, finish, too_many_errors
 from mmgic.progress import Tally, progress_line
+from mmgic.schema import reject
 from mmgic.tables import Manifest
 from mmgic.transform import Row, Transform, to_table
 
@@ -44,7 +45,10 @@ OTHER_CPUS = 2  # logical CPUs that an actor pool leaves to reading, writing and
 
 @dataclass(frozen=True)
 class Stage:
-    """One table made from another. Its rows depend on `settings` and on the table read, and on nothing else."""
+    """One table made from another. Its rows depend on `settings` and on the table read, and on nothing else.
+
+    The rows of a stage that asks the net or a server are not `repeatable`: made once more, they are another table.
+    """
 
     name: str
     table: str  # folder that is read
@@ -61,6 +65,7 @@ class Stage:
     rows_per_block: int = 2000
     rows_per_call: int = 100
     max_error_rate: float = 0.05
+    repeatable: bool = True
 
 
 @contextmanager
@@ -94,7 +99,7 @@ def run_stage(stage: Stage) -> Manifest:
     if source is None:
         raise InputError(f"{stage.table} is not finished; run the stage that makes it first")
     settings = {**stage.settings, "sources": list(stage.sources)}
-    fingerprint, done = begin(output, stage.name, settings, source.fingerprint)
+    fingerprint, done = begin(output, stage.name, settings, source.fingerprint, stage.repeatable)
     if done is not None:
         return done
 
@@ -140,11 +145,16 @@ def ingest(
         ]
         try:
             rows = sum(ray.get(tasks))
-        except ray.exceptions.RayTaskError:
+        except ray.exceptions.RayError as error:
             for task in tasks:
                 ray.cancel(task)
             _raise_problem(tally)
-            raise
+            if isinstance(error, ray.exceptions.RayTaskError):  # a fault of ours: its stack trace is wanted
+                raise
+            raise InputError(
+                f"a process that read the sources of {output} was killed ({_first_line(error)}); if it was for memory, "
+                "give the machine more of it or lower cluster.rows_per_block, and run again"
+            ) from None
     if not rows:
         raise InputError(f"the sources hold no images, so {output} stays empty; check their 'path' and 'annotations'")
     written = tables.open_table(output)
@@ -165,11 +175,24 @@ def _read_rows(
         rows = iter(reader())
         while block := list(islice(rows, rows_per_file)):
             path = f"{output}/part-{number:03}-{total // rows_per_file:06}.parquet"
-            tables.write_part(path, to_table(block, schema))
+            tables.write_part(path, _refused_aside(block, schema))
             total += len(block)
             tally.add.remote(block[0]["row_id"], len(block), 0)
     tables.write_text(note, str(total))
     return total
+
+
+def _refused_aside(rows: list[Row], schema: pa.Schema) -> pa.Table:
+    """`to_table` of what a reader made. A row that Arrow refuses (half a surrogate pair, a number too large) is set aside."""
+    try:
+        return to_table(rows, schema)
+    except (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError) as error:
+        if len(rows) > 1:
+            return pa.concat_tables(_refused_aside(half, schema) for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]))
+        [row] = rows
+        known = {name: row[name] for name in ("row_id", "source")}
+        image_id = row["image_id"].encode(errors="replace").decode()
+        return to_table([{**known, "image_id": image_id, **reject("bad_record", f"it cannot be stored: {error}")}], schema)
 
 
 def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
@@ -344,5 +367,9 @@ def _reporting(tally: Any) -> Iterator[None]:
 
 def _raise_problem(tally: Any) -> None:
     """In the driver: raises the InputError that a worker reported, if one did."""
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
     if problem := ray.get(tally.problem.remote()):
         raise InputError(problem) from None

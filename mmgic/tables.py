@@ -77,16 +77,20 @@ def write_manifest(folder: str, manifest: Manifest) -> None:
     write_text(posixpath.join(folder, MANIFEST), json.dumps(dataclasses.asdict(manifest), indent=2) + "\n")
 
 
-def claim(folder: str, stage: str, settings: Mapping[str, Any], source: str) -> str:
+def claim(folder: str, stage: str, settings: Mapping[str, Any], source: str, repeatable: bool = True) -> str:
     """Makes `folder` the place of this stage with these settings, and returns their fingerprint.
 
     `source` is the fingerprint of what the stage reads. The first call writes `settings.yaml`; later ones
-    compare, so that rows made in another way are neither kept nor mixed in. Raises InputError where they
-    differ.
+    compare, so that rows made in another way are neither kept nor mixed in. The fingerprint of a table that
+    is not `repeatable` also holds a nonce of that first call: deleted and made again it is another table. Raises
+    InputError where the settings differ.
     """
     recipe = {"stage": stage, "input": source, "settings": json.loads(json.dumps(settings))}
     path = posixpath.join(folder, SETTINGS)
     text = read_text(path)
+    nonce = secrets.token_hex(8) if text is None else yaml.safe_load(text).get("nonce")
+    if nonce and not repeatable:
+        recipe["nonce"] = nonce
     if text is None:
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
     else:

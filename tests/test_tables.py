@@ -6,6 +6,7 @@ import fsspec
 import pytest
 
 from mmgic import tables
+from mmgic.errors import InputError
 
 
 @pytest.mark.parametrize("root", ["local", "memory://whole"])
@@ -37,3 +38,15 @@ def test_a_writer_that_fails_leaves_what_was_there(root: str, tmp_path: Path) ->
     assert tables.read_text(f"{folder}/a.tar") == "before"
     filesystem, path = fsspec.url_to_fs(folder)
     assert [name.split("/")[-1] for name in filesystem.ls(path, detail=False)] == ["a.tar"]
+
+
+def test_a_table_that_is_not_repeatable_is_another_one_when_it_is_made_again(tmp_path: Path) -> None:
+    folder = str(tmp_path / "images")
+    first = tables.claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False)
+    assert tables.claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False) == first  # a resume
+    with pytest.raises(InputError, match="max_bytes = 1, now 2"):
+        tables.claim(folder, "ic/images", {"max_bytes": 2}, "x", repeatable=False)
+    tables.remove(folder)
+    assert tables.claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False) != first
+    again = [tables.claim(str(tmp_path / name), "ic/tokens", {}, "x") for name in ("one", "two")]
+    assert again[0] == again[1]
