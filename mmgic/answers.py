@@ -1,7 +1,8 @@
 """A language model's answers, kept in a SQLite file as soon as they arrive, and what they cost.
 
 Nothing is paid for twice, also after a kill, and a run that is done again gives the same bytes without a server. The
-file uses SQLite's write-ahead log, which wants a disk of the machine that asks.
+file uses SQLite's write-ahead log, which is unsafe on shared storage: it wants a disk of the machine that asks. That is
+why its default place is the user's cache folder and not the output, which on a cluster is shared.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ class AnswerFile:
     def __init__(self, path: str) -> None:
         if "://" in path or not path:
             raise SettingsError(f"language_model.cache is '{path}'; name a file on a disk of this machine")
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
             # a killed process loses nothing; a lost machine at most its last answers
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")

@@ -141,7 +141,7 @@ class LanguageModelSettings:
     requests_per_minute: int = 0  # 0: no limit
     retries: int = 5
     timeout_s: float = 60.0
-    cache: str = "{output}/language_model.sqlite"  # answers that were paid for
+    cache: str = "~/.cache/mmgic/language_model.sqlite"  # answers that were paid for; on a disk of the asking machine
     usd_per_million_prompt_tokens: float = 0.0
     usd_per_million_completion_tokens: float = 0.0
 
@@ -174,6 +174,7 @@ class DownloadSettings:
     timeout_s: float = 20.0
     backoff_s: float = 1.0  # before the first retry; doubled before each further one
     max_bytes: int = 20_000_000
+    max_failure_rate: float = 0.5  # share of unreachable hosts above which the network is taken to be down
     images_per_shard: int = 1000  # rows that are fetched together and stored in one tar shard
     user_agent: str = "mmgic (image research; honours X-Robots-Tag noai)"
     allow_private_addresses: bool = False  # for a server of your own; never with a url list of strangers
@@ -349,6 +350,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "download.timeout_s": (0.1, math.inf),
     "download.backoff_s": (0, math.inf),
     "download.max_bytes": (1, math.inf),
+    "download.max_failure_rate": (0, 1),
     "download.images_per_shard": (1, math.inf),
     "loss.mask_prob": (0, 1),
     "loss.visual_weight": (0, math.inf),
