@@ -44,7 +44,8 @@ REASONS = (
     "no_caption",  # the record has no text to go with its image
     "phrases_not_selected",  # no noun phrase drew this caption (G.2)
     "not_sampled",  # left out of a sample of fixed size (H.1)
-    "download_failed",
+    "download_failed",  # an answer, but no image: HTTP 404 and the like
+    "host_unreachable",  # no answer: no such host, no connection, silence
     "download_refused",  # a private address, an opt-out of the site, or not http(s)
     "stage_error",
 )
@@ -85,6 +86,7 @@ DROPS = (
     "image_unmatched",  # no sentence of the document belongs to it
     "sentence_empty",
     "caption_not_merged",  # the language model gave no usable merged caption; the short one took its place (G.3)
+    "caption_request_failed",  # the same, as the request for it failed twice
 )
 
 # ---------------------------------------------------------------- annotated images: sources, cleaning

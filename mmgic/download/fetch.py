@@ -41,9 +41,10 @@ T = TypeVar("T")
 class _RetryError(Exception):
     """It may work later. `wait` is the server's wish in seconds, None where it has none."""
 
-    def __init__(self, detail: str, wait: float | None = None) -> None:
+    def __init__(self, detail: str, wait: float | None = None, reason: str = "download_failed") -> None:
         super().__init__(detail)
         self.wait = wait
+        self.reason = reason
 
 
 @dataclass
@@ -87,7 +88,8 @@ class Fetcher:
     async def fetch(self, url: str, use: Callable[[bytes], T]) -> T:
         """What `use` makes of the body behind `url`, in a thread; a request gives up its place only after that.
 
-        Raises ImageError (download_failed, download_refused, image_too_large), and whatever `use` raises.
+        Raises ImageError (host_unreachable where nothing answers, download_failed where the answer is no image,
+        download_refused, image_too_large), and whatever `use` raises.
         """
         attempt = 0
         while True:
@@ -95,7 +97,7 @@ class Fetcher:
                 return await self._follow(url, use)
             except _RetryError as error:
                 if attempt == self._settings.retries:
-                    raise ImageError("download_failed", str(error)) from None
+                    raise ImageError(error.reason, str(error)) from None
                 if error.wait is not None and error.wait > MAX_WAIT_S:
                     raise ImageError("download_failed", f"{error}, asks to wait {error.wait:.0f} s") from None
                 backoff = self._settings.backoff_s * 2**attempt * random.uniform(1, 1.5)
@@ -119,6 +121,8 @@ class Fetcher:
             raise ImageError("download_refused", f"{url.scheme or 'no scheme'} is neither http nor https")
         if not url.host:
             raise ImageError("download_failed", "the url names no host")
+        if url.host.endswith(".invalid"):  # reserved to mean so (RFC 6761)
+            raise ImageError("download_failed", f"there is no host {url.host}")
         if url.host not in self._hosts:
             self._hosts[url.host] = _Host(asyncio.Semaphore(self._settings.per_host))
         host = self._hosts[url.host]
@@ -126,7 +130,8 @@ class Fetcher:
             await asyncio.sleep(max(0.0, host.resume_at - time.monotonic()))
             async with self._slots:
                 if host.silence >= MAX_SILENCE:
-                    raise ImageError("download_failed", f"{url.host} left {host.silence} requests in a row unanswered")
+                    detail = f"{url.host} left {host.silence} requests in a row unanswered"
+                    raise ImageError("host_unreachable", detail)
                 yield host
 
     async def _request(self, url: URL, host: _Host) -> bytes | str:
@@ -136,7 +141,8 @@ class Fetcher:
                 return await self._answer(response, host)
         except TimeoutError:
             host.silence += 1
-            raise _RetryError(f"no whole answer in {self._settings.timeout_s:g} s") from None
+            detail = f"no whole answer in {self._settings.timeout_s:g} s"
+            raise _RetryError(detail, reason="host_unreachable") from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise ImageError("download_failed", f"the certificate is not valid: {error.certificate_error}") from None
         except aiohttp.ClientConnectorError as error:
@@ -144,13 +150,14 @@ class Fetcher:
                 detail = f"{url.host} does not lead to an address of the public internet"
                 raise ImageError("download_refused", detail) from None
             if getattr(error.os_error, "errno", None) in (socket.EAI_NONAME, socket.EAI_NODATA):
-                raise ImageError("download_failed", f"there is no host {url.host}") from None
+                raise ImageError("host_unreachable", f"there is no host {url.host}") from None
             host.silence += 1
-            raise _RetryError(f"cannot connect: {error.os_error}") from None
+            raise _RetryError(f"cannot connect: {error.os_error}", reason="host_unreachable") from None
         except aiohttp.InvalidURL as error:
             raise ImageError("download_failed", f"not a url that can be asked for: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _RetryError(f"{type(error).__name__}: {error}") from None
+            reason = "host_unreachable" if isinstance(error, OSError) else "download_failed"
+            raise _RetryError(f"{type(error).__name__}: {error}", reason=reason) from None
 
     async def _answer(self, response: aiohttp.ClientResponse, host: _Host) -> bytes | str:
         headers, status = response.headers, response.status

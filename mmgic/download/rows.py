@@ -17,6 +17,8 @@ from PIL import Image
 
 from mmgic.download.fetch import Fetcher
 from mmgic.download.shard import Entry, Fetched, write_shard
+from mmgic.errors import InputError
+from mmgic.lifecycle import is_too_often
 from mmgic.schema import add_drops, reject
 from mmgic.settings import DownloadSettings
 from mmgic.transform import Row
@@ -34,10 +36,17 @@ class DownloadImages:
     """A transform of CAPTIONED_IMAGE or INTERLEAVED rows: their images come from the net into one tar shard a batch.
 
     Rows leave with `image_path` (and `width` and `height` where they have them). A row whose image cannot be had is set
-    aside as download_failed, download_refused, image_too_large or image_undecodable; an interleaved document goes on
-    without that image, which is counted. Images that have a path already are left as they are. The shard is named by
-    the batch's row ids, so a batch that is done again after a kill writes the same files. What the net answers is not
-    under our control: paths and offsets are only as repeatable as that.
+    aside as host_unreachable, download_failed, download_refused, image_too_large or image_undecodable; an interleaved
+    document goes on without that image, which is counted. Images that have a path already are left as they are.
+
+    An image's path names a slice of its batch's shard, and the shard is named by the batch's row ids. A batch that is
+    done again with the same rows writes the same files, if the net answers the same; but after a kill Ray Data cuts the
+    rows that are left into other batches, so their `image_path` differs from that of a run that was not killed. Which
+    image a row has, and all its other columns, do not. Shards that no row names are `remove_orphans`'s.
+
+    Raises InputError, before anything of the batch is written, where more than `max_failure_rate` of its urls (and at
+    least FEW) could not even be asked for: the network is down, and the batch is fetched when it is back. Fewer than
+    FEW cannot be told from dead hosts.
     """
 
     settings: DownloadSettings
@@ -50,9 +59,20 @@ class DownloadImages:
         with tempfile.TemporaryDirectory(prefix="mmgic-download-") as scratch:
             urls = list(dict.fromkeys(url for _, _, url in wanted))
             results = asyncio.run(_fetch_all(urls, self.settings, Path(scratch)))
+            _check_network(results, self.settings.max_failure_rate)
             entries = {url: _entry(row, i, url, results[url]) for row, i, url in reversed(wanted)}
             paths = write_shard(f"{self.folder}/{_batch_name(rows)}", [entries[url] for url in urls])
         return [_with_images(row, results, paths) if row["keep"] else row for row in rows]
+
+
+def _check_network(results: Results, max_failure_rate: float) -> None:
+    lost = [r.detail for r in results.values() if isinstance(r, ImageError) and r.reason == "host_unreachable"]
+    if is_too_often(len(lost), len(results), max_failure_rate):
+        raise InputError(
+            f"{len(lost):,} of the {len(results):,} images asked for last could not be reached (such as: {lost[-1]}), "
+            f"more than download.max_failure_rate = {max_failure_rate:g}; when the network is back run the same "
+            "command again, which asks for these images again and keeps those that it has"
+        )
 
 
 def _missing(row: Row) -> list[tuple[int, str]]:

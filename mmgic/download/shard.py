@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import posixpath
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmgic import tables
 from mmgic.vision.images import ImageError, slice_path
@@ -69,6 +71,17 @@ def write_shard(stem: str, entries: Sequence[Entry]) -> dict[str, str]:
                 _add(tar, f"{entry.key}.json", json.dumps({**record, **entry.fields}).encode())
     tables.write_part(f"{stem}.parquet", pa.Table.from_pylist(metadata, schema=_METADATA))
     return paths
+
+
+def remove_orphans(folder: str, image_paths: Iterable[pa.Array]) -> None:
+    """Removes the shards in `folder` of which `image_paths` (strings) name no image, and what kills left unfinished."""
+    named: set[str] = set()
+    for paths in image_paths:
+        found = pc.extract_regex(paths, r"(?P<stem>[0-9a-f]{16})\.tar#bytes=")
+        named.update(pc.unique(pc.struct_field(found, "stem")).to_pylist())
+    for file in tables.find_files(f"{folder}/*"):
+        if file.endswith(".unfinished") or posixpath.basename(file).partition(".")[0] not in named:
+            tables.remove(file)
 
 
 def _record(entry: Entry, content: bytes) -> dict[str, Any]:

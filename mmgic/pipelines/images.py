@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from mmgic import tables
 from mmgic.download import DownloadImages
+from mmgic.download.shard import remove_orphans
 from mmgic.pair_images import PairImages
 from mmgic.pipelines.common import corpus_folder, stage
 from mmgic.settings import Settings
@@ -19,16 +23,19 @@ def run_images(settings: Settings, corpus: Corpus, table: str, output_schema: pa
     """Makes `<corpus>/images` from `table` (CAPTIONED_IMAGE or INTERLEAVED), and shards in `<corpus>/shards`.
 
     A block is a shard: a run that is killed fetches again the shards that its workers were at. Image-caption pairs are
-    also held to the size rules of cleaning. Images that are at hand are not asked for, so without a network a build
-    only loses the others.
+    also held to the size rules of cleaning. Images that are at hand are not asked for. Shards of batches that a kill
+    cut short, or of a table that was deleted, are removed once the table is finished. Raises InputError where the
+    network is down (see `DownloadImages`); what is fetched by then is kept.
     """
     download, cleaning = settings.download, settings.cleaning
     rules = {key: getattr(cleaning, key) for key in ("min_short_side", "min_aspect", "max_aspect")}
-    return stage(
+    folder = corpus_folder(settings, corpus)
+    done = tables.read_manifest(f"{folder}/images") is not None
+    manifest = stage(
         settings,
         name=f"{corpus}/images",
         table=table,
-        output=f"{corpus_folder(settings, corpus)}/images",
+        output=f"{folder}/images",
         schema=output_schema,
         settings={
             "max_bytes": download.max_bytes,
@@ -38,7 +45,20 @@ def run_images(settings: Settings, corpus: Corpus, table: str, output_schema: pa
         make_transform=partial(_transform, settings, corpus),
         rows_per_block=download.images_per_shard,
         rows_per_call=download.images_per_shard,
+        repeatable=False,
     )
+    if not done:
+        remove_orphans(f"{folder}/shards", _image_paths(f"{folder}/images"))
+    return manifest
+
+
+def _image_paths(table: str) -> Iterator[pa.Array]:
+    """The `image_path`s of a table's rows, kept or not."""
+    rows = tables.open_table(table)
+    column = "images" if "images" in rows.schema.names else "image_path"
+    for batch in rows.to_batches(columns=[column]):
+        values = batch.column(0)
+        yield pc.struct_field(pc.list_flatten(values), "image_path") if column == "images" else values
 
 
 def _transform(settings: Settings, corpus: Corpus) -> Transform:

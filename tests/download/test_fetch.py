@@ -104,6 +104,13 @@ def test_busy_servers_are_asked_again_and_gone_ones_given_up(site, download):
     assert row["detail"] == "HTTP 503"
 
 
+def test_no_answer_is_told_apart_from_a_bad_one(site, download, closed_port):
+    urls = (f"http://127.0.0.1:{closed_port}/", "http://there-is-no-such-host.test/", "http://x.invalid/")
+    rows = download(*urls, site.url("status/410"), retries=0)
+    assert outcomes(rows) == ["host_unreachable", "host_unreachable", "download_failed", "download_failed"]
+    assert rows[2]["detail"] == "there is no host x.invalid"
+
+
 def test_retry_after_is_kept_and_a_long_wait_given_up(site, download):
     [row] = download(site.url("busy/1"))
     assert row["keep"]
@@ -117,8 +124,9 @@ def test_retry_after_is_kept_and_a_long_wait_given_up(site, download):
 
 def test_slow_servers_time_out_and_silent_ones_are_left_alone(site, download):
     urls = [site.url(f"wait/9/{i}") for i in range(12)]
-    rows = download(*urls, site.url("png/1", "localhost"), timeout_s=0.5, retries=0, per_host=1)
-    assert outcomes(rows) == ["download_failed"] * 12 + ["kept"]
+    limits = {"timeout_s": 0.5, "retries": 0, "per_host": 1, "max_failure_rate": 1}
+    rows = download(*urls, site.url("png/1", "localhost"), **limits)
+    assert outcomes(rows) == ["host_unreachable"] * 12 + ["kept"]
     assert rows[0]["detail"] == "no whole answer in 0.5 s"
     assert site.seen.total() == 5 + 1
     assert rows[11]["detail"] == "127.0.0.1 left 5 requests in a row unanswered"

@@ -68,7 +68,7 @@ def test_a_batch_done_again_writes_the_same_bytes(site, download, tmp_path):
 
 
 def test_a_network_that_is_down_stops_the_batch_and_writes_nothing(site, download, closed_port, tmp_path):
-    lost = [f"http://127.0.0.1:{closed_port}/{i}" for i in range(9)]
+    lost = [f"http://127.0.0.{i}:{closed_port}/" for i in range(2, 11)]
     sentence = r"9 of the 10 images .*cannot connect.*download.max_failure_rate = 0.5; .*run the same command again"
     with pytest.raises(InputError, match=sentence):
         download(*lost, site.url("png/1"), retries=0)
@@ -88,7 +88,7 @@ def test_shards_that_no_row_names_are_removed(site, download, tmp_path):
     [row] = download(site.url("png/3"))
     (folder / "0123456789abcdef.tar.unfinished").write_text("left by a kill")
     remove_orphans(str(folder), [pa.array([row["image_path"], "", "/elsewhere/1.jpg"]), pa.array([], pa.string())])
-    assert len(shards(folder)) == 2
+    assert len(list(folder.iterdir())) == 2
     assert not orphan & set(shards(folder))
     assert read_image(row["image_path"]).size == (24, 16)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -19,12 +20,16 @@ import pytest
 from PIL import Image
 
 from mmgic import tables
+from mmgic.errors import InputError
+from mmgic.pipelines.images import run_images
 from mmgic.schema import CAPTIONED_IMAGE
+from mmgic.settings import Settings, merge
 from mmgic.sources.pairs import captioned_image
 from mmgic.stage import ingest
 from mmgic.vision.images import read_image
 
 DRIVER = Path(__file__).with_name("download_driver.py")
+CHANGES = runpy.run_path(str(DRIVER))["CHANGES"]
 URLS, PER_SHARD, WORKERS = 160, 20, 2  # the last two as in the driver
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -95,7 +100,28 @@ def test_a_killed_download_asks_again_only_for_what_was_in_flight(server: Thread
     assert repeated <= 2 * WORKERS * PER_SHARD
     assert repeated <= URLS - done * PER_SHARD
     listed = [r["url"] for path in (tmp_path / "ic/shards").glob("*.parquet") for r in pq.read_table(path).to_pylist()]
-    assert set(listed) == {url(i) for i in range(1, URLS + 1)}
+    assert sorted(listed) == sorted(url(i) for i in range(1, URLS + 1))  # no shard of a killed batch is left
+
+
+def test_after_an_outage_the_same_command_fetches_what_is_left(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    server.shutdown()
+    server.server_close()  # its port answers no more
+    url = f"http://127.0.0.1:{server.server_address[1]}/{{}}".format
+    rows = [captioned_image("web", str(i), 0, url=url(i), caption_origin="x") for i in range(1, 31)]
+    ingest("ic/urls", f"{tmp_path}/ic/urls", CAPTIONED_IMAGE, [lambda: iter(rows)], {})
+    changes = {**CHANGES, "download": {**CHANGES["download"], "retries": 0}}
+    settings = merge(Settings(output=str(tmp_path)), changes)
+    with pytest.raises(InputError, match=r"images asked for last could not be reached .*run the same command again"):
+        run_images(settings, "ic", f"{tmp_path}/ic/urls", CAPTIONED_IMAGE)
+    assert tables.read_manifest(f"{tmp_path}/ic/images") is None
+
+    back = ThreadingHTTPServer(server.server_address, server.RequestHandlerClass)
+    threading.Thread(target=back.serve_forever, args=(0.05,), daemon=True).start()
+    manifest = run_images(settings, "ic", f"{tmp_path}/ic/urls", CAPTIONED_IMAGE)
+    back.shutdown()
+    back.server_close()
+    assert (manifest.rows_out, manifest.kept, manifest.reasons) == (30, 27, {"download_failed": 3})
+    assert set(server.seen.values()) == {1}  # type: ignore[attr-defined]
 
 
 def finished_blocks(output: Path) -> int:
