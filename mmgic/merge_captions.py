@@ -4,12 +4,14 @@ synthesized caption."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from mmgic.answers import Answer
+from mmgic.answers import Answer, Usage
 from mmgic.descriptions.parse import is_refusal
+from mmgic.errors import InputError
 from mmgic.language_model import LanguageModel, Prompt
+from mmgic.lifecycle import is_too_often
 from mmgic.schema import add_drops
 from mmgic.transform import Row
 
@@ -37,19 +39,41 @@ class MergeCaptions:
     """A transform of CAPTIONED_IMAGE rows: fills `caption_capsfusion` where it is missing and both others are there.
 
     Where the model gives nothing usable the short caption takes its place, counted in `drops` as `caption_not_merged`.
-    Rows that have a detailed caption, or lack one of the two others, pass untouched.
+    A request that fails is made once more at the end of the batch; if it fails again, the short caption is counted as
+    `caption_request_failed`. Rows that have a detailed caption, or lack one of the two others, pass untouched.
+
+    Raises InputError where more than `max_error_rate` of a batch's requests (and at least lifecycle.FEW) failed, for
+    then the server is at fault: the batch is not written, and its answers are kept for the next run. `report` is called
+    after each batch that asked something.
     """
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(
+        self, model: LanguageModel, max_error_rate: float, report: Callable[[Usage], None] = lambda usage: None
+    ) -> None:
         self.model = model
+        self.max_error_rate = max_error_rate
+        self.report = report
 
     def __call__(self, rows: list[Row]) -> list[Row]:
         lacking = [i for i, row in enumerate(rows) if needs_merging(row)]
-        answers = self.model.ask([merge_prompt(rows[i]["caption_origin"], rows[i]["caption_coco"]) for i in lacking])
+        if not lacking:
+            return rows
+        prompts = [merge_prompt(rows[i]["caption_origin"], rows[i]["caption_coco"]) for i in lacking]
+        answers = self.model.ask(prompts)
+        if any(answer.failed for answer in answers):
+            answers = self.model.ask(prompts)  # those that did not fail are in the cache by now
+        self.report(self.model.usage())
+        failures = [answer.problem for answer in answers if answer.failed]
+        if is_too_often(len(failures), len(answers), self.max_error_rate):
+            raise InputError(
+                f"{len(failures):,} of the {len(answers):,} captions asked for last failed twice (such as: "
+                f"{failures[-1]}), more than cluster.max_error_rate = {self.max_error_rate:g}; see to the language "
+                "model's server and run again: the answers so far are kept"
+            )
         merged = list(rows)
         for i, answer in zip(lacking, answers, strict=True):
             caption = read_caption(answer)
-            drops = [] if caption else ["caption_not_merged"]
+            drops = [] if caption else ["caption_request_failed" if answer.failed else "caption_not_merged"]
             merged[i] = {
                 **rows[i],
                 "caption_capsfusion": caption or rows[i]["caption_coco"],

@@ -1,3 +1,8 @@
+import json
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import pytest
 
 from mmgic.answers import Answer
@@ -22,7 +27,7 @@ def merge(tmp_path, monkeypatch):
             settings = LanguageModelSettings(
                 base_url=server.base_url, model=MODEL, cache=str(tmp_path / "answers.sqlite"), retries=0
             )
-            return MergeCaptions(LanguageModel(settings, "captions"))(rows), server.asked
+            return MergeCaptions(LanguageModel(settings, "captions"), 0.05)(rows), server.asked
 
     return run
 
@@ -43,6 +48,62 @@ def test_what_the_model_cannot_merge_keeps_the_short_caption_and_is_counted(merg
     assert merged[0]["caption_capsfusion"] == bad["caption_coco"]
     assert merged[0]["drops"] == [{"reason": "caption_not_merged", "count": 1}, {"reason": "image_failed", "count": 1}]
     assert merged[1]["drops"] == []
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """Merges rows with a server that answers the first `fail[prompt number]` requests of a prompt with HTTP 503."""
+    asked, fail = Counter(), Counter()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            number = int(body["messages"][-1]["content"].partition("Mill St ")[2].partition("\n")[0])
+            asked[number] += 1
+            message = {"role": "assistant", "content": f"House {number}."}
+            reply = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
+            self.send_response(503 if asked[number] <= fail[number] else 200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(reply).encode())
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    settings = LanguageModelSettings(
+        base_url=url, model="m", api_key_env="", cache=str(tmp_path / "failing.sqlite"), retries=0, concurrency=20
+    )
+    reports = []
+    merge = MergeCaptions(LanguageModel(settings, "captions"), 0.05, reports.append)
+    yield lambda: merge([row(origin=f"Mill St {i}") for i in range(40)]), fail, asked, reports
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_request_that_failed_is_made_once_more(failing):
+    merge, fail, asked, reports = failing
+    fail.update({3: 1, 5: 2})
+    rows = merge()
+    assert rows[3] == row(origin="Mill St 3", capsfusion="House 3.")
+    drops = [{"reason": "caption_request_failed", "count": 1}]
+    assert rows[5] == row(origin="Mill St 5", capsfusion=rows[5]["caption_coco"], drops=drops)
+    assert asked.total() == 42
+    assert [usage.answers for usage in reports] == [39]
+
+
+def test_too_many_failures_stop_the_batch_and_the_next_run_asks_for_those_alone(failing):
+    merge, fail, asked, _ = failing
+    fail.update(dict.fromkeys(range(8), 2))
+    sentence = r"8 of the 40 captions .*failed twice .*cluster.max_error_rate = 0.05; .*kept"
+    with pytest.raises(InputError, match=sentence):
+        merge()
+    asked.clear()
+    fail.clear()
+    assert [merged["caption_capsfusion"] for merged in merge()] == [f"House {i}." for i in range(40)]
+    assert sorted(asked) == list(range(8))
 
 
 @pytest.mark.parametrize(
@@ -84,4 +145,4 @@ def test_a_server_that_is_gone_stops_the_merging(tmp_path):
     )
     rows = [row(origin=f"Mill St {i}") for i in range(9)]
     with pytest.raises(InputError, match=r"the language model at http://127\.0\.0\.1:9/v1 does not answer"):
-        MergeCaptions(LanguageModel(settings, "captions"))(rows)
+        MergeCaptions(LanguageModel(settings, "captions"), 0.05)(rows)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import asdict
 from functools import partial
 
 from mmgic import schema, tables
-from mmgic.answers import AnswerFile
+from mmgic.answers import Usage
 from mmgic.errors import InputError
 from mmgic.language_model import LanguageModel, check_language_model
 from mmgic.merge_captions import MergeCaptions, merge_prompt
@@ -15,6 +17,7 @@ from mmgic.settings import LanguageModelSettings, Settings
 from mmgic.tables import Manifest
 
 PURPOSE = "captions"
+USAGE = "usage.json"
 
 
 def run_merge(settings: Settings, table: str) -> Manifest:
@@ -22,8 +25,9 @@ def run_merge(settings: Settings, table: str) -> Manifest:
 
     Without a language model the stage is left out, and the manifest is that of `table`: the next stage reads the table
     `f"{output}/{manifest.stage}"` either way. One actor asks, with `language_model.concurrency` requests at once: its
-    answers go to a cache of its machine. The key's environment variable must be set where the actor runs. Raises
-    InputError where the table is not finished, or the server refuses or does not answer (what it said is kept).
+    answers go to a cache of its machine, and what they have cost to `usage.json` beside the rows. The key's environment
+    variable must be set where the actor runs. Raises InputError where the table is not finished, or the server refuses,
+    does not answer or fails too often (what it said is kept).
     """
     model = settings.language_model
     if not model.base_url:
@@ -34,11 +38,12 @@ def run_merge(settings: Settings, table: str) -> Manifest:
         return manifest
     check_language_model(model)
     wording = merge_prompt("", "")
+    output = f"{corpus_folder(settings, 'ic')}/merged"
     manifest = stage(
         settings,
         name="ic/merged",
         table=table,
-        output=f"{corpus_folder(settings, 'ic')}/merged",
+        output=output,
         schema=schema.CAPTIONED_IMAGE,
         settings={
             "model": model.model,
@@ -46,16 +51,19 @@ def run_merge(settings: Settings, table: str) -> Manifest:
             "max_tokens": model.max_tokens,
             "prompt": hashlib.sha256(f"{wording.system}\n{wording.user}".encode()).hexdigest(),
         },
-        make_transform=partial(_make, model),
+        make_transform=partial(_make, model, settings.cluster.max_error_rate, f"{output}/{USAGE}"),
         actors=True,
         workers=1,
         rows_per_call=max(100, 4 * model.concurrency),  # a batch ends when its slowest request does
+        repeatable=False,
     )
-    print(
-        f"ic/merged: the model's answers so far: {AnswerFile(model.cache).usage(model, PURPOSE).summary()}", flush=True
-    )
+    if (used := tables.read_text(f"{output}/{USAGE}")) is not None:
+        print(f"ic/merged: all answers in the cache of the actor: {Usage(**json.loads(used)).summary()}", flush=True)
     return manifest
 
 
-def _make(settings: LanguageModelSettings) -> MergeCaptions:
-    return MergeCaptions(LanguageModel(settings, PURPOSE))
+def _make(settings: LanguageModelSettings, max_error_rate: float, usage_file: str) -> MergeCaptions:
+    def report(usage: Usage) -> None:
+        tables.write_text(usage_file, json.dumps(asdict(usage)))
+
+    return MergeCaptions(LanguageModel(settings, PURPOSE), max_error_rate, report)
