@@ -4,10 +4,11 @@
     python jobs/describe_labels.py --preset mmgic-7b --set language_model.base_url=http://127.0.0.1:8000/v1 \\
         --set language_model.model=Qwen/Qwen2.5-7B-Instruct
 
-The key is read from the environment variable that language_model.api_key_env names. Each label is one request of about
-600 prompt tokens and 70 answered ones. Answers are kept as they arrive, so that a run that was killed goes on where it
-was and nothing is paid for twice. It ends with the labels by status, the tokens and their cost (by the prices in
-language_model.usd_per_million_*), and where the descriptions are; write that path into the setting `descriptions`.
+A label that brings its own description (all of V3Det's do) is not asked for. The key is read from the environment
+variable that language_model.api_key_env names. Each label is one request of about 600 prompt tokens and 70 answered
+ones. Answers are kept as they arrive, so that a run that was killed goes on where it was and nothing is paid for twice.
+It ends with the labels by status, the tokens and their cost (by the prices in language_model.usd_per_million_*), and
+where the descriptions are; write that path into the setting `descriptions`.
 
 A person then goes through review.tsv beside them (accept, edit or reject) and runs the same command again. With --names
 it only proposes names for the senses of polysemous labels, "batter (ballplayer)", from WordNet, for review as well.
@@ -30,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def main(settings: Settings, flags: argparse.Namespace) -> None:
     from mmgic.language_model import check_language_model
 
-    if not flags.names:
+    if not flags.names and settings.language_model.base_url:  # labels may all bring their descriptions along
         check_language_model(settings.language_model)
 
     from mmgic.descriptions.table import status_table

@@ -39,7 +39,7 @@ class Tally:
 
 @contextmanager
 def progress_line(
-    name: str, total: int | None, done: Callable[[], int], watch: Callable[[int, float], None]
+    name: str, total: int | None, done: Callable[[], int], watch: Callable[[int, float], None] = lambda rows, rate: None
 ) -> Iterator[None]:
     """Shows `done()` of `total` rows (None: not known) and their rate: one moving line; in a log a line every 10 s.
 

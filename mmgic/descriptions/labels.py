@@ -10,6 +10,7 @@ from typing import Any, Self
 from mmgic.descriptions import KINDS, Kind
 
 Row = dict[str, Any]
+Key = tuple[str, str, str]  # source, kind, label
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Concept:
     count: int  # how often it is annotated
     related: tuple[str, ...] = ()  # objects of an attribute, "[subject, object]" of a relationship; most frequent first
     synset: str = ""  # the most frequent one of an object label
+
+    @property
+    def key(self) -> Key:
+        return self.source, self.kind, self.label
 
 
 @dataclass(frozen=True)

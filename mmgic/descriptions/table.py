@@ -14,7 +14,7 @@ from typing import Literal
 
 from mmgic import tables
 from mmgic.descriptions import Kind
-from mmgic.descriptions.labels import Concept
+from mmgic.descriptions.labels import Concept, Key
 from mmgic.descriptions.parse import STATUSES, Reply, Status, parse_edit, parse_reply
 from mmgic.descriptions.prompts import label_prompt
 from mmgic.descriptions.review import ReviewForm, ReviewRow, append_review, read_review
@@ -22,8 +22,6 @@ from mmgic.errors import InputError
 from mmgic.language_model import LanguageModel, Prompt
 
 REVIEW = ReviewForm(("source", "kind", "label"), ("count", "definition", "status", "text"))
-
-Key = tuple[str, str, str]  # source, kind, label
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Entry:
 
 def describe(
     concepts: Sequence[Concept],
-    model: LanguageModel,
+    model: LanguageModel | None,
     review_path: str,
     noisy: frozenset[str] = frozenset(),
     given: Mapping[Key, str] | None = None,
@@ -50,17 +48,18 @@ def describe(
 ) -> list[Entry]:
     """Describes every concept, in their order, and appends those that are new to the review file.
 
-    `noisy` names the sources whose labels may be invalid; `given` are descriptions that datasets bring along, which are
-    used as they are; `define` gives a synset's definition to show beside an object's label in the review. Raises
-    InputError for a review file that cannot be read, before the model is asked anything.
+    `model` may be None where all are `given`. `noisy` names the sources whose labels may be invalid; `given` are
+    descriptions that datasets bring along, which are used as they are; `define` gives a synset's definition to show
+    beside an object's label in the review. Raises InputError for a review file that cannot be read, before the model is
+    asked anything.
     """
     read_review(review_path, REVIEW)
     given = given or {}
-    asked = [concept for concept in concepts if _key(concept) not in given]
-    answers = model.ask([_prompt(concept, noisy) for concept in asked], progress)
+    asked = [concept for concept in concepts if concept.key not in given]
+    answers = model.ask([_prompt(concept, noisy) for concept in asked], progress) if model else []
     replies, new = {}, []
     for concept, answer in zip(asked, answers, strict=True):
-        reply = replies[_key(concept)] = parse_reply(answer, concept.source in noisy)
+        reply = replies[concept.key] = parse_reply(answer, concept.source in noisy)
         if not answer.failed:  # a request that failed is made again next time, so there is nothing to review yet
             new.append(_review_row(concept, reply, define))
     append_review(review_path, REVIEW, new)
@@ -68,8 +67,7 @@ def describe(
     verdicts = read_review(review_path, REVIEW)
     entries = []
     for concept in concepts:
-        key = _key(concept)
-        if key in given:
+        if (key := concept.key) in given:
             entries.append(_entry(concept, Reply("described", " ".join(given[key].split())), "dataset"))
         else:
             entries.append(_decide(concept, replies[key], verdicts.get(key), review_path))
@@ -94,17 +92,13 @@ def status_table(entries: Iterable[Entry]) -> str:
     return "\n".join(lines)
 
 
-def _key(concept: Concept) -> Key:
-    return concept.source, concept.kind, concept.label
-
-
 def _prompt(concept: Concept, noisy: frozenset[str]) -> Prompt:
     return label_prompt(concept.kind, concept.label, concept.related, concept.source in noisy)
 
 
 def _review_row(concept: Concept, reply: Reply, define: Callable[[str], str]) -> ReviewRow:
     definition = define(concept.synset) if concept.synset else ""
-    values = (*_key(concept), str(concept.count), definition, reply.status, reply.text)
+    values = (*concept.key, str(concept.count), definition, reply.status, reply.text)
     return dict(zip((*REVIEW.key, *REVIEW.proposed), values, strict=True))
 
 

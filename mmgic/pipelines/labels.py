@@ -17,9 +17,9 @@ from pathlib import Path
 from mmgic import tables
 from mmgic.answers import Usage
 from mmgic.cleaning import kept_labels
-from mmgic.descriptions.labels import Concept, count_uses
+from mmgic.descriptions.labels import Concept, Key, count_uses
 from mmgic.descriptions.senses import propose_names
-from mmgic.descriptions.table import Entry, Key, describe, write_table
+from mmgic.descriptions.table import Entry, describe, write_table
 from mmgic.language_model import LanguageModel
 from mmgic.pipelines.common import check_sources, corpus_folder, read_annotations, sources_of
 from mmgic.pipelines.mmgic import run_cleaning
@@ -63,29 +63,38 @@ def label_concepts(settings: Settings) -> list[Concept]:
 def describe_labels(settings: Settings, concepts: list[Concept]) -> LabelReport:
     """Asks the language model for what it has not answered yet, and writes the descriptions. Needs no Ray.
 
-    Raises SettingsError where no language model is named; InputError where it refuses, does not answer, or where the
-    review file cannot be read.
+    Labels that bring their own description are not asked for. Raises SettingsError where there are others and no
+    language model is named; InputError where it refuses, does not answer, or where the review file cannot be read.
     """
-    folder, model = descriptions_folder(settings), LanguageModel(settings.language_model, PURPOSE)
-    before = model.usage().answers
+    folder, given = descriptions_folder(settings), own_descriptions(settings)
+    lacking = sum(concept.key not in given for concept in concepts)
+    if lacking and not settings.language_model.base_url:
+        raise SettingsError(
+            f"{lacking:,} of the {len(concepts):,} labels bring no description along and no language model is named to "
+            "ask for one; set language_model.base_url to an OpenAI-compatible server"
+        )
+    model = LanguageModel(settings.language_model, PURPOSE) if lacking else None
+    before = model.usage().answers if model else 0
     arrived: list[int] = []
-    with progress_line("descriptions", None, lambda: len(arrived), lambda done, rate: None):
+    with progress_line("descriptions", None, lambda: len(arrived)):
         entries = describe(
             concepts,
             model,
             f"{folder}/review.tsv",
             noisy=frozenset(s.name for s in sources_of(settings, "mmgic") if s.format == "visual_genome"),
-            given=own_descriptions(settings),
+            given=given,
             define=_definitions(settings),
             progress=arrived.append,
         )
-    usage = model.usage()
+    usage = model.usage() if model else Usage(0, 0, 0, 0.0)
     write_table(f"{folder}/descriptions.jsonl", entries)
     tables.write_text(
         f"{folder}/usage.json", json.dumps({"model": settings.language_model.model, **asdict(usage)}, indent=2) + "\n"
     )
     written = (f"{folder}/descriptions.jsonl", f"{folder}/review.tsv")
-    return LabelReport(entries, *written, asked=usage.answers - before, failed=model.failed, usage=usage)
+    return LabelReport(
+        entries, *written, asked=usage.answers - before, failed=model.failed if model else 0, usage=usage
+    )
 
 
 def propose_sense_names(settings: Settings) -> tuple[str, int]:
