@@ -24,6 +24,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def main(settings: Settings, flags: argparse.Namespace) -> None:
     from mmgic import road
 
+    road.check_corpus(settings, flags.only)
     with road.ray_session():
         if flags.only:
             road.prepare_tables(settings, flags.only)

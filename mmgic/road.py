@@ -9,6 +9,7 @@ from transformers.utils.logging import disable_progress_bar
 from mmgic.evaluation.run import evaluate
 from mmgic.model.export import export_checkpoint, export_untrained
 from mmgic.pipelines.build import BuildReport, build, build_tables
+from mmgic.pipelines.build import check_corpus as check_corpus
 from mmgic.settings import Settings
 from mmgic.sources import Corpus
 from mmgic.stage import ray_session as ray_session

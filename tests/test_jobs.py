@@ -35,6 +35,20 @@ def test_a_typo_ends_in_one_sentence_and_code_2(script: Path) -> None:
     assert result.stderr.strip() == "error: unknown setting 'training.batchsize'; did you mean 'training.batch_size'?"
 
 
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--set", "sources=[]"], "there are no 'sources'; add one"),
+        (["--only", "ic"], "none of the 'sources' belongs to ic; add one"),
+    ],
+)
+def test_a_build_without_sources_ends_before_anything_is_made(flags: list[str], sentence: str, tmp_path: Path) -> None:
+    result = run(ROOT / "jobs/build_data.py", "--set", f"output={tmp_path}/out", *flags)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {sentence}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_print_config_shows_the_effective_settings() -> None:
     result = run(ROOT / "jobs/pretrain.py", "--preset", "mmgic-7b", "--set", "loss.mask_prob=0.4", "--print-config")
     assert result.returncode == 0

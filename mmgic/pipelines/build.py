@@ -54,11 +54,16 @@ def build(settings: Settings) -> BuildReport:
 
 def build_tables(settings: Settings, corpus: Corpus) -> list[Manifest]:
     """Builds the tables of one corpus. Raises like `build`, and SettingsError where the corpus has no sources."""
-    check_sources(settings.sources)
-    if not sources_of(settings, corpus):
-        raise SettingsError(f"none of the 'sources' belongs to {corpus}; add one, or build another corpus")
+    check_corpus(settings, corpus)
     tables.write_text(f"{tables.absolute(settings.output)}/settings.yaml", to_yaml(settings))
     return PIPELINES[corpus](settings, vocabulary_of(settings))
+
+
+def check_corpus(settings: Settings, corpus: Corpus | None) -> None:
+    """Raises SettingsError where there are no usable sources, or none of the `corpus` where one is named."""
+    check_sources(settings.sources)
+    if corpus and not sources_of(settings, corpus):
+        raise SettingsError(f"none of the 'sources' belongs to {corpus}; add one, or build another corpus")
 
 
 def _corpora(settings: Settings) -> list[Corpus]:
