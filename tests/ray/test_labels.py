@@ -15,7 +15,7 @@ from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sens
 from mmgic.pipelines.merge import run_merge
 from mmgic.presets import preset
 from mmgic.schema import CAPTIONED_IMAGE, KEPT, row_id
-from mmgic.settings import LanguageModelSettings, Settings, load_settings
+from mmgic.settings import LanguageModelSettings, Settings, SettingsError, load_settings
 from mmgic.stage import ingest
 from mmgic.toy.language_model_server import MODEL, ToyServer, serve
 from mmgic.toy.words import CATEGORIES
@@ -72,12 +72,33 @@ def test_the_labels_of_a_built_dataset_are_described(settings: Settings, server:
 def test_names_of_label_senses_are_proposed(settings: Settings) -> None:
     if not Path(settings.labels.wordnet, "data.noun").is_file():
         pytest.skip("needs WordNet 3.0")
-    # every pair of label and synset is kept, the faulty ones of the toy world too
-    sources = tuple(replace(source, min_label_count=1) for source in settings.sources)
-    path, new = propose_sense_names(replace(settings, sources=sources))
-    rows = Path(path).read_text().splitlines() if new else []
-    assert len(rows) == (new + 1 if new else 0)
-    assert propose_sense_names(replace(settings, sources=sources)) == (path, 0)
+    output = f"{settings.output}/senses"
+    toy = load_settings(preset("toy-all"), None, [f"output={output}"])
+    make_world(Path(output, "world"), 40, 0)
+    ambiguous = replace(toy, sources=tuple(s for s in toy.sources if s.name == "visual_genome_ambiguous"))
+    path, new = propose_sense_names(ambiguous)
+    assert new > 1
+    rows = [line.split("\t") for line in Path(path).read_text().splitlines()]
+    assert len(rows) == new + 1
+    labels = [row[1] for row in rows[1:]]
+    assert all(labels.count(label) > 1 for label in labels)
+    assert propose_sense_names(ambiguous) == (path, 0)
+
+
+def test_labels_that_bring_their_descriptions_need_no_language_model(settings: Settings) -> None:
+    output = f"{settings.output}/v3det"
+    toy = load_settings(preset("toy-all"), None, [f"output={output}", "language_model.cache=/nowhere/answers.sqlite"])
+    make_world(Path(output, "world"), 16, 0)
+    alone = replace(toy, sources=tuple(s for s in toy.sources if s.name == "v3det"))
+    concepts = label_concepts(alone)
+    report = describe_labels(alone, concepts)
+    assert (len(report.entries), report.asked, report.usage.answers) == (len(concepts), 0, 0)
+    assert {(entry.status, entry.by) for entry in report.entries} == {("described", "dataset")}
+    assert load_descriptions(report.descriptions).of("v3det").objects
+
+    other = replace(concepts[0], label="something new")
+    with pytest.raises(SettingsError, match=rf"1 of the {len(concepts) + 1} labels .*set language_model.base_url"):
+        describe_labels(alone, [*concepts, other])
 
 
 def _pairs(count: int) -> list[dict[str, object]]:
@@ -110,8 +131,10 @@ def test_captions_are_merged_where_one_is_missing(
         assert (manifest.stage, manifest.rows_in, manifest.kept) == ("ic/merged", 30, 30)
         assert manifest.drops == {"caption_not_merged": 1}
         digests.append(digest(f"{run.output}/ic/merged"))
+        # told by the actor that asked, for the file of answers is on its machine
+        assert json.loads(Path(run.output, "ic/merged/usage.json").read_text())["answers"] == 22
     assert digests[0] == digests[1]
-    assert "the model's answers so far: 22 answers" in capsys.readouterr().out
+    assert "ic/merged: all answers in the cache of the actor: 22 answers" in capsys.readouterr().out
     rows = {row["image_id"]: row for row in tables.open_table(f"{run.output}/ic/merged").to_table().to_pylist()}
     assert rows["1"]["caption_capsfusion"] == "A house number 1, known as House No 1 | SALE."
     assert rows["4"]["caption_capsfusion"] == "It is there."
