@@ -365,11 +365,11 @@ def _reporting(tally: Any) -> Iterator[None]:
         raise
 
 
-def _raise_problem(tally: Any) -> None:
-    """In the driver: raises the InputError that a worker reported, if one did."""
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+def _raise_problem(tally: Any) -> None:
+    """In the driver: raises the InputError that a worker reported, if one did."""
     if problem := ray.get(tally.problem.remote()):
         raise InputError(problem) from None
