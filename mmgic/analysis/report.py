@@ -107,7 +107,8 @@ def _panels(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[dict[
     from mmgic.vision.pixels import load_pixel_decoder
     from mmgic.vision.reconstruct import data_uri, panel, reconstruct
 
-    tokenizer, pixels = load_tokenizer(settings.vision.checkpoint), load_pixel_decoder(settings.vision.pixels)
+    tokenizer = load_tokenizer(settings.vision.checkpoint, settings.vision.dtype)
+    pixels = load_pixel_decoder(settings.vision.pixels)
     panels = []
     for row in rows:
         drawn = reconstruct(
@@ -116,7 +117,9 @@ def _panels(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[dict[
             pixels,
             selection=settings.vision.selection,
             seed=settings.seed,
+            source=row["source"],
             name=row["image_id"],
+            codes=row["codes"],
         )
         note = f"{row['source']} {row['image_id']}, {len(drawn.tokens.codes)} tokens"
         panels.append({"uri": data_uri(panel(drawn, edge=192)), "note": note})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,10 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from mmgic.errors import InputError
-from mmgic.schema import record_generator
 from mmgic.vision.pixels import PixelDecoder
 from mmgic.vision.preprocess import preprocess
-from mmgic.vision.selector import Selection, choose
+from mmgic.vision.selector import Selection, choose, record_noise
 from mmgic.vision.tokenizer import VisualTokenizer
 
 DROPPED = (238, 238, 240)  # how a dropped patch is painted
@@ -38,19 +37,25 @@ class Reconstruction:
 
 
 def tokenize_image(
-    image: Image.Image, tokenizer: VisualTokenizer, *, selection: Selection = "gumbel", seed: int = 0, name: str = ""
+    image: Image.Image,
+    tokenizer: VisualTokenizer,
+    *,
+    selection: Selection = "gumbel",
+    seed: int = 0,
+    source: str = "",
+    name: str = "",
 ) -> Tokens:
-    """Codes and kept patches of an RGB image of any size. The selector's noise belongs to `seed` and `name` alone."""
+    """Codes and kept patches of an RGB image of any size.
+
+    The selector's noise belongs to `seed`, `source` and `name` alone, and is that of the tokenize stage for an image
+    `name` of a `source`.
+    """
     pixels = preprocess(image, tokenizer.config.image_size)[None].to(next(tokenizer.parameters()).device)
+    noise = record_noise(seed, source, name, 0, tokenizer.config.patches) if selection == "gumbel" else None
     with torch.inference_mode():
-        log_probs = tokenizer.token_predictor(tokenizer.patch_features(pixels).float())
-    noise = None
-    if selection == "gumbel":
-        generator = record_generator(seed, "tokenize", "", name)
-        exponential = generator.standard_exponential(tuple(log_probs.shape), dtype=np.float32)
-        noise = -torch.from_numpy(exponential).clamp(min=torch.finfo(torch.float32).tiny).log().to(log_probs.device)
-    kept = choose(log_probs, noise)
-    codes = tokenizer.encode(pixels, policy=kept)[0].tolist()
+        features = tokenizer.patch_features(pixels)
+        kept = choose(tokenizer.token_predictor(features.float()), None if noise is None else noise.to(pixels.device))
+    codes = tokenizer.codes(features, kept)[0].tolist()
     grid = tokenizer.config.grid
     return Tokens(codes, kept[0].view(grid, grid).cpu().numpy())
 
@@ -65,12 +70,20 @@ def reconstruct(
     steps: int | None = None,
     guidance: float | None = None,
     seed: int = 0,
+    source: str = "",
     name: str = "",
+    codes: list[int] | None = None,
 ) -> Reconstruction:
-    """An RGB image -> its tokens and the picture of `size` (height, width) that they draw. Raises InputError where the
-    pixel decoder was trained for the codes of another tokenizer."""
+    """An RGB image -> its tokens and the picture of `size` (height, width) that they draw.
+
+    `codes` are those that an image of the data has already; they are shown instead of the ones made here, which near
+    ties may tell apart on another device. Raises InputError where the pixel decoder was trained for the codes of
+    another tokenizer.
+    """
     check_codebook(tokenizer.quantize.embedding.weight, pixels)
-    tokens = tokenize_image(image, tokenizer, selection=selection, seed=seed, name=name)
+    tokens = tokenize_image(image, tokenizer, selection=selection, seed=seed, source=source, name=name)
+    if codes is not None:
+        tokens = replace(tokens, codes=codes)
     picture = pixels.detokenize([tokens.codes], size=size, steps=steps, guidance=guidance, seed=seed, names=[name])[0]
     edge = tokenizer.config.image_size
     return Reconstruction(tokens, image.resize((edge, edge), Image.Resampling.BICUBIC), picture)

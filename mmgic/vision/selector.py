@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmgic.schema import record_generator
 from mmgic.vision.config import VisionConfig
 
 Selection = Literal["gumbel", "argmax"]
@@ -38,6 +40,14 @@ class TokenSelector(nn.Module):
 def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
     """Standard Gumbel draws, float32, -log of an exponential; from torch's global generator where none is given."""
     return -torch.empty(shape, device=device).exponential_(generator=generator).log()
+
+
+def record_noise(seed: int, source: str, record_id: str, frame: int, patches: int) -> Tensor:
+    """The standard Gumbel draws, float32 [patches, 2], of one frame (0: the image, i + 1: region i) of one record."""
+    generator = record_generator(seed, "tokenize", source, record_id, frame)
+    exponential = generator.standard_exponential((patches, 2), dtype=np.float32)
+    # zero is a possible draw; the tiniest float keeps its logarithm finite
+    return -torch.from_numpy(exponential).clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 def choose(log_probs: Tensor, noise: Tensor | None) -> Tensor:

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from mmgic.regions import crop_region
-from mmgic.schema import add_drops, record_generator, reject
+from mmgic.schema import add_drops, reject
 from mmgic.settings import VisionSettings
 from mmgic.vision.checkpoint import load_tokenizer
 from mmgic.vision.images import ImageError, read_image
 from mmgic.vision.preprocess import normalise, squash
+from mmgic.vision.selector import record_noise
 
 Row = dict[str, Any]
 Failure = tuple[str, str]  # one of REASONS, and what was wrong
@@ -122,10 +123,7 @@ class TokenizeImages:
         """Noise [patches, 2] of one frame (0: the image, i + 1: region i) of one record: Gumbel, or none for argmax."""
         if self.settings.selection == "argmax":
             return torch.zeros(self.model.config.patches, 2)
-        generator = record_generator(self.seed, "tokenize", source, record_id, frame)
-        exponential = generator.standard_exponential((self.model.config.patches, 2), dtype=np.float32)
-        # zero is a possible draw; the tiniest float keeps its logarithm finite
-        return -torch.from_numpy(exponential).clamp(min=torch.finfo(torch.float32).tiny).log()
+        return record_noise(self.seed, source, record_id, frame, self.model.config.patches)
 
 
 def with_codes(row: Row, codes: dict[int, list[int]], failures: dict[int, Failure]) -> Row:

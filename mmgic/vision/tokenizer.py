@@ -65,10 +65,14 @@ class VisualTokenizer(nn.Module):
                     check_shape("noise", noise, (len(pixels), patches, 2))
                 policy = choose(self.token_predictor(features.float()), noise)
             check_shape("policy", policy, (len(pixels), patches))
-            kept = policy.bool()
-            with self._trunk(pixels):
+        return self.codes(features, policy.bool())
+
+    def codes(self, features: Tensor, kept: Tensor) -> list[Tensor]:
+        """Patch features [B, N, width] and the patches to keep, bool [B, N] -> codes as `encode` gives them."""
+        with torch.inference_mode():
+            with self._trunk(features):
                 merged = self.causal_encoder.kept_rows(features, kept.float())
-            codes = in_parts(self._nearest, rows_per_product(len(pixels), patches), merged.float())
+            codes = in_parts(self._nearest, rows_per_product(len(kept), kept.shape[1]), merged.float())
         # a clone made outside is an ordinary tensor, which a caller may also train on
         return list(codes.clone().split(kept.sum(dim=1).tolist()))
 
