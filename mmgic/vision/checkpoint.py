@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import pickle
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -60,13 +60,29 @@ def load_tokenizer(folder: str | Path, dtype: str = "float32") -> VisualTokenize
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, of a .safetensors file or of a PyTorch file that holds nothing but tensors."""
+    """Tensors by name, of a .safetensors file or of a PyTorch file that holds nothing but tensors.
+
+    Raises InputError where there is no such file.
+    """
+    weights = read_file(path)
+    if not is_state(weights):
+        raise InputError(f"{path} holds no tensors by name; a model's weights are a mapping of names to tensors")
+    return dict(weights)
+
+
+def is_state(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+
+
+def read_file(path: Path) -> Any:
+    """What a .safetensors or PyTorch file holds, if that is no code. Raises InputError."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; a visual tokenizer needs it") from None
-    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, ValueError) as error:
+    # an empty file, a text or a web page under such a name: each ends in an error of another kind
+    except Exception as error:
         # the libraries' own messages run over several lines and, for pickles, advise to switch the safety off
         raise InputError(f"{path} is damaged or holds more than tensors; fetch or save it again") from error

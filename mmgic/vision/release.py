@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmgic.errors import InputError
-from mmgic.vision.checkpoint import read_weights
+from mmgic.vision.checkpoint import is_state, read_file
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -80,18 +80,14 @@ class Release:
         return None
 
 
-def is_state(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
-
-
 def load_mapped(path: Path) -> Any:
-    """As `read_weights`, but a PyTorch file's tensors stay on disk until they are used, if its format allows that."""
+    """As `read_file`, but a PyTorch file's tensors stay on disk until they are used, if its format allows that."""
     if path.suffix != ".safetensors":
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except Exception:  # files older than the zip format cannot be mapped; what else is wrong, the next line says
             pass
-    return read_weights(path)
+    return read_file(path)
 
 
 def shapes(make: Callable[[], nn.Module]) -> Shapes:

@@ -42,6 +42,20 @@ def test_pickled_code_is_not_run(small, tmp_path):
         checkpoint.read_weights(path)
 
 
+@pytest.mark.parametrize("content", [b"", b"h", b"not found", b"<html></html>", b"\x80\x02}q"])
+@pytest.mark.parametrize("name", ["weights.bin", "weights.safetensors"])
+def test_a_file_of_anything_else_is_refused_in_one_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="is damaged or holds more than tensors"):
+        checkpoint.read_weights(tmp_path / name)
+
+
+def test_tensors_without_names_are_no_weights(tmp_path):
+    torch.save([torch.zeros(2)], tmp_path / "weights.bin")
+    with pytest.raises(InputError, match="holds no tensors by name"):
+        checkpoint.read_weights(tmp_path / "weights.bin")
+
+
 def break_folder(folder, what):
     config, weights = folder / "config.json", folder / "model.safetensors"
     if what == "no config":

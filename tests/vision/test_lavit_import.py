@@ -285,6 +285,25 @@ def test_configs_of_other_models_are_listed_with_what_they_break(made, tmp_path)
     }
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>429 Too Many Requests</html>", b"h", b"version https://git-lfs\n", b"PK"]
+)
+def test_what_a_failed_download_leaves_is_a_problem_like_any_other(made, tmp_path, content):
+    folder = damaged(made, tmp_path)
+    names = [
+        "visual_tokenizer/eva_vitg_psz14.bin",
+        "visual_tokenizer/tokenizer_decoder.bin",
+        "language_model/pytorch_model-00001-of-00002.bin",
+        "pixel_decoding/uncond_embeddings.bin",
+        "highres_pixel_decoding/vae/diffusion_pytorch_model.safetensors",
+    ]
+    for name in names:
+        (folder / name).write_bytes(content)
+    with pytest.raises(LavitError) as error:
+        import_lavit(folder, tmp_path / "out", sizes=SIZES, report=lambda line: None)
+    assert set(error.value.problems) == {f"{name}: the file is damaged or holds more than tensors" for name in names}
+
+
 class Hostile:
     def __reduce__(self):
         return (print, ("code of a pickle ran",))
