@@ -89,7 +89,7 @@ def dataset_card(
         f"# MMGIC {stage}",
         f"{record.rows:,} rows of the stage `{stage}`, {sum(kept.values()):,} of them kept, made with "
         f"MMGIC's data pipeline{preset}. "
-        f"{'Image files are embedded.' if with_images else 'Image files are not part of this dataset.'}",
+        f"{_about_images(record, with_images)}",
         _code("from datasets import load_dataset", 'rows = load_dataset("<this folder>", split="train")')
         + "\n\nRows that were set aside are part of the dataset: `rows.filter(lambda row: row['keep'])` leaves the "
         "others. `mmgic import <this folder> OUTPUT` makes the stage's table again.",
@@ -122,6 +122,15 @@ def dataset_card(
         settings = yaml.safe_dump(run, sort_keys=False).rstrip()
         parts += ["The settings of the whole run:", _code(settings, language="yaml")]
     return "\n\n".join(parts) + "\n"
+
+
+def _about_images(record: ExportRecord, with_images: bool) -> str:
+    if not with_images:
+        return "Image files are not part of this dataset."
+    if not record.not_embedded:
+        return "Image files are embedded."
+    reasons = ", ".join(f"`{reason}` {number:,}" for reason, number in record.not_embedded.items())
+    return f"Image files are embedded, but for {sum(record.not_embedded.values()):,} of kept rows ({reasons})."
 
 
 def _run_of(dataset: str) -> tuple[dict[str, Any], str]:

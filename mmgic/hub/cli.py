@@ -25,6 +25,9 @@ def _export(arguments: argparse.Namespace) -> None:
 
     record = export(arguments.dataset, arguments.folder, arguments.images)
     print(f"{arguments.folder}: {record.rows:,} rows in {len(record.files)} files, with README.md")
+    if record.not_embedded:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in record.not_embedded.items())
+        print(f"{sum(record.not_embedded.values()):,} images of kept rows are not embedded ({reasons})")
 
 
 def _import(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +16,8 @@ import yaml
 from mmgic import tables
 from mmgic.errors import InputError
 from mmgic.hub.card import dataset_card
-from mmgic.hub.layout import CARD, DATA, IMAGE, IMAGE_FILE, IMAGES, RECORD, ExportRecord, check_columns
+from mmgic.hub.layout import CARD, DATA, IMAGE, IMAGE_FILE, IMAGES, RECORD, UNFINISHED, ExportRecord, check_columns
 from mmgic.tables import Manifest
-from mmgic.transform import Row
 from mmgic.vision.images import ImageError, read_bytes
 
 SHARD_BYTES = 500_000_000  # of Arrow data in a file, as the Hub advises
@@ -29,9 +29,9 @@ MAX_IMAGE_BYTES = 50_000_000
 def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = SHARD_BYTES) -> ExportRecord:
     """Writes the finished table in `dataset` (or all below it, where they have one schema) to the new `folder`.
 
-    With `images` the image files of kept rows are embedded as they are. Rows that were set aside are exported too: a
-    table says what became of every record. Memory does not grow with the table. Raises InputError where there is no
-    finished table, where `folder` is in use, and where an image cannot be read.
+    With `images` the image files of kept rows are embedded as they are; what is missing or no image is null, and
+    counted in the record. Rows that were set aside are exported too: a table says what became of every record. Memory
+    does not grow with the table. Raises InputError where there is no finished table, and where `folder` is in use.
     """
     dataset, folder = tables.absolute(dataset), tables.absolute(folder)
     found = tables.finished_tables(dataset)
@@ -39,17 +39,19 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
         raise InputError(f"{dataset} holds no finished table; give the folder of a stage that has a {tables.MANIFEST}")
     table = _one_table(found)
     filesystem, path = fsspec.url_to_fs(folder)
-    if filesystem.exists(path) and any(not name.endswith(f"/{DATA}") for name in filesystem.ls(path, detail=False)):
+    if filesystem.exists(path) and any(posixpath.basename(n) != UNFINISHED for n in filesystem.ls(path, detail=False)):
         raise InputError(f"{folder} is not empty; delete it or export to another folder")
-    tables.remove(folder)  # what an export that was cut short left
-
     embed = _embedding(table.schema) if images else None
-    shards = _write_shards(table, folder, embed, shard_bytes)
+    unfinished = posixpath.join(folder, UNFINISHED)
+    tables.remove(unfinished)  # what an export that was cut short left
+
+    _, made = fsspec.url_to_fs(unfinished)
+    shards = _write_shards(table, unfinished, embed, shard_bytes)
     files = {}
     for number, (name, size) in enumerate(shards):
         final = f"{DATA}/train-{number:05}-of-{len(shards):05}.parquet"
-        filesystem.mv(posixpath.join(path, name), posixpath.join(path, final))
-        files[final] = {"bytes": size, "sha256": tables.file_digest(posixpath.join(folder, final))}
+        filesystem.mv(posixpath.join(made, name), posixpath.join(made, final))
+        files[final] = {"bytes": size, "sha256": tables.file_digest(posixpath.join(unfinished, final))}
     manifests = [_manifest(place) for place in found]
     record = ExportRecord(
         recipe=_recipe(found, manifests),
@@ -57,9 +59,13 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
         seconds=sum(manifest.seconds for manifest in manifests),
         rows=table.count_rows(),
         files=files,
+        not_embedded=dict(sorted(embed.not_embedded.items())) if embed else {},
     )
-    tables.write_text(posixpath.join(folder, CARD), dataset_card(dataset, table, manifests, record, images))
-    tables.write_text(posixpath.join(folder, RECORD), record.to_json())
+    tables.write_text(posixpath.join(unfinished, CARD), dataset_card(dataset, table, manifests, record, images))
+    tables.write_text(posixpath.join(unfinished, RECORD), record.to_json())
+    for name in (CARD, RECORD, DATA):  # the data last and at once: nobody reads a part of it
+        filesystem.mv(posixpath.join(made, name), posixpath.join(path, name), recursive=True)
+    tables.remove(unfinished)
     return record
 
 
@@ -126,7 +132,7 @@ def _slices(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
 
 
 class _Embedding:
-    """Adds the column of image files to a batch; `datasets` decodes it to images."""
+    """Adds the column of image files to a batch, which `datasets` decodes; `not_embedded` counts what has none."""
 
     def __init__(self, schema: pa.Schema, column: str) -> None:
         try:
@@ -134,6 +140,7 @@ class _Embedding:
         except ImportError:
             raise InputError("embedding images needs datasets; install it with pip install 'mmgic[hub]'") from None
         self.column = column
+        self.not_embedded: Counter[str] = Counter()
         kind = IMAGE_FILE if column == IMAGE else pa.list_(IMAGE_FILE)
         self.field = pa.field(column, kind)
         plain = schema.remove_metadata().append(self.field)
@@ -142,13 +149,19 @@ class _Embedding:
         self.schema = plain.with_metadata(features.arrow_schema.metadata)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        names = ["image_id", "source", "keep", "image_path" if self.column == IMAGE else "images"]
-        rows = batch.select(names).to_pylist()
+        rows = batch.select(["keep", "image_path" if self.column == IMAGE else "images"]).to_pylist()
         if self.column == IMAGE:
-            files: list[Any] = [_image_file(row, row["image_path"]) for row in rows]
+            files: list[Any] = [self._file(row["image_path"]) if row["keep"] else None for row in rows]
         else:
-            files = [[_image_file(row, image["image_path"]) for image in row["images"]] for row in rows]
+            files = [[self._file(i["image_path"]) if row["keep"] else None for i in row["images"]] for row in rows]
         return batch.append_column(self.field, pa.array(files, self.field.type))
+
+    def _file(self, path: str) -> dict[str, Any] | None:
+        try:
+            return {"bytes": read_bytes(path, MAX_IMAGE_BYTES), "path": posixpath.basename(path)}
+        except ImageError as error:
+            self.not_embedded[error.reason] += 1
+            return None
 
 
 def _embedding(schema: pa.Schema) -> _Embedding:
@@ -157,14 +170,3 @@ def _embedding(schema: pa.Schema) -> _Embedding:
     if "images" in schema.names:
         return _Embedding(schema, IMAGES)
     raise InputError("this table names no images, so none can be embedded; export it without --images")
-
-
-def _image_file(row: Row, path: str) -> dict[str, Any] | None:
-    if not row["keep"] or not path:
-        return None
-    try:
-        return {"bytes": read_bytes(path, MAX_IMAGE_BYTES), "path": posixpath.basename(path)}
-    except ImageError as error:
-        raise InputError(
-            f"the image of {row['source']}:{row['image_id']} cannot be embedded ({error}); export without --images"
-        ) from None

@@ -21,6 +21,7 @@ from mmgic.sources.files import is_safe_name
 RECORD = "mmgic.json"
 CARD = "README.md"
 DATA = "data"
+UNFINISHED = ".mmgic_unfinished"  # folder inside it, where all that is made until it is whole
 IMAGE = "image"  # column of embedded image files, of tables with one image a row
 IMAGES = "image_files"  # the same where a row has several
 MAX_RECORD_BYTES = 1 << 26
@@ -37,6 +38,7 @@ class ExportRecord:
     seconds: float
     rows: int
     files: Mapping[str, Mapping[str, Any]]  # name -> {"bytes", "sha256"}
+    not_embedded: Mapping[str, int] = dataclasses.field(default_factory=dict)  # reason -> images of kept rows
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

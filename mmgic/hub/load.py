@@ -17,6 +17,7 @@ from mmgic.lifecycle import begin
 from mmgic.tables import Manifest
 from mmgic.transform import Row
 
+IMAGE_FOLDER = "image_folder.txt"  # in an imported table: where its images were written, empty for nowhere
 ROWS_PER_FILE = 2000
 MAX_GROUP_BYTES = 4 << 30  # of a row group when decompressed
 MAX_IMAGE_BYTES = 50_000_000
@@ -28,10 +29,11 @@ def import_dataset(folder: str, output: str, images: str = "") -> Manifest:
     """Makes the finished table `output` from a folder that `export` wrote, or from Parquet files with its columns.
 
     The rows are those that were exported, and so is what the table says of its making: a build whose settings are the
-    same goes on from it. With `images`, embedded images are written to that folder and the rows point to them.
-    Raises InputError where the folder is no such dataset, or where its files are not those that were exported.
+    same goes on from it. With `images`, embedded images are written to that folder and the rows point to them; other
+    rows keep their paths, of which `read_image` opens those of its STORES alone. Raises InputError where the folder is
+    no such dataset, where its files are not those that were exported, and where `output` has its images elsewhere.
     """
-    folder, output = tables.absolute(folder), tables.absolute(output)
+    folder, output, images = tables.absolute(folder), tables.absolute(output), images and tables.absolute(images)
     record = _record(folder)
     files = _files(folder, record)
     schema = _checked_schema(files)
@@ -44,12 +46,19 @@ def import_dataset(folder: str, output: str, images: str = "") -> Manifest:
     filesystem, path = fsspec.url_to_fs(output)
     if fresh and filesystem.exists(path) and filesystem.ls(path):
         raise InputError(f"{output} is not empty; delete it or import to another folder")
-    settings = {**recipe["settings"], **({"image_folder": tables.absolute(images)} if images else {})}
-    fingerprint, done = begin(output, recipe["stage"], settings, recipe["input"])
+    fingerprint, done = begin(output, recipe["stage"], recipe["settings"], recipe["input"])
+    # not among the settings: where the images are makes no other rows, and a build knows nothing of it
+    note = posixpath.join(output, IMAGE_FOLDER)
     if done is not None:
+        if images != (before := tables.read_text(note) or ""):
+            raise InputError(
+                f"{output} has its images in {before or 'the folders they were in before'}, not in "
+                f"{images or 'those'}; delete it to import it again"
+            )
         return done
+    tables.write_text(note, images)
 
-    rows = _write_rows(files, schema, output, tables.absolute(images) if images else "")
+    rows = _write_rows(files, schema, output, images)
     written = tables.open_table(output)
     if record and rows != record.rows:
         raise InputError(f"{folder} has {rows:,} rows, but its {RECORD} says {record.rows:,}; copy it again")

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -101,6 +102,24 @@ def test_a_build_goes_on_from_an_imported_table(run: Path, tmp_path: Path) -> No
     assert import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back") == manifest  # done before
 
 
+def test_a_build_goes_on_from_a_table_with_unpacked_images(run: Path, tmp_path: Path) -> None:
+    hf, back, images = f"{tmp_path}/hf", f"{tmp_path}/back", f"{tmp_path}/images"
+    export(f"{run}/mmgic/tokens", hf, images=True)
+    manifest = import_dataset(hf, back, images)
+    assert manifest == tables.read_manifest(f"{run}/mmgic/tokens")
+    assert begin(back, "mmgic/tokens", {"seed": 3}, "made of nothing") == (manifest.fingerprint, manifest)
+    assert import_dataset(hf, back, images) == manifest  # done before
+    for other in ("", f"{tmp_path}/elsewhere"):
+        with pytest.raises(InputError, match=rf"has its images in {images}, not in .*delete it to import it again"):
+            import_dataset(hf, back, other)
+    with pytest.raises(InputError, match=rf"folders they were in before, not in {images}"):
+        import_dataset(hf, f"{run}/mmgic/tokens", images)
+    os.remove(f"{back}/manifest.json")  # an import that was cut short starts anew, with any folder
+    import_dataset(hf, back, f"{tmp_path}/elsewhere")
+    paths = tables.open_table(back).to_table(columns=["image_path"], filter=tables.select()).to_pydict()["image_path"]
+    assert {str(Path(path).parent) for path in paths} == {f"{tmp_path}/elsewhere"}
+
+
 def test_shards_are_numbered_and_card_has_the_figures(run: Path, tmp_path: Path) -> None:
     record = export(f"{run}/mmgic/tokens", f"{tmp_path}/hf", shard_bytes=1)
     assert list(record.files) == [f"data/train-0000{i}-of-00002.parquet" for i in range(2)]
@@ -157,12 +176,76 @@ def test_exports_refuse_what_they_cannot_do(run: Path, tmp_path: Path) -> None:
         export(str(run), f"{tmp_path}/hf")
     with pytest.raises(InputError, match="names no images"):
         export(f"{run}/mmgic/documents/repeat_0", f"{tmp_path}/hf", images=True)
-    (tmp_path / "photos/a.png").unlink()
-    with pytest.raises(InputError, match=r"image of vg:\d cannot be embedded \(image_missing"):
-        export(f"{run}/mmgic/tokens", f"{tmp_path}/hf", images=True)
-    export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")  # over what the one before left
+    export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")
     with pytest.raises(InputError, match="is not empty"):
         export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")
+
+
+@pytest.mark.parametrize("name", ["data/thesis.txt", "data/train-00000-of-00001.parquet", "thesis.txt", ""])
+def test_an_export_deletes_no_file_of_others(run: Path, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine" / name if name else tmp_path / "mine"  # a folder's files, or a file in the folder's place
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("years of work")
+    with pytest.raises(InputError, match="is not empty"):
+        export(f"{run}/mmgic/tokens", f"{tmp_path}/mine")
+    assert mine.read_text() == "years of work"
+    assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == ([mine] if name else [])
+
+
+@pytest.mark.parametrize("root", ["local", "memory://exports"])
+def test_an_export_that_was_cut_short_is_made_anew(
+    run: Path, tmp_path: Path, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = f"{tmp_path}/hf" if root == "local" else root
+    filesystem, path = fsspec.url_to_fs(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("mmgic.hub.export.dataset_card", stop)
+        with pytest.raises(KeyboardInterrupt):
+            export(f"{run}/mmgic/tokens", folder, shard_bytes=1)
+    with pytest.raises(InputError, match="holds no data"):  # what is not whole is not seen
+        import_dataset(folder, f"{tmp_path}/back")
+    record = export(f"{run}/mmgic/tokens", folder)
+    found = {name.removeprefix(f"{path}/") for name in filesystem.find(path)}
+    assert found == {"README.md", "mmgic.json", *record.files}
+    import_dataset(folder, f"{tmp_path}/back")
+    assert digest(f"{tmp_path}/back") == digest(f"{run}/mmgic/tokens")
+
+
+def stop(*_: object) -> str:
+    raise KeyboardInterrupt
+
+
+def test_images_that_cannot_be_embedded_are_counted(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "id_rsa"
+    secret.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n")
+    good = str(tmp_path / "photos/a.png")
+    names = [good, str(secret), f"{secret}#bytes=0-20", "http://127.0.0.1:9/a.png", str(tmp_path / "none.png"), ""]
+    rows = [
+        {"row_id": i, "source": "vg", "image_id": str(i), "image_path": name, **KEPT} for i, name in enumerate(names)
+    ]
+    make_table(tmp_path / "images", "mmgic/cleaned", schema.ANNOTATED_IMAGE, rows)
+    lists = [
+        {"row_id": i, "source": "chat", "image_id": str(i), "images": [{"image_path": good}, {"image_path": n}], **KEPT}
+        for i, n in enumerate(names)
+    ]
+    make_table(tmp_path / "lists", "sft/annotations", schema.INTERLEAVED, lists)
+    for name, expected in (("images", [1, 0, 0, 0, 0, 0]), ("lists", [2, 1, 1, 1, 1, 1])):
+        hf = tmp_path / f"{name}_hf"
+        assert main(["export", str(tmp_path / name), str(hf), "--images"]) == 0
+        out = capsys.readouterr().out
+        assert "5 images of kept rows are not embedded (image_missing 3, image_undecodable 2)" in out
+        card = (hf / "README.md").read_text()
+        assert "embedded, but for 5 of kept rows (`image_missing` 3, `image_undecodable` 2)." in card
+        assert b"OPENSSH" not in b"".join(path.read_bytes() for path in hf.rglob("*.parquet"))
+        made = sorted(loaded(hf, tmp_path), key=lambda row: row["row_id"])
+        files = [row["image_files"] if name == "lists" else [row["image"]] for row in made]
+        assert [sum(file is not None for file in of_row) for of_row in files] == expected
+        import_dataset(str(hf), f"{tmp_path}/{name}_back", images=f"{tmp_path}/{name}_files")
+        back = tables.open_table(f"{tmp_path}/{name}_back").to_table().to_pylist()
+        last = [row["images"][-1]["image_path"] if name == "lists" else row["image_path"] for row in back]
+        assert set(names[1:]) < set(last)  # the paths that were not embedded are kept
 
 
 def tampered(record: Path, change: dict) -> None:
