@@ -9,6 +9,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from mmgic import tables
 from mmgic.errors import InputError
@@ -46,7 +47,10 @@ def import_dataset(folder: str, output: str, images: str = "") -> Manifest:
     filesystem, path = fsspec.url_to_fs(output)
     if fresh and filesystem.exists(path) and filesystem.ls(path):
         raise InputError(f"{output} is not empty; delete it or import to another folder")
-    fingerprint, done = begin(output, recipe["stage"], recipe["settings"], recipe["input"])
+    nonce = recipe.get("nonce")  # of rows that were fetched: this is that very table
+    if nonce and fresh:
+        tables.write_text(posixpath.join(output, tables.SETTINGS), yaml.safe_dump(dict(recipe), sort_keys=False))
+    fingerprint, done = begin(output, recipe["stage"], recipe["settings"], recipe["input"], repeatable=not nonce)
     # not among the settings: where the images are makes no other rows, and a build knows nothing of it
     note = posixpath.join(output, IMAGE_FOLDER)
     if done is not None:

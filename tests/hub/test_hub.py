@@ -25,16 +25,15 @@ from mmgic.transform import to_table
 REGION = {"x": 0.25, "y": 0.5, "side": 0.5, "location": "Center", "labels": ["dog|cat"], "codes": [1, 2]}
 
 
-def make_table(folder: Path, name: str, table_schema: pa.Schema, rows: list[dict]) -> str:
+def make_table(folder: Path, name: str, table_schema: pa.Schema, rows: list[dict], repeatable: bool = True) -> None:
     """A finished table as the stages leave it, in two files."""
-    fingerprint, _ = begin(str(folder), name, {"seed": 3}, "made of nothing")
+    fingerprint, _ = begin(str(folder), name, {"seed": 3}, "made of nothing", repeatable)
     for part in range(2):
         tables.write_part(f"{folder}/part-{part}.parquet", to_table(rows[part::2], table_schema))
     manifest = tables.Manifest(
         name, fingerprint, len(rows), **tables.count(tables.open_table(str(folder))), seconds=2.5
     )
     finish(str(folder), manifest, 1.0)
-    return str(folder)
 
 
 @pytest.fixture
@@ -100,6 +99,18 @@ def test_a_build_goes_on_from_an_imported_table(run: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match="built with seed = 3, now 4"):
         begin(f"{tmp_path}/back", "mmgic/tokens", {"seed": 4}, "made of nothing")
     assert import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back") == manifest  # done before
+
+
+def test_a_build_goes_on_from_an_imported_table_that_was_fetched(tmp_path: Path) -> None:
+    row = {"row_id": 1, "source": "vg", "image_id": "1", **KEPT}
+    make_table(tmp_path / "fetched", "ic/images", schema.CAPTIONED_IMAGE, [row], repeatable=False)
+    export(str(tmp_path / "fetched"), f"{tmp_path}/hf")
+    made = import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back")
+    assert made == tables.read_manifest(str(tmp_path / "fetched"))
+    assert begin(f"{tmp_path}/back", "ic/images", {"seed": 3}, "made of nothing", repeatable=False) == (
+        made.fingerprint,
+        made,
+    )
 
 
 def test_a_build_goes_on_from_a_table_with_unpacked_images(run: Path, tmp_path: Path) -> None:
