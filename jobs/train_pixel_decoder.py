@@ -6,7 +6,8 @@
 --start is a pixel decoder's folder (one that `mmgic vision import` wrote, or the toy one): its UNet, autoencoder and
 scheduler are what training begins with. Settings are those of PixelTraining, such as --set steps=100000. Interrupted at
 any point, the same command goes on. Leaves <output>/pixels, which `mmgic vision reconstruct` draws with, and
-figures.jsonl.
+figures.jsonl. --lavit DIR writes tokenizer and feature decoder under LaVIT's file and key names; --encoder names the
+folder of the frozen encoder, whose classifier end then comes along.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="Ray Train workers; 0 trains in this process")
     parser.add_argument("--gpus", type=float, default=0.0, help="of each worker")
+    parser.add_argument("--lavit", type=Path, metavar="DIR", help="also write the result under LaVIT's names")
+    parser.add_argument("--encoder", type=Path, help="with --lavit: folder of the encoder that the tokenizer has")
     arguments = parser.parse_args()
 
     def work() -> None:
@@ -38,13 +41,18 @@ def main() -> None:
 
         from mmgic.stage import ray_session
         from mmgic.training.pixel_decoder import PixelJob, run
+        from mmgic.vision.lavit_export import save_lavit
         from mmgic.vision.train_pixels import PixelTraining
 
         names = ("output", "images", "tokenizer", "start", "seed", "workers", "gpus")
         settings = merge(PixelTraining(), changed_settings(arguments))
         job = PixelJob(training=settings, **{name: getattr(arguments, name) for name in names})
         with ray_session() if job.workers else nullcontext():
-            print(f"pixel decoder: {run(job)}")
+            folder = run(job)
+        if arguments.lavit:
+            for note in save_lavit(Path(job.tokenizer), arguments.lavit, arguments.encoder, folder):
+                print(note)
+        print(f"pixel decoder: {folder}")
 
     raise SystemExit(report_errors(work))
 

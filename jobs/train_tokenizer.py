@@ -10,8 +10,8 @@ takes a YAML file of them. Interrupted at any point, the same command goes on.
 
 Leaves <output>/tokenizer (config.json, model.safetensors, metrics.json and, of LaVIT's decoder, decoder.safetensors),
 figures.jsonl and curves.png: reconstruction cosine, codebook use, perplexity, tokens per image. --lavit DIR writes the
-tokenizer under LaVIT's file and key names too. The toy run also measures what a linear probe reads from the codes of
-unseen scenes.
+tokenizer under LaVIT's file and key names too (its decoder's file comes from train_pixel_decoder.py --lavit). The toy
+run also measures what a linear probe reads from the codes of unseen scenes.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def main() -> None:
             metrics = json.loads(path.read_text(encoding="utf-8")) | figures
             path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         if arguments.lavit:
-            save_lavit(Path(result.folder), arguments.lavit)
+            for note in save_lavit(Path(result.folder), arguments.lavit, Path(encoder)):
+                print(note)
         print(json.dumps(figures, indent=2))
         print(f"tokenizer: {result.folder}")
 

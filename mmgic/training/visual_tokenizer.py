@@ -26,7 +26,7 @@ from mmgic.training.checkpoint import (
 from mmgic.training.vision_job import claim_run, fit
 from mmgic.vision.checkpoint import load_config, load_tokenizer, save_tokenizer
 from mmgic.vision.curves import FiguresLog, plot_curves
-from mmgic.vision.frozen import load_frozen
+from mmgic.vision.frozen import FrozenEncoder, load_frozen
 from mmgic.vision.tokenizer import VisualTokenizer
 from mmgic.vision.train_data import CachedFeatures, EncodedImages, Features, cache_features, list_images
 from mmgic.vision.train_loop import Learner, StepFigures, train
@@ -78,7 +78,7 @@ def run(job: TokenizerJob) -> TokenizerResult:
         raise SettingsError("continuous_steps and quantized_steps must be at least 1, unless a start is given")
     if job.training.decoder_steps and job.training.decoder == "lavit":
         raise SettingsError("decoder_steps are for another decoder than lavit, which is trained all along")
-    load_frozen(job.encoder)  # refuses unusable input here, before workers are started for it
+    read_target(load_frozen(job.encoder), job)  # refuses unusable input here, before workers are started for it
     if job.start and load_config(job.start) != load_config(job.encoder):
         raise InputError(f"{job.start} and {job.encoder} are of different sizes; training goes on with one encoder")
     list_images(job.images)
@@ -86,6 +86,15 @@ def run(job: TokenizerJob) -> TokenizerResult:
     if not (folder / RESULT_FILE).exists():
         fit(_train_worker, job)
     return _read_result(folder / RESULT_FILE)
+
+
+def read_target(frozen: FrozenEncoder, job: TokenizerJob) -> torch.nn.Module:
+    """What makes of features what is rebuilt. Raises InputError where that is a head that the encoder lacks."""
+    if job.training.target == "features":
+        return torch.nn.Identity()
+    if frozen.head is None:
+        raise InputError(f"{job.encoder} has no norm and head to read targets with; take target=features")
+    return frozen.head
 
 
 def _read_result(path: Path) -> TokenizerResult:
@@ -100,7 +109,7 @@ def _train_worker(config: dict[str, TokenizerJob]) -> None:
     device = ray.train.torch.get_device() if job.gpus else torch.device("cpu")
     torch.manual_seed(job.seed)  # every worker starts from the same weights
     frozen = load_frozen(job.encoder)
-    model, head = frozen.model, frozen.head if settings.target == "head" else torch.nn.Identity()
+    model, head = frozen.model, read_target(frozen, job)
     if job.start:
         model.load_state_dict(load_tokenizer(job.start).state_dict())
     else:

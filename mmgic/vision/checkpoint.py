@@ -43,15 +43,21 @@ def load_config(folder: str | Path) -> VisionConfig:
     return VisionConfig(**config)
 
 
+def lavit_config(folder: Path) -> VisionConfig:
+    """Sizes of a folder of LAVIT_FILES: those of its config.json, which an export has, else the release's."""
+    return load_config(folder) if (folder / "config.json").is_file() else VisionConfig()
+
+
 def load_tokenizer(folder: str | Path, dtype: str = "float32") -> VisualTokenizer:
     """The tokenizer of `folder`, in evaluation mode on the CPU; `dtype` is what encoder and merger compute in.
 
-    `folder` is one that `save_tokenizer` wrote, or LaVIT's released `visual_tokenizer` as downloaded.
+    `folder` is one that `save_tokenizer` wrote, LaVIT's released `visual_tokenizer` as downloaded, or one that
+    `save_lavit` wrote.
     Raises InputError where a file is missing, unreadable, or of other sizes than the config says.
     """
     folder = Path(folder)
     if all((folder / name).is_file() for name in LAVIT_FILES):
-        model = VisualTokenizer(VisionConfig())
+        model = VisualTokenizer(lavit_config(folder))
         model.load_lavit({key: value for name in LAVIT_FILES for key, value in read_weights(folder / name).items()})
     else:
         model = VisualTokenizer(load_config(folder))

@@ -9,8 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from mmgic.errors import InputError
-from mmgic.vision.checkpoint import LAVIT_FILES, load_config, read_weights
-from mmgic.vision.config import VisionConfig
+from mmgic.vision.checkpoint import LAVIT_FILES, lavit_config, load_config, read_weights
 from mmgic.vision.encoder import NORM_EPS
 from mmgic.vision.tokenizer import VisualTokenizer, listing
 
@@ -20,7 +19,7 @@ _ENDS = ("norm.", "head.")  # EVA-CLIP's classifier end
 @dataclass(frozen=True)
 class FrozenEncoder:
     model: VisualTokenizer  # its encoder is the trained one; all else is new
-    head: nn.Module  # EVA-CLIP's norm and head, [..., width] -> [..., out]; does nothing where the folder has none
+    head: nn.Module | None  # EVA-CLIP's norm and head, [..., width] -> [..., out]; None where the folder has none
 
 
 def load_frozen(folder: str | Path) -> FrozenEncoder:
@@ -29,7 +28,7 @@ def load_frozen(folder: str | Path) -> FrozenEncoder:
     """
     folder = Path(folder)
     released = folder / LAVIT_FILES[0]
-    config = VisionConfig() if released.is_file() else load_config(folder)
+    config = lavit_config(folder) if released.is_file() else load_config(folder)
     weights = read_weights(released if released.is_file() else folder / "model.safetensors")
     model = VisualTokenizer(config)
     own = model.encoder.state_dict()
@@ -44,7 +43,7 @@ def load_frozen(folder: str | Path) -> FrozenEncoder:
     # a tokenizer's merger has a `norm` too, but under its own prefix
     ends = {key: value.float() for key, value in weights.items() if key.startswith(_ENDS)}
     if len(ends) < 4:
-        return FrozenEncoder(model, nn.Identity())
+        return FrozenEncoder(model, None)
     out, width = ends["head.weight"].shape
     head = nn.Sequential(OrderedDict(norm=nn.LayerNorm(width, eps=NORM_EPS), head=nn.Linear(width, out)))
     head.load_state_dict(ends)
