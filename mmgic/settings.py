@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import operator
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -318,10 +320,23 @@ class Settings:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
-# key -> (lowest, highest) value that makes sense; checked after every merge
+BELOW_1 = math.nextafter(1, 0)  # where 1 itself makes no sense
+
+# key -> (lowest, highest) value that makes sense, of every number; checked at every merge. In a list: of each element.
 RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, math.inf),
+    "toy.seed": (0, math.inf),
+    "sources.min_label_count": (0, math.inf),
+    "sources.repeats": (1, math.inf),
+    "sources.min_pairing_iou": (0, 1),
+    "cleaning.min_short_side": (0, math.inf),
+    "cleaning.min_attribute_count": (0, math.inf),
+    "cleaning.min_relationship_count": (0, math.inf),
+    "cleaning.box_tolerance": (0, math.inf),
     "cleaning.min_aspect": (0, 1),
     "cleaning.max_aspect": (1, math.inf),
+    "regions.min_patches": (0, math.inf),
+    "regions.max_patches": (0, math.inf),
     "regions.merge_ioa": (0, 1),
     "language_model.temperature": (0, 2),
     "language_model.max_tokens": (1, math.inf),
@@ -329,6 +344,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "language_model.requests_per_minute": (0, math.inf),
     "language_model.retries": (0, 100),
     "language_model.timeout_s": (0.1, math.inf),
+    "language_model.usd_per_million_prompt_tokens": (0, math.inf),
+    "language_model.usd_per_million_completion_tokens": (0, math.inf),
     "labels.related": (0, 1000),
     "captions.candidates": (1, 1000),
     "captions.rounds": (1, 1000),
@@ -341,6 +358,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "captions.images_per_batch": (1, math.inf),
     "instructions.playback": (0, math.inf),
     "instructions.aesthetic": (0, math.inf),
+    "vision.batch_size": (1, math.inf),
     "documents.max_tokens": (16, 1 << 20),
     "documents.image_first_prob": (0, 1),
     "documents.description_dropout": (0, 1),
@@ -361,17 +379,37 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.min_lr_ratio": (0, 1),
     "training.warmup_ratio": (0, 1),
     "training.epochs": (0, math.inf),
+    "training.max_steps": (0, math.inf),
+    "training.weight_decay": (0, math.inf),
+    "training.adam_beta1": (0, BELOW_1),
+    "training.adam_beta2": (0, BELOW_1),
+    "training.grad_clip": (0, math.inf),
     "training.checkpoint_every": (1, math.inf),
+    "training.keep_checkpoints": (1, math.inf),
+    "training.max_failures": (-1, math.inf),  # -1: any number
     "model.lora_rank": (0, 4096),
+    "model.lora_alpha": (1, math.inf),
+    "model.lora_dropout": (0, 1),
+    "evaluation.max_images": (0, math.inf),
+    "evaluation.max_new_tokens": (1, math.inf),
+    "evaluation.batch_size": (1, math.inf),
     "cluster.data_workers": (1, math.inf),
     "cluster.tokenizer_workers": (1, math.inf),
+    "cluster.tokenizer_gpus": (0, math.inf),
     "cluster.training_workers": (0, math.inf),
+    "cluster.training_gpus": (0, math.inf),
     "cluster.rows_per_block": (1, math.inf),
     "cluster.max_error_rate": (0, 1),
     "phrases.min_count": (1, math.inf),
     "phrases.captions_per_phrase": (1, math.inf),
     "toy.scenes": (0, math.inf),
 }
+
+# pairs of keys of which the first must not exceed the second; checked once all merges are done
+ORDERED = (
+    ("captions.min_words", "captions.max_words"),
+    ("regions.min_patches", "regions.max_patches"),
+)
 
 EXAMPLE = "write lines such as 'training: {batch_size: 512}'"
 
@@ -420,8 +458,8 @@ def _convert(value: Any, kind: Any, name: str, current: Any) -> Any:
     accepted: tuple[type, ...] = (int, float) if kind is float else (kind,)
     if isinstance(value, bool) is not (kind is bool) or not isinstance(value, accepted):
         raise SettingsError(f"'{name}' takes {_noun(kind)}, not {value!r}")
-    if name in RANGES and isinstance(value, (int, float)):
-        low, high = RANGES[name]
+    if isinstance(value, (int, float)) and (limits := RANGES.get(re.sub(r"\[\d+\]", "", name))):
+        low, high = limits
         if not low <= value <= high:
             raise SettingsError(f"'{name}' is {value}; it must lie between {low:g} and {high:g}")
     return kind(value)
@@ -463,7 +501,18 @@ def load_settings(base: Settings, config: str | Path | None = None, overrides: S
         if _leaf_type(type(base), key.strip()) is str and not isinstance(value, str):
             nested = _replace_leaf(nested, text)
         base = merge(base, nested)
+    _check(base)
     return _expand_output(base, base.output)
+
+
+def _check(settings: Settings) -> None:
+    """The rules that are not of one number. Raises SettingsError."""
+    if not settings.output.strip():
+        raise SettingsError("'output' is empty; set it to the folder where the run writes its tables")
+    for smaller, larger in ORDERED:
+        low, high = operator.attrgetter(smaller, larger)(settings)
+        if low > high:
+            raise SettingsError(f"'{smaller}' is {low} and '{larger}' is {high}; the first may not exceed the second")
 
 
 def _expand_output(value: T, output: str) -> T:

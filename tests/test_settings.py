@@ -1,6 +1,8 @@
 """Presets, YAML and overrides: what is accepted, what is refused and how."""
 
 import dataclasses
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgic.presets import PRESETS, preset
-from mmgic.settings import Settings, SettingsError, load_settings, merge, to_yaml
+from mmgic.settings import RANGES, Settings, SettingsError, load_settings, merge, to_yaml
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -52,12 +54,42 @@ def test_numbers_in_range_are_taken_exactly(value: float) -> None:
         ("training=3", "is a group of settings"),
         ("training.batch_size", "write --set"),
         ("evaluation.pope=file.json", "takes a list"),
+        ("vision.batch_size=0", "'vision.batch_size' is 0; it must lie between 1"),
+        ("regions.min_patches=-1", "between 0"),
+        ("training.adam_beta2=1", "between 0 and 1"),
+        ("language_model.usd_per_million_prompt_tokens=-0.5", "between 0"),
+        ("captions.min_words=30", r"'captions\.min_words' is 30 and 'captions\.max_words' is 25"),
+        ("regions.max_patches=1", r"'regions\.min_patches' is 2 and 'regions\.max_patches' is 1"),
+        ("sources=[{name: a}, {name: b, repeats: 0}]", r"'sources\[1\]\.repeats' is 0; it must lie between 1"),
+        ("sources=[{min_pairing_iou: 1.5}]", r"'sources\[0\]\.min_pairing_iou' is 1.5; it must lie between 0 and 1"),
+        ("sources=[{min_pairing_iou: .nan}]", "between 0 and 1"),
+        ("output=", "'output' is empty"),
+        ("output= ", "'output' is empty"),
     ],
 )
 def test_a_wrong_override_is_refused_in_one_sentence(override: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as error:
         load_settings(Settings(), None, [override])
     assert "\n" not in str(error.value)
+
+
+def test_rules_of_two_settings_hold_of_the_final_ones() -> None:
+    overrides = ["captions.min_words=30", "captions.max_words=40", "regions.min_patches=14", "regions.max_patches=14"]
+    captions = load_settings(Settings(), None, overrides).captions
+    assert (captions.min_words, captions.max_words) == (30, 40)
+
+
+def numbers(kind: type, where: str = "") -> Iterator[str]:
+    for name, hint in typing.get_type_hints(kind).items():
+        inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+        if dataclasses.is_dataclass(inner):
+            yield from numbers(inner, f"{where}{name}.")
+        elif inner in (int, float):
+            yield f"{where}{name}"
+
+
+def test_every_number_has_a_range_and_every_range_a_number() -> None:
+    assert sorted(numbers(Settings)) == sorted(RANGES)
 
 
 @pytest.mark.parametrize("text", ["- a list", "just text", "a: [1, 2", "\x00"])
