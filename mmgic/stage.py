@@ -183,16 +183,17 @@ def _read_rows(
 
 
 def _refused_aside(rows: list[Row], schema: pa.Schema) -> pa.Table:
-    """`to_table` of what a reader made. A row that Arrow refuses (half a surrogate pair, a number too large) is set aside."""
+    """`to_table` of what a reader made. A row that Arrow refuses, as for a number too large, is set aside."""
     try:
         return to_table(rows, schema)
     except (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError) as error:
         if len(rows) > 1:
-            return pa.concat_tables(_refused_aside(half, schema) for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]))
+            middle = len(rows) // 2
+            return pa.concat_tables([_refused_aside(half, schema) for half in (rows[:middle], rows[middle:])])
         [row] = rows
-        known = {name: row[name] for name in ("row_id", "source")}
-        image_id = row["image_id"].encode(errors="replace").decode()
-        return to_table([{**known, "image_id": image_id, **reject("bad_record", f"it cannot be stored: {error}")}], schema)
+        problem = f"the record cannot be stored ({type(error).__name__}: {error})"
+        known = {name: row[name] for name in ("row_id", "source", "image_id")}
+        return to_table([{**known, **reject("bad_record", problem.encode(errors="replace").decode())}], schema)
 
 
 def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:

@@ -12,6 +12,7 @@ import ijson
 
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
+from mmgic.sources.json_text import mended_blocks
 from mmgic.tables import find_files
 
 
@@ -77,7 +78,7 @@ def stream_json_members(path: str, prefix: str = "") -> Iterator[tuple[str, Any]
 def _streamed(path: str, prefix: str, parse: Callable[..., Iterator[Any]]) -> Iterator[Any]:
     try:
         with fsspec.open(path, "rb") as file:
-            yield from parse(file, prefix, use_float=True)
+            yield from parse(ijson.from_iter(mended_blocks(file)), prefix, use_float=True)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except (ijson.JSONError, UnicodeDecodeError) as error:

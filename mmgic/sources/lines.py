@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import posixpath
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
+from mmgic.sources.json_text import load_json
 from mmgic.tables import find_files
 
 MAX_LINE = 64 << 20  # bytes; what is longer is no record
@@ -69,7 +69,7 @@ def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """
     for number, line in text_lines(path):
         try:
-            record = json.loads(line or "")
+            record = load_json(line or "")
         except (ValueError, RecursionError):
             record = None
         yield number, record if isinstance(record, dict) else None
@@ -124,6 +124,6 @@ def parquet_records(
                     yield {column: record[name] for column, name in read.items()}
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         problem = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is damaged or not a Parquet file ({problem}); download it again") from None

@@ -7,7 +7,6 @@ longest one stays, of equally long ones that of the lowest annotator id.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from mmgic.errors import InputError
 from mmgic.sources.files import collapse_spaces, is_number, text_id
+from mmgic.sources.json_text import load_json
 from mmgic.sources.sorting import BadLine, Group, Sorter
 
 _COLUMNS = {"image_id": pa.string(), "shortness": pa.int64(), "annotator": pa.int64(), "text": pa.string()}
@@ -55,7 +55,7 @@ def _number(value: Any) -> int:
 
 def _record(line: bytes) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = load_json(line.decode())
     except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -9,7 +9,6 @@ be filtered by size should be fetched with `--resize_mode no`.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 import tarfile
@@ -23,6 +22,7 @@ from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
 from mmgic.sources.files import image_size, is_safe_name
 from mmgic.sources.index import RecordIndex
+from mmgic.sources.json_text import load_json
 from mmgic.sources.lines import parquet_records
 from mmgic.tables import find_files
 from mmgic.vision.images import slice_path
@@ -55,7 +55,7 @@ def read_shard(path: str) -> Iterator[ShardSample]:
     """
     sample: ShardSample | None = None
     try:
-        with fsspec.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with fsspec.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:", errors="replace") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # it would keep them all
                 match = _MEMBER.fullmatch(member.name)
@@ -90,7 +90,7 @@ def _add_file(sample: ShardSample, path: str, tar: tarfile.TarFile, member: tarf
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        record = json.loads(text)
+        record = load_json(text)
     except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -251,6 +251,18 @@ def test_fold_sums_over_all_rows(table: str) -> None:
     assert fold(table, lambda rows: sum(row["number"] for row in rows)) == sum(range(ROWS)) + sum(range(60))
 
 
+def test_rows_that_cannot_be_stored_are_set_aside(tmp_path: Path) -> None:
+    rows = numbers("a", 40)
+    rows[7]["number"], rows[11]["detail"], rows[12]["number"] = 1 << 70, "half of a pair: \ud83d", "seven"
+    manifest = ingest("numbers", str(tmp_path / "out"), driver.NUMBERS, [lambda: iter(rows)], {}, max_error_rate=0.1)
+    assert (manifest.rows_out, manifest.reasons) == (40, {"bad_record": 3, "short_side": 8})
+    stored = tables.open_table(str(tmp_path / "out")).to_table().to_pylist()
+    names = ("row_id", "source", "image_id")
+    assert [[row[name] for name in names] for row in stored] == [[row[name] for name in names] for row in rows]
+    assert [i for i, row in enumerate(stored) if row["reason"] == "bad_record"] == [7, 11, 12]
+    assert "UnicodeEncodeError" in stored[11]["detail"]
+
+
 class Numbers(list):
     """Cannot be added to without being changed."""
 

@@ -7,7 +7,6 @@ input_image), edit_prompt and edited_image; img_id, turn_index, source_img, inst
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterator
 from itertools import groupby
@@ -21,6 +20,7 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.files import collapse_spaces, is_safe_name, stream_json, text_id
 from mmgic.sources.index import RecordIndex
 from mmgic.sources.instructions.pictures import Pictures
+from mmgic.sources.json_text import load_json
 from mmgic.sources.lines import annotation_paths, parquet_records
 from mmgic.sources.rows import Part, image_part, interleaved, text_part
 
@@ -73,7 +73,7 @@ def _pix2pix_folders(source: SourceSettings, seeds: str) -> Iterator[dict[str, A
                 continue
             prompt = posixpath.join(source.path, folder, "prompt.json")
             try:
-                fields = json.loads(filesystem.cat_file(fsspec.url_to_fs(prompt)[1]))
+                fields = load_json(filesystem.cat_file(fsspec.url_to_fs(prompt)[1]).decode())
             except (OSError, ValueError, RecursionError):
                 fields = None
             edit = collapse_spaces(fields.get("edit")) if isinstance(fields, dict) else ""

@@ -5,7 +5,6 @@ The conversation is [{"from", "value"}, ...]; "<image >" is another way to write
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from mmgic.sources.files import stream_json
 from mmgic.sources.index import RecordIndex
 from mmgic.sources.instructions.llava import conversation_row
 from mmgic.sources.instructions.pictures import Pictures
+from mmgic.sources.json_text import load_json
 from mmgic.sources.lines import annotation_paths, parquet_records
 
 _COLUMNS = {
@@ -53,7 +53,7 @@ def _decoded(record: Any) -> dict[str, Any]:
     spoken = next((fields[name] for name in names if fields.get(name) is not None), None)
     if isinstance(spoken, str):
         try:
-            spoken = json.loads(spoken)
+            spoken = load_json(spoken)
         except (ValueError, RecursionError):
             spoken = None
     return {"id": fields.get("id"), "image": fields.get("image"), "conversations": spoken}
