@@ -178,6 +178,7 @@ class DownloadSettings:
     max_bytes: int = 20_000_000
     max_failure_rate: float = 0.5  # share of unreachable hosts above which the network is taken to be down
     images_per_shard: int = 1000  # rows that are fetched together and stored in one tar shard
+    size_rules: bool = True  # hold image-caption pairs to cleaning's least side and aspect ratios, as F.2 does MMGIC's
     user_agent: str = "mmgic (image research; honours X-Robots-Tag noai)"
     allow_private_addresses: bool = False  # for a server of your own; never with a url list of strangers
 

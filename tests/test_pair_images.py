@@ -5,8 +5,9 @@ from PIL import Image
 
 from mmgic.download import DownloadImages
 from mmgic.pair_images import PairImages, check_image
+from mmgic.pipelines import images
 from mmgic.schema import REASONS
-from mmgic.settings import CleaningSettings, DownloadSettings
+from mmgic.settings import CleaningSettings, DownloadSettings, Settings, merge
 from mmgic.sources.pairs import captioned_image
 
 
@@ -31,6 +32,17 @@ def test_size_rules(size, reason):
     assert (row["keep"], row["reason"]) == (not reason, reason)
     if reason:
         assert row["detail"] == f"{size[0]} x {size[1]} pixels"
+
+
+@pytest.mark.parametrize(("rules", "reasons"), [(True, ["short_side", "aspect_ratio", ""]), (False, ["", "", ""])])
+def test_size_rules_may_be_left_out(rules, reasons, tmp_path):
+    changes = {"output": str(tmp_path), "download": {"size_rules": rules}}
+    transform = images._transform(merge(Settings(), changes), "ic")
+    rows = [
+        pair(i, width=w, height=h, image_path="/nowhere.jpg")
+        for i, (w, h) in enumerate([(9, 9), (999, 230), (300, 300)])
+    ]
+    assert [row["reason"] for row in transform(rows)] == reasons
 
 
 def test_sizes_that_the_source_does_not_know_come_from_the_files(tmp_path):

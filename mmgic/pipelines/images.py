@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
@@ -13,7 +15,7 @@ from mmgic.download import DownloadImages
 from mmgic.download.shard import remove_orphans
 from mmgic.pair_images import PairImages
 from mmgic.pipelines.common import corpus_folder, stage
-from mmgic.settings import Settings
+from mmgic.settings import CleaningSettings, Settings
 from mmgic.sources import Corpus
 from mmgic.tables import Manifest
 from mmgic.transform import Transform
@@ -22,12 +24,16 @@ from mmgic.transform import Transform
 def run_images(settings: Settings, corpus: Corpus, table: str, output_schema: pa.Schema) -> Manifest:
     """Makes `<corpus>/images` from `table` (CAPTIONED_IMAGE or INTERLEAVED), and shards in `<corpus>/shards`.
 
-    A block is a shard: a run that is killed fetches again the shards that its workers were at. Image-caption pairs are
-    also held to the size rules of cleaning. Images that are at hand are not asked for. Shards of batches that a kill
-    cut short, or of a table that was deleted, are removed once the table is finished. Raises InputError where the
-    network is down (see `DownloadImages`); what is fetched by then is kept.
+    A block is a shard: a run that is killed fetches again the shards that its workers were at. Images that are at hand
+    are not asked for. Shards of batches that a kill cut short, or of a table that was deleted, are removed once the
+    table is finished. Raises InputError where the network is down (see `DownloadImages`); what is fetched by then is
+    kept.
+
+    Image-caption pairs are also held to the size and aspect rules of F.2. Appendix G does not state them for IC: they
+    are taken over because the tokenizer sees both corpora's images in one way, and `download.size_rules` leaves them
+    out.
     """
-    download, cleaning = settings.download, settings.cleaning
+    download, cleaning = settings.download, _size_rules(settings)
     rules = {key: getattr(cleaning, key) for key in ("min_short_side", "min_aspect", "max_aspect")}
     folder = corpus_folder(settings, corpus)
     done = tables.read_manifest(f"{folder}/images") is not None
@@ -63,4 +69,10 @@ def _image_paths(table: str) -> Iterator[pa.Array]:
 
 def _transform(settings: Settings, corpus: Corpus) -> Transform:
     download = DownloadImages(settings.download, f"{corpus_folder(settings, corpus)}/shards")
-    return PairImages(download, settings.cleaning) if corpus == "ic" else download
+    return PairImages(download, _size_rules(settings)) if corpus == "ic" else download
+
+
+def _size_rules(settings: Settings) -> CleaningSettings:
+    if settings.download.size_rules:
+        return settings.cleaning
+    return replace(settings.cleaning, min_short_side=0, min_aspect=0.0, max_aspect=math.inf)
