@@ -77,8 +77,9 @@ class CodebookAverages:
         dead = self.dead().nonzero().flatten()
         if len(dead) and len(vectors):
             drawn = vectors[torch.randint(len(vectors), (len(dead),), generator=generator).to(vectors.device)]
-            self.counts[dead] = self.counts.mean()
-            self.sums[dead] = drawn * self.counts.mean()
+            mean = self.counts.mean()
+            self.counts[dead] = mean
+            self.sums[dead] = drawn * mean
             self.rows[dead] = drawn
         return len(dead)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from mmgic.errors import InputError
 
 
@@ -47,3 +49,8 @@ class VisionConfig:
     def patches(self) -> int:
         """Patches of one frame."""
         return self.grid**2
+
+
+def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise InputError(f"{name} are {list(tensor.shape)}; this visual tokenizer takes {list(shape)}")

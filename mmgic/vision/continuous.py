@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from mmgic.errors import InputError
 from mmgic.vision.checkpoint import read_weights
-from mmgic.vision.merger import TokenMerger
-from mmgic.vision.selector import Selection, choose, gumbel_noise
-from mmgic.vision.tokenizer import VisualTokenizer, check_shape, listing
+from mmgic.vision.config import check_shape
+from mmgic.vision.merger import TokenMerger, in_parts, rows_per_product
+from mmgic.vision.selector import Selection
+from mmgic.vision.tokenizer import VisualTokenizer, listing
 
 
 class ContinuousFeatures(nn.Module):
@@ -45,22 +46,18 @@ class ContinuousFeatures(nn.Module):
 
         Which patches are kept is decided as in `VisualTokenizer.encode`, with the same arguments and errors.
         """
-        size, patches = self.config.image_size, self.config.patches
-        check_shape("pixels", pixels, (len(pixels), 3, size, size))
+        check_shape("pixels", pixels, (len(pixels), 3, self.config.image_size, self.config.image_size))
         trunk = torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.trunk_dtype is torch.bfloat16)
         with trunk:
             features = self.encoder(pixels)[:, 1:]
-        if policy is None:
-            if noise is None and selection == "gumbel":
-                noise = gumbel_noise((len(pixels), patches, 2), generator, pixels.device)
-            if noise is not None:
-                check_shape("noise", noise, (len(pixels), patches, 2))
-            policy = choose(self.token_predictor(features.float()), noise)
-        check_shape("policy", policy, (len(pixels), patches))
-        kept = policy.bool()
+        kept = self.token_predictor.select(
+            features, selection=selection, noise=noise, policy=policy, generator=generator
+        )
         with trunk:
             merged = self.causal_encoder.kept_rows(features, kept.float())
-        return list(self.vit_proj(merged.float()).split(kept.sum(dim=1).tolist()))
+        with torch.autocast(pixels.device.type, enabled=False):
+            rows = in_parts(self.vit_proj, rows_per_product(*kept.shape), merged.float())
+        return list(rows.split(kept.sum(dim=1).tolist()))
 
 
 def own_keys(model: ContinuousFeatures) -> set[str]:

@@ -12,13 +12,19 @@ NORM_EPS = 1e-6  # the encoder's; selector and merger use 1e-5
 
 
 class PatchEmbed(nn.Module):
+    """`proj` holds a convolution's weights, as EVA's checkpoints do. It is computed as the matrix product that it is: a
+    GPU's convolutions round float32 to TF32 unless told otherwise, its products do not."""
+
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, config.width, kernel_size=config.patch_size, stride=config.patch_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, patches, width], patches in raster order."""
-        return self.proj(pixels).flatten(2).transpose(1, 2)
+        edge = self.proj.kernel_size[0]
+        patches = pixels.unfold(2, edge, edge).unfold(3, edge, edge)  # [B, 3, rows, columns, edge, edge]
+        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class Attention(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgic.schema import record_generator
-from mmgic.vision.config import VisionConfig
+from mmgic.vision.config import VisionConfig, check_shape
 
 Selection = Literal["gumbel", "argmax"]
 
@@ -32,14 +32,39 @@ class TokenSelector(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Encoder features [B, N, width] float32 -> log-probabilities [B, N, 2] of (keep, drop)."""
-        local, whole = self.in_conv(features).chunk(2, dim=-1)
-        whole = whole.mean(dim=1, keepdim=True).expand_as(local)
-        return self.out_conv(torch.cat((local, whole), dim=-1))
+        with torch.autocast(features.device.type, enabled=False):
+            local, whole = self.in_conv(features).chunk(2, dim=-1)
+            whole = whole.mean(dim=1, keepdim=True).expand_as(local)
+            return self.out_conv(torch.cat((local, whole), dim=-1))
+
+    def select(
+        self,
+        features: Tensor,
+        *,
+        selection: Selection,
+        noise: Tensor | None,
+        policy: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Encoder features [B, N, width] -> the patches to keep, bool [B, N], by what `VisualTokenizer.encode` takes."""
+        shape = tuple(features.shape[:2])
+        if policy is None:
+            if noise is None and selection == "gumbel":
+                noise = gumbel_noise((*shape, 2), generator, features.device)
+            if noise is not None:
+                check_shape("noise", noise, (*shape, 2))
+            return choose(self(features.float()), noise)
+        check_shape("policy", policy, shape)
+        return policy.bool()
 
 
 def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Standard Gumbel draws, float32, -log of an exponential; from torch's global generator where none is given."""
-    return -torch.empty(shape, device=device).exponential_(generator=generator).log()
+    """Standard Gumbel draws, float32, -log of an exponential; from torch's global generator where none is given.
+
+    A generator draws on its own device: one of the CPU gives the same noise for every `device`.
+    """
+    drawn_on = generator.device if generator else device
+    return -torch.empty(shape, device=drawn_on).exponential_(generator=generator).log().to(device)
 
 
 def record_noise(seed: int, source: str, record_id: str, frame: int, patches: int) -> Tensor:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from mmgic.errors import InputError
-from mmgic.vision.config import VisionConfig
+from mmgic.vision.config import VisionConfig, check_shape
 from mmgic.vision.encoder import Encoder
 from mmgic.vision.merger import TokenMerger, in_parts, rows_per_product
 from mmgic.vision.quantizer import Quantizer
-from mmgic.vision.selector import Selection, TokenSelector, choose, gumbel_noise
+from mmgic.vision.selector import Selection, TokenSelector
 
 # EVA-CLIP's classifier end: part of the released encoder, read by nobody
 UNUSED_KEYS = {f"encoder.{name}" for name in ("norm.weight", "norm.bias", "head.weight", "head.bias")}
@@ -23,7 +23,7 @@ class VisualTokenizer(nn.Module):
     """LaVIT's visual tokenizer. Submodules are named as LaVIT's checkpoints name them.
 
     Weights are float32. After `cast_trunk(torch.bfloat16)`, encoder and merger compute under autocast; selector and
-    quantizer always compute in float32, because near ties there decide which patches and which codes come out.
+    quantizer always compute in float32, in a caller's autocast too, because near ties there decide which patches and which codes come out.
     """
 
     def __init__(self, config: VisionConfig) -> None:
@@ -54,18 +54,13 @@ class VisualTokenizer(nn.Module):
         (LaVIT's own way at inference), "argmax" adds none. Codes follow the raster order of the kept patches.
         Raises InputError where pixels, noise or policy have another shape.
         """
-        size, patches = self.config.image_size, self.config.patches
-        check_shape("pixels", pixels, (len(pixels), 3, size, size))
+        check_shape("pixels", pixels, (len(pixels), 3, self.config.image_size, self.config.image_size))
         with torch.inference_mode():
             features = self.patch_features(pixels)
-            if policy is None:
-                if noise is None and selection == "gumbel":
-                    noise = gumbel_noise((len(pixels), patches, 2), generator, pixels.device)
-                if noise is not None:
-                    check_shape("noise", noise, (len(pixels), patches, 2))
-                policy = choose(self.token_predictor(features.float()), noise)
-            check_shape("policy", policy, (len(pixels), patches))
-        return self.codes(features, policy.bool())
+            kept = self.token_predictor.select(
+                features, selection=selection, noise=noise, policy=policy, generator=generator
+            )
+        return self.codes(features, kept)
 
     def codes(self, features: Tensor, kept: Tensor) -> list[Tensor]:
         """Patch features [B, N, width] and the patches to keep, bool [B, N] -> codes as `encode` gives them."""
@@ -98,7 +93,8 @@ class VisualTokenizer(nn.Module):
         return self
 
     def _nearest(self, merged: Tensor) -> Tensor:
-        return self.quantize.nearest(self.encode_task_layer(merged))
+        with torch.autocast(merged.device.type, enabled=False):
+            return self.quantize.nearest(self.encode_task_layer(merged))
 
     def _trunk(self, pixels: Tensor) -> torch.autocast:
         return torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.trunk_dtype is torch.bfloat16)
@@ -127,11 +123,6 @@ class VisualTokenizer(nn.Module):
         if unexpected:
             warnings.warn(f"not part of the visual tokenizer, left out: {listing(unexpected)}", stacklevel=2)
         return unexpected
-
-
-def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape:
-        raise InputError(f"{name} are {list(tensor.shape)}; this visual tokenizer takes {list(shape)}")
 
 
 def listing(names: list[str], most: int = 8) -> str:

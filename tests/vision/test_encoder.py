@@ -34,6 +34,15 @@ def test_encoder_equals_timms_eva(small, pixels):
         assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
 
 
+def test_no_convolution_is_computed(small, pixels):
+    """Float32 convolutions are rounded to TF32 on a GPU by default."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile, torch.no_grad():
+        ours = small.encoder.patch_embed(pixels)
+    assert not [event.key for event in profile.key_averages() if "conv" in event.key]
+    theirs = small.encoder.patch_embed.proj(pixels).flatten(2).transpose(1, 2)
+    assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 def test_patches_come_in_raster_order(small):
     config = small.config
     pixels = torch.zeros(1, 3, config.image_size, config.image_size)

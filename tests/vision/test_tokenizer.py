@@ -130,6 +130,26 @@ def test_compiled_blocks_give_the_same_features_and_keep_their_names(small, pixe
     assert compiled.state_dict().keys() == small.state_dict().keys()
 
 
+def test_selector_and_quantizer_stay_in_float32_within_a_callers_autocast(small, pixels):
+    features = small.patch_features(pixels).detach()
+    kept = torch.ones(5, 16, dtype=torch.bool)
+    plain = small.token_predictor(features), small.encode(pixels, selection="argmax"), small.codes(features, kept)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = small.token_predictor(features), small.encode(pixels, selection="argmax"), small.codes(features, kept)
+    assert torch.equal(inside[0], plain[0])
+    for ours, theirs in zip(inside[1] + inside[2], plain[1] + plain[2], strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_generator_draws_on_its_own_device():
+    """Pixels may lie on a GPU and the generator on the CPU. The meta device stands for the other one."""
+    one, other = (torch.Generator().manual_seed(3) for _ in range(2))
+    drawn = gumbel_noise((2, 4, 2), one, torch.device("meta"))
+    assert drawn.device.type == "meta"
+    gumbel_noise((2, 4, 2), other, torch.device("cpu"))
+    assert torch.equal(one.get_state(), other.get_state())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

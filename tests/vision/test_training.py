@@ -97,6 +97,8 @@ def test_averages_follow_their_vectors_and_dead_rows_move():
     assert torch.allclose(rows[4:], untouched, atol=1e-6)
     assert averages.revive(vectors, torch.Generator().manual_seed(0)) == 8
     assert torch.allclose(rows, vectors[:12], atol=1e-3)
+    # a revived row counts as much as its sum says: its mean vector has length one
+    assert torch.allclose(averages.sums[4:].norm(dim=1), averages.counts[4:])
     assert averages.revive(vectors, torch.Generator().manual_seed(0)) == 0
 
 
