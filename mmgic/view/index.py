@@ -100,12 +100,13 @@ class TableIndex:
         where, values = _where(chosen)
         query = f"SELECT file, part, position FROM rows {where} ORDER BY file, part, position LIMIT ? OFFSET ?"
         places = self._fetch(query, [*values, size, number * size])
-        return [self._row(*place) for place in places]
+        return [self._row(file, group, position) for file, group, position in places]
 
     def find(self, row_ids: Sequence[int], columns: tuple[str, ...] | None = None) -> dict[int, dict[str, Any]]:
         """The rows of these ids, as far as they are there, by id; `columns` alone where some are named."""
         query = "SELECT row_id, file, part, position FROM rows WHERE list_contains(?, row_id)"
-        return {row_id: self._row(*place, columns) for row_id, *place in self._fetch(query, [list(row_ids)])}
+        places = self._fetch(query, [list(row_ids)])
+        return {row_id: self._row(file, group, position, columns) for row_id, file, group, position in places}
 
     def _fetch(self, query: str, values: list[Any]) -> list[tuple[Any, ...]]:
         with self._lock:
