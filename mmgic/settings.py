@@ -76,7 +76,7 @@ class SourceSettings:
     format: Format = "coco"
     path: str = ""
     corpus: str = ""  # what a curriculum calls its documents; "": mmgic, ic, mmc4 or sft, by the format
-    annotations: str = ""  # file inside `path`, where the format has no name of its own; with *, or "best | good"
+    annotations: str = ""  # file inside `path`, where the format names none itself; a name with *, or "best | good"
     images: str = "images"  # image folder inside `path`
     captions: str = ""  # COCO-captions JSON inside `path`; empty where the source has none
     answers: str = ""  # annotations JSON of a vqav2 source

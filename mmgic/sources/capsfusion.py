@@ -25,7 +25,8 @@ _AESTHETIC = {"caption_coco": ("caption", "top_caption"), "caption_origin": ("te
 
 def read_capsfusion(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record of all files, Parquet or JSON arrays; see `mmgic.sources.read_source`."""
-    paths = annotation_paths(source, ("capsfusion_*.parquet", "*.parquet", "*.json"), "CapsFusion's Parquet files")
+    patterns = ("capsfusion_*.parquet", "*.parquet", "capsfusion*.json", "example_data*.json", "*.json")
+    paths = annotation_paths(source, patterns, "CapsFusion's Parquet files")
     with RecordIndex() as index:
         rows = UrlRows(source, index)
         index.build()
@@ -35,7 +36,7 @@ def read_capsfusion(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
 def read_laion_coco_aesthetic(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record of all Parquet files; see `mmgic.sources.read_source`."""
-    paths = annotation_paths(source, ("*.parquet",), "laion-coco_v3_filter.parquet")
+    paths = annotation_paths(source, ("laion-coco*.parquet", "*.parquet"), "laion-coco_v3_filter.parquet")
     with RecordIndex() as index:
         rows = UrlRows(source, index)
         index.build()

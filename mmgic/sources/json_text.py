@@ -16,9 +16,7 @@ _HIGH = "u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW = "u[dD][c-fC-F][0-9a-fA-F]{2}"
 # What a text without halves lacks, found fast: \ud8 to \udb without a second half, \udc to \udf without a first one, or
 # either after an escaped backslash.
-_SUSPECT = re.compile(
-    rf"\\u[dD](?:[89abAB]..(?!\\{_LOW})|[c-fC-F]..(?<!\\{_HIGH}\\{_LOW})|(?<=\\\\u[dD]))", re.DOTALL
-)
+_SUSPECT = re.compile(rf"\\u[dD](?:[89abAB]..(?!\\{_LOW})|[c-fC-F]..(?<!\\{_HIGH}\\{_LOW})|(?<=\\\\u[dD]))", re.DOTALL)
 # every escape, so that none begins inside another; those of a half are group 1
 _ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|({_HIGH}|{_LOW})|.)", re.DOTALL)
 # an escape, or the first half of a pair, at the end of a text: what follows decides

@@ -25,7 +25,8 @@ _ROWS = 5000  # of a Parquet file that are read at once
 def annotation_paths(source: SourceSettings, defaults: Sequence[str], what: str) -> list[str]:
     """The files of a source: what its `annotations` names (with *), otherwise what the first fitting default names.
 
-    Raises InputError where the folder or every file is missing.
+    `defaults` go from the format's own names to any file of its kind. What fits the last one and not the first fitting
+    one is not read, which is printed. Raises InputError where the folder or every file is missing.
     """
     filesystem, folder = fsspec.url_to_fs(source.path)
     if not source.path or not filesystem.isdir(folder):
@@ -35,6 +36,12 @@ def annotation_paths(source: SourceSettings, defaults: Sequence[str], what: str)
     patterns = [source.annotations] if source.annotations else list(defaults)
     for pattern in patterns:
         if files := find_files(posixpath.join(source.path, pattern)):
+            if others := set(find_files(posixpath.join(source.path, patterns[-1]))) - set(files):
+                print(
+                    f"{source.name}: reading {pattern} alone; {source.path} holds {len(others)} more, such as "
+                    f"{posixpath.basename(min(others))}; set 'annotations' to read them",
+                    flush=True,
+                )
             return files
     raise InputError(
         f"source '{source.name}': {source.path} holds no {' and no '.join(patterns)}; put {what} there, or set "

@@ -25,7 +25,7 @@ _GPT4V_COLUMNS = {"link": ("link", "url", "image_url"), "caption": ("caption", "
 
 def read_laion_gpt4v(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record; images that are not at hand are left to the download."""
-    patterns = ("*.parquet", "data/*.parquet", "*.jsonl")
+    patterns = ("*.parquet", "data/*.parquet", "*gpt4v*.jsonl", "*.jsonl")
     paths = annotation_paths(source, patterns, "LaionGPT4V's Parquet files")
     with RecordIndex() as index:
         local = LocalImages(source, index)

@@ -35,7 +35,7 @@ _DETAILED_REQUEST = re.compile(
 
 def read_llava(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record of all files; see `mmgic.sources.read_source`."""
-    paths = annotation_paths(source, ("*.json",), "LLaVA's JSON file")
+    paths = annotation_paths(source, ("llava*.json", "share*.json", "chat*.json", "*.json"), "LLaVA's JSON file")
     pictures = Pictures(source)
     with RecordIndex() as index:
         for path in paths:

@@ -28,7 +28,7 @@ _HIDDEN = frozenset({"script", "style", "button", "svg"})
 
 def read_alpaca(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record; the input, where there is one, follows the instruction after an empty line."""
-    for where, record, index in _records(source, "Alpaca's alpaca_data.json"):
+    for where, record, index in _records(source, ("alpaca*.json", "*.json"), "Alpaca's alpaca_data.json"):
         asked = "\n\n".join(filter(None, (_text(record.get("instruction")), _text(record.get("input")))))
         answered = _text(record.get("output"))
         record_id = content_id(record.get("id"), asked, answered) if asked and answered else where
@@ -43,7 +43,7 @@ def read_alpaca(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
 def read_sharegpt(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per conversation; rounds that are not whole are dropped and counted."""
-    for where, record, index in _records(source, "ShareGPT's JSON file"):
+    for where, record, index in _records(source, ("[Ss]hare[Gg][Pp][Tt]*.json", "*.json"), "ShareGPT's JSON file"):
         turns, drops = read_turns(record.get("conversations", record.get("items")))
         rounds = [([text_part(plain_text(asked))], [text_part(plain_text(said))]) for asked, said in turns]
         whole = [(asked, said) for asked, said in rounds if asked[0]["text"] and said[0]["text"]]
@@ -56,9 +56,11 @@ def read_sharegpt(source: SourceSettings) -> Iterator[dict[str, Any]]:
         yield interleaved(source.name, record_id, seen, "text_only", rounds=whole, drops=drops, **verdict)
 
 
-def _records(source: SourceSettings, what: str) -> Iterator[tuple[str, dict[str, Any], RecordIndex]]:
+def _records(
+    source: SourceSettings, patterns: tuple[str, ...], what: str
+) -> Iterator[tuple[str, dict[str, Any], RecordIndex]]:
     with RecordIndex() as index:
-        for path in annotation_paths(source, ("*.json",), what):
+        for path in annotation_paths(source, patterns, what):
             number = 0
             for number, record in enumerate(stream_json(path, "item"), start=1):
                 fields = record if isinstance(record, dict) else {}

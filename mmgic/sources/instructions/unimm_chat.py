@@ -27,7 +27,8 @@ _COLUMNS = {
 
 def read_unimm_chat(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record of all files; see `mmgic.sources.read_source`."""
-    paths = annotation_paths(source, ("*.parquet", "data/*.parquet", "*.json"), "UniMM-Chat's files")
+    patterns = ("*.parquet", "data/*.parquet", "[Uu]ni[Mm][Mm]*.json", "*.json")
+    paths = annotation_paths(source, patterns, "UniMM-Chat's files")
     pictures = Pictures(source)
     with RecordIndex() as index:
         for path in paths:
