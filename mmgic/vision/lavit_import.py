@@ -54,6 +54,12 @@ class LavitSizes:
     lowres_pictures: tuple[tuple[int, int], ...] = LOWRES_SIZES  # (height, width)
     highres_pictures: tuple[tuple[int, int], ...] = HIGHRES_SIZES
 
+    def __post_init__(self) -> None:
+        if type(self.uncond_slots) is not int or not 1 <= self.uncond_slots <= self.lowres.patches:
+            raise InputError(
+                f"sizes: uncond_slots is {self.uncond_slots!r}; it takes 1 to {self.lowres.patches}, lowres's patches"
+            )
+
 
 class LavitError(InputError):
     """The folder is not LaVIT's release; `problems` is the complete list of what is wrong."""

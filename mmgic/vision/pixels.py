@@ -6,6 +6,7 @@ UNet, autoencoder and schedulers are diffusers' own. The decoder's vectors take 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmgic.errors import InputError
 from mmgic.schema import record_generator
 from mmgic.vision.checkpoint import read_weights
 from mmgic.vision.decoder import Conditions, DecoderConfig, HighresDecoder, LowresDecoder, make_decoder
+from mmgic.vision.pixel_parts import latent_scale, load_part, misfits
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -38,12 +40,22 @@ class PixelConfig:
     steps: int = 25
     guidance: float = 7.0
 
+    def __post_init__(self) -> None:
+        edges = [edge for size in self.sizes for edge in size]
+        if not edges or any(type(edge) is not int or edge < 1 for edge in edges):
+            raise InputError("pixel config: sizes takes a list of [height, width], positive whole numbers")
+        if type(self.steps) is not int or self.steps < 1:
+            raise InputError(f"pixel config: steps is {self.steps!r}; it takes a positive whole number")
+        if type(self.guidance) not in (int, float) or not math.isfinite(self.guidance):
+            raise InputError(f"pixel config: guidance is {self.guidance!r}; it takes a number")
+
     @classmethod
     def from_json(cls, text: str) -> PixelConfig:
-        """Raises KeyError, TypeError or ValueError where the text is no such config."""
+        """Raises AttributeError, KeyError, TypeError or ValueError where the text is no such config, InputError for
+        values that it cannot have."""
         values = json.loads(text)
         decoder = DecoderConfig(**values.pop("decoder"))
-        sizes = tuple((int(height), int(width)) for height, width in values.pop("sizes"))
+        sizes = tuple((height, width) for height, width in values.pop("sizes"))
         return cls(decoder, sizes, **values)
 
 
@@ -88,6 +100,7 @@ class PixelDecoder:
         self.codebook = codebook.to(device, dtype)
         self.unet = cast(unet, device, dtype).eval()
         self.vae = cast(vae, device, torch.float32 if vae.config.force_upcast else dtype).eval()
+        self.scale = latent_scale(vae)  # pixels along the edge of one latent
         self.scheduler = scheduler
         self.uncond = None if uncond is None else uncond.to(device, dtype)
 
@@ -119,7 +132,9 @@ class PixelDecoder:
             without, with_codes = self.unet(twice, step, **inputs).sample.chunk(2)
             latents = self.scheduler.step(without + guidance * (with_codes - without), step, latents).prev_sample
         scaled = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
-        return (self.vae.decode(scaled).sample.float() / 2 + 0.5).clamp(0, 1)
+        # one by one: in float32, a picture of 1024 x 1024 takes gigabytes here
+        pictures = torch.cat([self.vae.decode(one).sample for one in scaled.split(1)])
+        return (pictures.float() / 2 + 0.5).clamp(0, 1)
 
     def _unet_inputs(self, conditions: Conditions, noise: Tensor) -> dict[str, Any]:
         """The UNet's keyword arguments for [unconditional; conditional], 2B images."""
@@ -139,11 +154,6 @@ class PixelDecoder:
                 "time_ids": time_ids(noise, self.scale).repeat(2, 1).to(self.device),
             },
         }
-
-    @property
-    def scale(self) -> int:
-        """Pixels along the edge of one latent."""
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     def detokenize(
         self,
@@ -165,9 +175,14 @@ class PixelDecoder:
         steps = self.config.steps if steps is None else steps
         guidance = self.config.guidance if guidance is None else guidance
         height, width = self.check_size(size)
-        if not 1 <= steps <= self.scheduler.config.num_train_timesteps:
-            raise InputError(f"{steps} steps; take 1 to {self.scheduler.config.num_train_timesteps}")
+        self.check_steps(steps)
+        if not math.isfinite(guidance):
+            raise InputError(f"guidance is {guidance}; it takes a number")
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; take at least 1")
         names = [str(position) for position in range(len(codes))] if names is None else names
+        if len(names) != len(codes):
+            raise InputError(f"{len(names)} names for {len(codes)} images; give every image one")
         shape = (self.unet.config.in_channels, height // self.scale, width // self.scale)
         pictures: list[Image.Image] = []
         for start in range(0, len(codes), batch_size):
@@ -176,6 +191,14 @@ class PixelDecoder:
             pixels = self.sample(self.conditions(codes[chunk]), noise, steps, guidance)
             pictures += [to_image(image) for image in pixels]
         return pictures
+
+    def check_steps(self, steps: int) -> None:
+        """Raises InputError for steps that the scheduler has no noise levels for."""
+        config = self.scheduler.config
+        # spaced from the first level on, the last step lies `steps_offset` levels after the last multiple
+        most = config.num_train_timesteps - (config.steps_offset if config.timestep_spacing == "leading" else 0)
+        if not 1 <= steps <= most:
+            raise InputError(f"{steps} steps; take 1 to {most}")
 
     def check_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         if size is None:
@@ -246,29 +269,32 @@ def load_pixel_decoder(
 ) -> PixelDecoder:
     """The pixel decoder that `save_pixel_decoder` or `mmgic vision import` wrote, on a GPU where there is one.
 
-    Raises InputError where a file is missing, unreadable or of other sizes than the config says.
+    Raises InputError where a file is missing, unreadable or of other sizes than the config says, and where the parts do
+    not fit each other.
     """
     folder = Path(folder)
     try:
         config = PixelConfig.from_json((folder / "config.json").read_text(encoding="utf-8"))
     except OSError:
         raise InputError(f"{folder} is no pixel decoder: it holds no readable config.json") from None
-    except (KeyError, TypeError, ValueError):
+    except InputError as error:
+        raise InputError(f"{folder / 'config.json'}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError):
         names = ", ".join(field.name for field in fields(PixelConfig))
         raise InputError(f"{folder / 'config.json'} does not hold the fields {names} of a pixel decoder") from None
     tensors = read_weights(folder / "decoder.safetensors")
     codebook, uncond = tensors.pop("codebook", None), tensors.pop("uncond_embeddings", None)
+    if codebook is None:
+        raise InputError(f"{folder / 'decoder.safetensors'} lacks the codebook that its decoder reads")
     decoder = make_decoder(config.decoder)
     try:
         decoder.load_state_dict({key.removeprefix("decoder."): value for key, value in tensors.items()})
-        unet, vae = (
-            kind.from_pretrained(folder / name, use_safetensors=True, local_files_only=True, torch_dtype=torch.float32)
-            for kind, name in ((UNet2DConditionModel, "unet"), (AutoencoderKL, "vae"))
-        )
         scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # diffusers checks its configs in many ways
         raise InputError(f"{folder} is incomplete or of other sizes than its configs say; import it again") from error
-    if codebook is None or codebook.shape[1] != config.decoder.codebook_dim:
-        raise InputError(f"{folder / 'decoder.safetensors'} lacks the codebook that its decoder reads")
+    unet = load_part(UNet2DConditionModel, folder / "unet", getattr(torch, dtype))
+    vae = load_part(AutoencoderKL, folder / "vae", torch.float32)
+    if wrong := "; ".join(misfits(config, codebook, uncond, unet, vae)):
+        raise InputError(f"{folder} does not fit together: {wrong}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return PixelDecoder(config, decoder, codebook, unet, vae, scheduler, uncond, device, getattr(torch, dtype))

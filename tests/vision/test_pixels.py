@@ -1,12 +1,14 @@
 """Pixels by diffusion: diffusers' own pipelines draw the same pictures from the same conditions."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from mmgic.errors import InputError
 from mmgic.vision.decoder import DecoderConfig
@@ -134,12 +136,33 @@ def test_official_sizes():
         ([[[1]]], {}, "a flat list of whole numbers"),
         ([[1] * 17], {}, "17 codes; this decoder takes 16 at most"),
         ([[1]], {"size": (512, 512)}, "a picture of 512x512 .* take one of 16x16, 8x24"),
-        ([[1]], {"steps": 0}, "0 steps; take 1 to 1000"),
+        ([[1]], {"steps": 0}, "0 steps; take 1 to 999"),
+        ([[1]], {"steps": 1000}, "1000 steps; take 1 to 999"),
+        ([[1]], {"guidance": float("nan")}, "guidance is nan"),
+        ([[1], [2]], {"names": ["a"]}, "1 names for 2 images"),
+        ([[1]], {"batch_size": 0}, "batch_size is 0; take at least 1"),
     ],
 )
 def test_bad_codes_and_settings(tiny_pixels, codes, options, message):
     with pytest.raises(InputError, match=message):
         tiny_pixels().detokenize(codes, **options)
+
+
+@pytest.mark.parametrize(("spacing", "most"), [("leading", 3), ("trailing", 4), ("linspace", 4)])
+def test_the_most_steps_that_a_schedule_allows(tiny_pixels, spacing, most):
+    pixels = tiny_pixels()
+    pixels.scheduler = DDIMScheduler(num_train_timesteps=4, steps_offset=1, timestep_spacing=spacing)
+    for steps in range(1, most + 1):
+        assert len(pixels.detokenize([[1]], steps=steps)) == 1
+    with pytest.raises(InputError, match=f"{most + 1} steps; take 1 to {most}"):
+        pixels.detokenize([[1]], steps=most + 1)
+
+
+def test_pictures_are_decoded_one_by_one(tiny_pixels):
+    pixels, sizes = tiny_pixels(), []
+    pixels.vae.decoder.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    pixels.detokenize(CODES, steps=1)
+    assert sizes == [1, 1, 1]
 
 
 @pytest.mark.parametrize("pooled", [0, 12])
@@ -149,6 +172,70 @@ def test_save_and_load(tiny_pixels, pooled, tmp_path):
     loaded = load_pixel_decoder(tmp_path, "cpu")
     assert loaded.config == pixels.config
     assert (arrays(loaded.detokenize(CODES)) == arrays(pixels.detokenize(CODES))).all()
+
+
+def change_config(part, **values):
+    def change(folder):
+        path = folder / part
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return change
+
+
+def change_weights(part, **values):
+    """Replaces tensors by name; None removes one."""
+
+    def change(folder):
+        tensors = {**load_file(folder / part), **values}
+        save_file({name: value for name, value in tensors.items() if value is not None}, folder / part)
+
+    return change
+
+
+UNET, DECODER = "unet/diffusion_pytorch_model.safetensors", "decoder.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_weights(UNET, **{"conv_in.bias": None}), "unet lacks conv_in.bias"),
+        (change_weights(UNET, extra=torch.zeros(1)), "unet has no place for extra"),
+        (change_weights(UNET, **{"conv_in.bias": torch.zeros(3)}), "unet is incomplete or of other sizes"),
+        (change_weights("vae/" + UNET[5:], **{"decoder.conv_in.bias": None}), "vae lacks decoder.conv_in.bias"),
+        (change_config("unet/config.json", block_out_channels="8"), "unet is incomplete"),
+        (change_config("scheduler/scheduler_config.json", num_train_timesteps="9"), "is incomplete"),
+        (change_weights(DECODER, codebook=torch.zeros(50)), r"codebook is float32 \[50\] instead of floats \[codes, 6"),
+        (change_weights(DECODER, codebook=torch.zeros(50, 6, dtype=torch.int64)), "codebook is int64"),
+        (change_weights(DECODER, codebook=None), "lacks the codebook"),
+        (change_weights(DECODER, uncond_embeddings=None), "lacks uncond_embeddings"),
+        (change_weights(DECODER, uncond_embeddings=torch.zeros(1, 17, 8)), r"instead of floats \[1, 1 to 16, 8\]"),
+        (change_weights(DECODER, uncond_embeddings=torch.zeros(5, 8)), r"instead of floats \[1, 1 to 16, 8\]"),
+        (change_config("config.json", sizes=[[15, 16]]), "size 15x16 is no multiple of 2"),
+        (change_config("config.json", sizes=[]), "sizes takes a list"),
+        (change_config("config.json", sizes=[[16.5, 16]]), "sizes takes a list"),
+        (change_config("config.json", sizes=[[16]]), "does not hold the fields"),
+        (change_config("config.json", steps="25"), "steps is '25'"),
+        (change_config("config.json", guidance=float("nan")), "guidance is nan"),
+        (lambda folder: (folder / "config.json").write_text("3"), "does not hold the fields"),
+    ],
+)
+def test_every_part_is_checked(tiny_pixels, change, message, tmp_path, capfd):
+    save_pixel_decoder(tiny_pixels(), tmp_path)
+    change(tmp_path)
+    with pytest.raises(InputError, match=message) as error:
+        load_pixel_decoder(tmp_path, "cpu")
+    assert "\n" not in str(error.value)
+    assert "TRAIN this model" not in capfd.readouterr().err
+
+
+def test_another_unet_is_named_in_full(tiny_pixels, tmp_path):
+    save_pixel_decoder(tiny_pixels(pooled=12), tmp_path)
+    save_pixel_decoder(tiny_pixels(), tmp_path / "low")
+    shutil.copytree(tmp_path / "low" / "unet", tmp_path / "unet", dirs_exist_ok=True)
+    with pytest.raises(InputError) as error:
+        load_pixel_decoder(tmp_path, "cpu")
+    for wrong in ("cross_attention_dim is 8 instead of 20", "addition_embed_type is None instead of 'text_time'"):
+        assert wrong in str(error.value)
 
 
 def damage(folder, what):
