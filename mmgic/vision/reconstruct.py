@@ -15,7 +15,7 @@ from torch import Tensor
 from mmgic.errors import InputError
 from mmgic.vision.pixels import PixelDecoder
 from mmgic.vision.preprocess import preprocess
-from mmgic.vision.selector import Selection, choose, record_noise
+from mmgic.vision.selector import Selection, record_noise
 from mmgic.vision.tokenizer import VisualTokenizer
 
 DROPPED = (238, 238, 240)  # how a dropped patch is painted
@@ -51,10 +51,12 @@ def tokenize_image(
     `name` of a `source`.
     """
     pixels = preprocess(image, tokenizer.config.image_size)[None].to(next(tokenizer.parameters()).device)
-    noise = record_noise(seed, source, name, 0, tokenizer.config.patches) if selection == "gumbel" else None
+    noise = None
+    if selection == "gumbel":
+        noise = record_noise(seed, source, name, 0, tokenizer.config.patches)[None].to(pixels.device)
     with torch.inference_mode():
         features = tokenizer.patch_features(pixels)
-        kept = choose(tokenizer.token_predictor(features.float()), None if noise is None else noise.to(pixels.device))
+        kept = tokenizer.token_predictor.select(features, selection=selection, noise=noise, policy=None, generator=None)
     codes = tokenizer.codes(features, kept)[0].tolist()
     grid = tokenizer.config.grid
     return Tokens(codes, kept[0].view(grid, grid).cpu().numpy())
