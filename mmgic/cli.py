@@ -57,6 +57,12 @@ def report_errors(work: Callable[[], None]) -> int:
     except (SettingsError, InputError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.strerror is None:  # not the system's answer about a file
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}; give a path that can be read or written", file=sys.stderr)
+        return 2
     return 0
 
 

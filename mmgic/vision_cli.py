@@ -27,7 +27,12 @@ def add_parser(subparsers: Any) -> None:
     commands = subparsers.add_parser("vision", help="visual tokens of images, and pictures of tokens").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    tokenize = commands.add_parser("tokenize", help="print the visual codes of images")
+    tokenize = commands.add_parser(
+        "tokenize",
+        help="print the visual codes of images",
+        description="Prints the visual codes of images. One that cannot be used ends the command with exit code 2; "
+        "the images before it have been printed by then.",
+    )
     tokenize.add_argument("images", nargs="+", metavar="IMAGE")
     tokenize.add_argument("--json", action="store_true", help="a JSON object {image, codes, kept} per line")
     _tokenizer_flags(tokenize)
@@ -38,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
     detokenize.add_argument("--output", type=Path, required=True, metavar="PNG", help="several get -0, -1, … added")
     detokenize.add_argument(
         "--text-size",
-        type=int,
+        type=_positive,
         metavar="N",
         help="the numbers are token ids of a model with N text tokens (LLaMA-2: 32000), not codes",
     )
@@ -88,6 +93,7 @@ def add_parser(subparsers: Any) -> None:
 def _tokenizer_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", default=TOY / "tokenizer", metavar="DIR", help="default: the toy world's")
     parser.add_argument("--selection", choices=["gumbel", "argmax"], default="gumbel")
+    _device_flags(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the patch selection and of a picture's first noise")
 
 
@@ -98,18 +104,56 @@ def _pixel_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guidance", type=float, metavar="G", help="1: none")
     if parser.get_default("seed") is None:
         parser.add_argument("--seed", type=int, default=0, help="of a picture's first noise")
+        _device_flags(parser)
+
+
+def _device_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="default: bfloat16 on a GPU, else float32")
 
 
 def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    return int(height), int(width)
+    try:
+        height, width = map(int, text.split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write HxW, such as 512x512") from None
+    return height, width
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
+    return number
+
+
+def load_models(arguments: argparse.Namespace, *parts: str) -> list[Any]:
+    """The `parts`, "tokenizer" or "pixels", that the flags name, on the device and in the type that they name."""
+    import torch
+
+    from mmgic.vision.checkpoint import load_tokenizer
+    from mmgic.vision.pixels import load_pixel_decoder
+
+    there = torch.cuda.is_available()
+    device = arguments.device or ("cuda" if there else "cpu")
+    if device == "cuda" and not there:
+        raise InputError("--device cuda: this machine has no GPU that PyTorch can use; leave the flag out")
+    dtype = arguments.dtype or ("bfloat16" if device == "cuda" else "float32")
+    return [
+        load_tokenizer(arguments.tokenizer, dtype).to(device)
+        if part == "tokenizer"
+        else load_pixel_decoder(arguments.pixels, device, dtype)
+        for part in parts
+    ]
 
 
 def run_tokenize(arguments: argparse.Namespace) -> None:
-    from mmgic.vision.checkpoint import load_tokenizer
     from mmgic.vision.reconstruct import tokenize_image
 
-    tokenizer = load_tokenizer(arguments.tokenizer)
+    [tokenizer] = load_models(arguments, "tokenizer")
     for path in arguments.images:
         tokens = tokenize_image(
             open_image(path), tokenizer, selection=arguments.selection, seed=arguments.seed, name=Path(path).name
@@ -124,9 +168,8 @@ def run_tokenize(arguments: argparse.Namespace) -> None:
 def run_detokenize(arguments: argparse.Namespace) -> None:
     from mmgic.model.vocabulary import VLVocabulary
     from mmgic.vision.generate import codes_from_ids
-    from mmgic.vision.pixels import load_pixel_decoder
 
-    pixels = load_pixel_decoder(arguments.pixels)
+    [pixels] = load_models(arguments, "pixels")
     codes = list(read_codes(arguments.codes))
     if arguments.text_size is not None:
         vocabulary = VLVocabulary(arguments.text_size, len(pixels.codebook))
@@ -143,15 +186,12 @@ def run_detokenize(arguments: argparse.Namespace) -> None:
 
 
 def run_reconstruct(arguments: argparse.Namespace) -> None:
-    from mmgic.vision.checkpoint import load_tokenizer
-    from mmgic.vision.pixels import load_pixel_decoder
     from mmgic.vision.reconstruct import panel, reconstruct
 
     image = open_image(arguments.image)
     result = reconstruct(
         image,
-        load_tokenizer(arguments.tokenizer),
-        load_pixel_decoder(arguments.pixels),
+        *load_models(arguments, "tokenizer", "pixels"),
         selection=arguments.selection,
         size=arguments.size,
         steps=arguments.steps,
@@ -172,16 +212,15 @@ def run_draw(arguments: argparse.Namespace) -> None:
     from mmgic.evaluation.engines import check_model
     from mmgic.evaluation.model import load_vocabulary
     from mmgic.model.export import load_text_tokenizer
-    from mmgic.vision.generate import default_sampling, draw_image
-    from mmgic.vision.pixels import load_pixel_decoder
+    from mmgic.vision.generate import default_sampling, draw_image, start_ids
 
     check_model(arguments.model)
-    pixels, vocabulary = load_pixel_decoder(arguments.pixels), load_vocabulary(arguments.model)
+    vocabulary, [pixels] = load_vocabulary(arguments.model), load_models(arguments, "pixels")
     tokenizer = load_text_tokenizer(arguments.model)
     # the text-first document of a caption, up to its image
     text = to_text(image_part({"caption": arguments.caption, "narrative": ""}, "text_first", "C", None)[:1])
-    prompt = [tokenizer.bos_token_id, *encode_texts(tokenizer, [text])[0]]
-    model = LlamaForCausalLM.from_pretrained(arguments.model, dtype="auto", local_files_only=True).eval()
+    model = LlamaForCausalLM.from_pretrained(arguments.model, dtype=pixels.dtype, local_files_only=True).eval()
+    prompt = [*start_ids(model.config, vocabulary, tokenizer.bos_token_id), *encode_texts(tokenizer, [text])[0]]
     picture = draw_image(
         model.to(pixels.device),
         vocabulary,
@@ -216,6 +255,7 @@ def run_train(arguments: argparse.Namespace) -> None:
     from mmgic.settings import merge
     from mmgic.stage import ray_session
     from mmgic.training import pixel_decoder, visual_tokenizer
+    from mmgic.vision.frozen import load_frozen
     from mmgic.vision.train_pixels import PixelTraining
     from mmgic.vision.training import TokenizerTraining
 
@@ -229,6 +269,9 @@ def run_train(arguments: argparse.Namespace) -> None:
         **shared,
     )
     pixel_settings = merge(PixelTraining(), changes(arguments.set_pixels))
+    if arguments.pixels:  # not only after hours of the tokenizer's training
+        config = load_frozen(arguments.encoder).model.config
+        pixel_decoder.check_start(arguments.pixels, config, arguments.encoder)
     with ray_session() if arguments.workers else nullcontext():
         tokenizer = visual_tokenizer.run(job)
         print(f"tokenizer: {tokenizer.folder}")
@@ -275,6 +318,8 @@ def read_sizes(path: str | None) -> Any:
         return replace(sizes, **values)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (TypeError, ValueError, AttributeError):
         names = ", ".join(asdict(sizes))
         raise InputError(f"{path} holds no sizes; write a JSON object with some of {names}") from None
@@ -292,7 +337,8 @@ def open_image(path: str) -> Any:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return read_image(path)
     except ImageError as error:
-        raise InputError(f"the image {path} cannot be used: {error.detail}") from None
+        detail = "no such file" if error.detail == path else error.detail
+        raise InputError(f"the image {path} cannot be used: {detail}") from None
 
 
 def read_codes(path: str) -> Iterator[list[int]]:

@@ -13,7 +13,6 @@ import ray.train.torch
 import torch
 
 from mmgic.errors import InputError
-from mmgic.settings import SettingsError
 from mmgic.training.checkpoint import (
     Progress,
     checkpoints,
@@ -24,6 +23,7 @@ from mmgic.training.checkpoint import (
 )
 from mmgic.training.vision_job import claim_run, fit
 from mmgic.vision.checkpoint import load_config, load_tokenizer
+from mmgic.vision.config import VisionConfig
 from mmgic.vision.curves import FiguresLog
 from mmgic.vision.pixels import load_pixel_decoder, save_pixel_decoder
 from mmgic.vision.train_data import list_images
@@ -60,20 +60,21 @@ def run(job: PixelJob) -> Path:
     job = replace(job, output=output, images=images, tokenizer=tokenizer, start=begun)
     folder = Path(job.output)
     if not (folder / _DONE).exists():
-        if job.training.steps < 1:
-            raise SettingsError("steps must be at least 1")
-        pixels, config = load_pixel_decoder(job.start, "cpu"), load_config(job.tokenizer)
-        if (pixels.config.decoder.patches, pixels.codebook.shape) != (
-            config.patches,
-            (config.codebook_size, config.codebook_dim),
-        ):
-            raise InputError(f"the pixel decoder {job.start} reads codes of other sizes than {job.tokenizer} makes")
-        del pixels
+        check_start(job.start, load_config(job.tokenizer), job.tokenizer)
         list_images(job.images)
     claim_run(folder, asdict(job))
     if not (folder / _DONE).exists():
         fit(_train_worker, job)
     return folder / "pixels"
+
+
+def check_start(start: str, config: VisionConfig, tokenizer: str) -> None:
+    """Raises InputError where the pixel decoder `start` cannot go on with the codes of a tokenizer of `config`, which
+    is named `tokenizer`."""
+    pixels = load_pixel_decoder(start, "cpu")
+    codebook = (config.codebook_size, config.codebook_dim)
+    if (pixels.config.decoder.patches, pixels.codebook.shape) != (config.patches, codebook):
+        raise InputError(f"the pixel decoder {start} reads codes of other sizes than {tokenizer} makes")
 
 
 def _train_worker(config: dict[str, PixelJob]) -> None:

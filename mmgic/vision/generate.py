@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import DynamicCache, LlamaForCausalLM
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
@@ -28,6 +28,12 @@ class ImageSampling:
     temperature: float = 1.0
     min_codes: int = 20
     max_codes: int = 200
+
+
+def start_ids(config: LlamaConfig, vocabulary: VLVocabulary, bos_token_id: int) -> list[int]:
+    """What comes before a prompt's text: the text tokenizer's BOS; nothing for LaVIT, whose config has [IMG] in its
+    place and which was trained without one."""
+    return [] if config.bos_token_id == vocabulary.img else [bos_token_id]
 
 
 def codes_from_ids(ids: Sequence[int], vocabulary: VLVocabulary) -> list[int]:

@@ -1,17 +1,20 @@
 """`mmgic vision` as a user calls it, on small random models; good input, and every kind of bad one."""
 
+import argparse
 import json
 import struct
 import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmgic.cli import main
 from mmgic.model.export import export_untrained
 from mmgic.vision import save_tokenizer
 from mmgic.vision.pixels import PixelDecoder, save_pixel_decoder
+from mmgic.vision_cli import load_models
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,14 @@ def vision(*arguments):
 
 def tokenize(folders, *arguments):
     return vision("tokenize", *arguments, "--tokenizer", folders / "tokenizer")
+
+
+def bad_flags(capsys, *arguments):
+    """What argparse answers."""
+    with pytest.raises(SystemExit) as stopped:
+        vision(*arguments)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
 
 
 def detokenize(folders, *arguments):
@@ -159,6 +170,46 @@ def test_unusable_codes_end_in_one_sentence(folders, tmp_path, capsys, content, 
     assert not (tmp_path / "p.png").exists()
 
 
+def test_flags_that_are_no_values(capsys):
+    command = ("detokenize", "codes.json", "--output", "p.png")
+    for size in ("64", "64x", "64x64x64", "ax64"):
+        assert f"'{size}' is no size; write HxW, such as 512x512" in bad_flags(capsys, *command, "--size", size)
+    for number in ("-5", "0", "many"):
+        assert f"'{number}' is no positive whole number" in bad_flags(capsys, *command, f"--text-size={number}")
+    assert "invalid choice: 'float16'" in bad_flags(capsys, *command, "--dtype", "float16")
+
+
+def test_images_before_a_bad_one_are_printed(folders, image, tmp_path, capsys):
+    assert tokenize(folders, image, tmp_path / "none.png", image) == 2
+    out, error = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert error == f"error: the image {tmp_path / 'none.png'} cannot be used: no such file\n"
+
+
+def test_paths_that_cannot_be_written_end_in_one_sentence(folders, image, tmp_path, capsys):
+    codes = tmp_path / "codes.json"
+    codes.write_text("[1]")
+    assert detokenize(folders, codes, "--output", tmp_path) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: Is a directory; give a path that can be read or written\n"
+    assert detokenize(folders, codes, "--output", codes / "p.png") == 2
+    assert "File exists; give a path" in capsys.readouterr().err
+    assert detokenize(folders, codes, "--output", "/dev/full") == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_device_and_type(folders, image, capsys):
+    assert tokenize(folders, image, "--device", "cuda") == 2
+    assert "no GPU that PyTorch can use" in capsys.readouterr().err
+    tokenizer, pixels = load_models(
+        argparse.Namespace(tokenizer=folders / "tokenizer", pixels=folders / "pixels", device=None, dtype="bfloat16"),
+        "tokenizer",
+        "pixels",
+    )
+    assert (tokenizer.trunk_dtype, pixels.unet.dtype, pixels.device.type) == (torch.bfloat16, torch.bfloat16, "cpu")
+    assert tokenize(folders, image, "--dtype", "float32") == 0
+
+
 def test_unusable_folders_and_files(folders, image, tmp_path, capsys):
     assert vision("tokenize", image, "--tokenizer", tmp_path) == 2
     assert "is no visual tokenizer" in capsys.readouterr().err
@@ -200,6 +251,16 @@ def test_draw_asks_an_exported_model(tiny_run, tiny_pixels, tmp_path, capsys):
     save_pixel_decoder(tiny_pixels(codes=17), tmp_path / "pixels")
     assert vision("draw", tmp_path / "model", "word3", *flags) == 2
     assert "reads 17 codes, the model 16" in capsys.readouterr().err
+
+
+def test_train_checks_the_pixel_decoder_before_it_trains(folders, tiny_pixels, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    save_pixel_decoder(tiny_pixels(codes=51), tmp_path / "more")
+    flags = ("--output", tmp_path / "out", "--images", tmp_path / "images", "--encoder", folders / "tokenizer")
+    for pixels, message in ((tmp_path / "none", "is no pixel decoder"), (tmp_path / "more", "codes of other sizes")):
+        assert vision("train", *flags, "--pixels", pixels, "--workers", 0) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_train_makes_both_and_goes_on_where_it_was(folders, tmp_path, capsys):

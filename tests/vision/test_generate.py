@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.vision.generate import ImageSampling, codes_from_ids, draw, draw_image, generate_codes
+from mmgic.vision.generate import ImageSampling, codes_from_ids, draw, draw_image, generate_codes, start_ids
 
 VOCABULARY = VLVocabulary(30, 40)
 PROMPT = [1, 5, 9, 7]
@@ -60,6 +60,12 @@ def test_an_end_that_is_certain_waits_for_the_least_number(llama):
     finally:
         with torch.no_grad():
             head.copy_(kept)
+
+
+def test_only_lavits_prompts_have_no_start(llama):
+    """Its config has [IMG] as the token that a text starts with."""
+    assert start_ids(llama.config, VOCABULARY, 1) == [1]
+    assert start_ids(LlamaConfig(bos_token_id=32000), VLVocabulary(32000, 16384), 1) == []
 
 
 def test_codes_belong_to_seed_and_name(llama):
