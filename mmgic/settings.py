@@ -433,6 +433,15 @@ def merge(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
     return dataclasses.replace(settings, **updates)  # type: ignore[type-var]
 
 
+def check_ranges(settings: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Raises SettingsError where a field of `settings` is no number of its range; nan never is."""
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            limits = f"be at least {low:g}" if high == math.inf else f"lie between {low:g} and {high:g}"
+            raise SettingsError(f"'{name}' is {value}; it must {limits}")
+
+
 def _convert(value: Any, kind: Any, name: str, current: Any) -> Any:
     """Checks that `value` fits the annotation `kind`; strings from the command line arrive already parsed as YAML."""
     if dataclasses.is_dataclass(kind):

@@ -16,8 +16,20 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
+from mmgic.settings import check_ranges
 from mmgic.vision.decoder import HighresDecoder, LowresDecoder
 from mmgic.vision.pixels import time_ids, unconditional
+
+
+RANGES = {
+    "steps": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "learning_rate": (1e-12, 10),
+    "weight_decay": (0, 10),
+    "warmup": (1, math.inf),
+    "unconditional_share": (0, 1),
+    "report_every": (1, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,9 @@ class DiffusionTraining:
     warmup: int = 1000
     unconditional_share: float = 0.1
     report_every: int = 50
+
+    def __post_init__(self) -> None:
+        check_ranges(self, RANGES)
 
 
 class Denoiser(nn.Module):

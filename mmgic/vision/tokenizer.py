@@ -23,7 +23,8 @@ class VisualTokenizer(nn.Module):
     """LaVIT's visual tokenizer. Submodules are named as LaVIT's checkpoints name them.
 
     Weights are float32. After `cast_trunk(torch.bfloat16)`, encoder and merger compute under autocast; selector and
-    quantizer always compute in float32, in a caller's autocast too, because near ties there decide which patches and which codes come out.
+    quantizer always compute in float32, in a caller's autocast too, because near ties there decide which patches and
+    which codes come out.
     """
 
     def __init__(self, config: VisionConfig) -> None:

@@ -16,8 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mmgic.settings import check_ranges
 from mmgic.vision.codebook import summed, workers
-from mmgic.vision.diffusion_training import Denoiser, DiffusionTraining, denoising_loss
+from mmgic.vision.diffusion_training import RANGES, Denoiser, DiffusionTraining, denoising_loss
 from mmgic.vision.pixels import PixelDecoder
 from mmgic.vision.preprocess import normalise
 from mmgic.vision.selector import gumbel_noise
@@ -33,6 +34,9 @@ class PixelTraining(DiffusionTraining):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {**RANGES, "checkpoint_every": (1, math.inf), "keep_checkpoints": (1, math.inf)})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ decoder on the finished codes, where another decoder judged them before.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmgic.settings import SettingsError, check_ranges
 from mmgic.vision.codebook import summed, workers
 from mmgic.vision.config import VisionConfig
 from mmgic.vision.decoder import DecoderConfig, FeatureDecoder
@@ -23,6 +25,26 @@ from mmgic.vision.selector import TokenSelector
 from mmgic.vision.tokenizer import VisualTokenizer
 
 Stage = Literal["continuous", "quantized", "decoder"]
+
+_RANGES = {
+    "continuous_steps": (0, math.inf),
+    "quantized_steps": (0, math.inf),
+    "decoder_steps": (0, math.inf),
+    "batch_size": (1, math.inf),
+    "learning_rate": (1e-12, 10),
+    "warmup_steps": (1, math.inf),
+    "weight_decay": (0, 10),
+    "keep_ratio": (0, 1),
+    "keep_weight": (0, math.inf),
+    "commitment_weight": (0, math.inf),
+    "codebook_decay": (0, 1),
+    "vectors_per_code": (1, math.inf),
+    "kmeans_rounds": (0, math.inf),
+    "revive_every": (1, math.inf),
+    "decoder_depth": (1, math.inf),
+    "checkpoint_every": (1, math.inf),
+    "keep_checkpoints": (1, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +74,11 @@ class TokenizerTraining:
     dtype: Literal["float32", "bfloat16"] = "bfloat16"  # that encoder, merger and decoder compute in
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        check_ranges(self, _RANGES)
+        if self.keep_ratio in (0, 1):
+            raise SettingsError(f"keep_ratio is {self.keep_ratio}; it must lie between 0 and 1, and be neither")
 
     @property
     def steps(self) -> int:

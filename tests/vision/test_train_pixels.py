@@ -79,7 +79,25 @@ def test_what_does_not_fit_together_is_refused(job, tiny_pixels, tmp_path):
     save_pixel_decoder(tiny_pixels(codes=9), tmp_path / "other")
     with pytest.raises(InputError, match="codes of other sizes"):
         run(replace(job, start=str(tmp_path / "other")))
-    with pytest.raises(SettingsError, match="steps must be at least 1"):
+    with pytest.raises(SettingsError, match="'steps' is 0; it must be at least 1"):
         run(replace(job, training=replace(job.training, steps=0)))
     with pytest.raises(InputError, match="holds no images"):
         run(replace(job, images=str(tmp_path / "start")))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"warmup": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"unconditional_share": 1.5},
+        {"report_every": 0},
+        {"checkpoint_every": 0},
+        {"keep_checkpoints": 0},
+    ],
+)
+def test_settings_that_would_fail_later_are_refused_at_once(changes):
+    with pytest.raises(SettingsError, match=f"'{next(iter(changes))}' is .* must"):
+        PixelTraining(**changes)

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmgic.settings import SettingsError
 from mmgic.vision import VisionConfig, VisualTokenizer
 from mmgic.vision.clip import Clip, Pairs, contrastive_loss, patch_shares, train_clip
 from mmgic.vision.codebook import CodebookAverages, spherical_kmeans
@@ -256,3 +257,24 @@ def test_micro_f1_worked_by_hand():
     answers = torch.tensor([[True, False], [True, True]])
     labels = torch.tensor([[True, True], [False, True]])
     assert micro_f1(answers, labels) == pytest.approx(2 * 2 / (3 + 3))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"warmup_steps": 0},
+        {"revive_every": 0},
+        {"checkpoint_every": 0},
+        {"keep_checkpoints": 0},
+        {"keep_ratio": 0.0},
+        {"keep_ratio": 1.0},
+        {"keep_ratio": -0.1},
+        {"learning_rate": -1e-3},
+        {"continuous_steps": -1},
+        {"decoder_depth": 0},
+        {"codebook_decay": float("nan")},
+    ],
+)
+def test_settings_that_would_fail_later_are_refused_at_once(changes):
+    with pytest.raises(SettingsError, match=f"{next(iter(changes))}'? is .* must"):
+        TokenizerTraining(**changes)
