@@ -29,7 +29,7 @@ VERDICT = [
 REASONS = (
     "bad_record",  # the annotation record lacks what the format demands
     "duplicate_id",  # the source lists this image twice; the first one stays
-    "duplicate_record",  # a source listed before has the same conversation
+    "duplicate_record",  # a source listed before has the same conversation, or the same image by its url
     "image_missing",
     "image_undecodable",
     "image_too_large",

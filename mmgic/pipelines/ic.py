@@ -1,4 +1,4 @@
-"""IC: annotations -> phrases -> selected -> images -> captions -> merged -> tokens -> documents (Section 2.5, App. G).
+"""IC: annotations -> unique -> phrases -> selected -> images -> captions -> merged -> tokens -> documents (App. G).
 
 Tables lie under `<output>/ic`. Captions are chosen before images are fetched, so what is not needed is not asked for.
 """
@@ -24,6 +24,7 @@ from mmgic.pipelines.common import (
 from mmgic.pipelines.images import run_images
 from mmgic.pipelines.merge import run_merge
 from mmgic.pipelines.phrases import select_by_phrases
+from mmgic.pipelines.unique import run_unique
 from mmgic.settings import Settings
 from mmgic.tables import Manifest
 from mmgic.transform import EachRow
@@ -35,12 +36,13 @@ def build_ic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
     Captions are synthesized and merged only for rows that lack them, and where the settings name models to do it.
     """
     annotations = read_annotations(settings, "ic")
-    selected = select_by_phrases(settings, table_of(settings, annotations))
+    unique = run_unique(settings, annotations)
+    selected = select_by_phrases(settings, table_of(settings, unique))
     images = run_images(settings, "ic", table_of(settings, selected), schema.CAPTIONED_IMAGE)
     captions = run_captions(settings, "ic", table_of(settings, images), schema.CAPTIONED_IMAGE)
     merged = run_merge(settings, table_of(settings, captions))
     tokens = run_tokens(settings, "ic", table_of(settings, merged), schema.TOKENIZED_PAIR)
-    return stages_run(annotations, selected, images, captions, merged, tokens, _documents(settings, vocabulary))
+    return stages_run(annotations, unique, selected, images, captions, merged, tokens, _documents(settings, vocabulary))
 
 
 def _documents(settings: Settings, vocabulary: VLVocabulary) -> Manifest:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from mmgic.schema import reject
 from mmgic.transform import Row
 
-ENTRY = np.dtype([("content", "<u8"), ("rank", "<i8"), ("row_id", "<i8")])  # rank: the source's place in the list
+COLUMNS = ("content", "rank", "row_id")  # rank: the source's place in the list
+ENTRY = np.dtype(list(zip(COLUMNS, ("<u8", "<i8", "<i8"), strict=True)))
 PARTITIONS = 32  # of the entries on disk; the memory that 229 M of them need is then 170 MB, and as much for sorting
 _PORTS = {"http": 80, "https": 443}
 
 
 def later_copies(entries: NDArray[np.void]) -> NDArray[np.int64]:
     """The sorted row ids of the `entries` (ENTRY, in any order) that are equal to one that stays."""
-    entries = np.sort(entries, order=ENTRY.names)
+    entries = entries[np.lexsort([entries[name] for name in reversed(COLUMNS)])]  # much faster than np.sort
     again = np.zeros(len(entries), bool)
     again[1:] = entries["content"][1:] == entries["content"][:-1]
     return np.sort(entries["row_id"][again])
@@ -36,17 +37,19 @@ def later_copies(entries: NDArray[np.void]) -> NDArray[np.int64]:
 def later_copies_on_disk(parts: Iterable[NDArray[np.void]]) -> NDArray[np.int64]:
     """`later_copies` of all `parts`, in memory of one partition of the entries and of the row ids that are found.
 
-    The entries lie in a folder of TMPDIR meanwhile, 24 bytes each.
+    The entries lie in files of TMPDIR meanwhile, 24 bytes each.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / str(number) for number in range(PARTITIONS)]
+    found = []
+    with ExitStack() as files:
+        partitions = [files.enter_context(tempfile.TemporaryFile()) for _ in range(PARTITIONS)]
         for part in parts:
-            partition = part["content"] % PARTITIONS
-            for number, path in enumerate(paths):
-                with path.open("ab") as file:
-                    file.write(part[partition == number].tobytes())
-        found = [later_copies(np.fromfile(path, ENTRY)) for path in paths if path.exists()]
-    return np.sort(np.concatenate([np.empty(0, np.int64), *found]))
+            numbers = part["content"] % PARTITIONS
+            for number, file in enumerate(partitions):
+                file.write(part[numbers == number].tobytes())
+        for file in partitions:
+            file.seek(0)
+            found.append(later_copies(np.fromfile(file, ENTRY)))
+    return np.sort(np.concatenate(found))
 
 
 def url_entries(rows: pa.Table, ranks: Mapping[str, int]) -> NDArray[np.void]:

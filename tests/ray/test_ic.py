@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from mmgic.pipelines.ic import build_ic
 from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.presets import TOY_WEIGHTS, preset
 from mmgic.settings import Settings, SourceSettings, merge
+from mmgic.sources.copies import url_content
 from mmgic.tables import Manifest
 from mmgic.toy.ic import DATASETS, write_image_captions, write_mmc4
 from mmgic.toy.world import World
@@ -29,6 +31,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     world = World(0)
     write_image_captions(output, world, range(3_000_000, 3_000_120))
     write_mmc4(output, world, range(4_000_000, 4_000_036))
+    # urls of BLIP's, as another list of the web may write them
+    shared = [record.get("url") for record in json.loads((output / "blip_captions/ccs_filtered.json").read_text())]
+    with (output / "cc12m/cc12m.tsv").open("a") as file:
+        file.writelines(f"{url.replace('http://', 'https://')}#top\tanother caption\n" for url in shared[:30])
     sources = [
         SourceSettings(
             name=name,
@@ -58,20 +64,32 @@ def built(settings: Settings) -> dict[str, list[Manifest]]:
 def test_every_kept_row_of_a_stage_is_in_the_next(built: dict[str, list[Manifest]]) -> None:
     names = {corpus: [manifest.stage.split("/")[1] for manifest in stages] for corpus, stages in built.items()}
     assert names == {
-        "ic": ["annotations", "selected", "images", "tokens", "documents"],
+        "ic": ["annotations", "unique", "selected", "images", "tokens", "documents"],
         "mmc4": ["annotations", "images", "tokens", "documents"],
     }
     for stages in built.values():
         for before, after in pairwise(stages):
             assert after.rows_in == after.rows_out == before.kept
             assert after.kept + sum(after.reasons.values()) == after.rows_out
-    annotations, selected, images, tokens, documents = built["ic"]
+    annotations, unique, selected, images, tokens, documents = built["ic"]
     assert set(annotations.sources) == set(DATASETS)
     assert {"bad_record", "duplicate_id", "no_caption", "download_failed"} == set(annotations.reasons)
+    assert unique.reasons == {"duplicate_record": annotations.kept - unique.kept}
     assert selected.reasons["phrases_not_selected"]
     assert set(images.reasons) == {"download_failed"}  # dead links, and no network
     assert set(tokens.reasons) == {"image_undecodable"}
     assert documents.kept
+
+
+def test_an_image_of_several_sources_stays_with_the_first(settings: Settings, built: dict[str, list[Manifest]]) -> None:
+    rows = tables.open_table(f"{settings.output}/ic/unique").to_table().to_pylist()
+    kept = {name: {url_content(r["url"]) for r in rows if r["keep"] and r["source"] == name} for name in DATASETS}
+    urls = [url_content(row["url"]) for row in rows if row["keep"] and row["url"]]
+    assert len(urls) == len(set(urls))
+    copies = [row for row in rows if not row["keep"]]
+    assert len(copies) > 15
+    assert {row["source"] for row in copies} == {"cc12m"}
+    assert all(url_content(row["url"]) in kept["blip_captions"] for row in copies)
 
 
 def test_documents_hold_image_and_captions(settings: Settings, built: dict[str, list[Manifest]]) -> None:

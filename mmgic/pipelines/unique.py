@@ -1,0 +1,57 @@
+"""`ic/unique`: image-caption sources that name their images by url overlap; of one url's records one is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mmgic.pipelines.common import corpus_folder, sources_of, stage, table_of
+from mmgic.schema import CAPTIONED_IMAGE
+from mmgic.settings import Settings
+from mmgic.sources.copies import COLUMNS, ENTRY, RejectCopies, later_copies_on_disk, url_entries
+from mmgic.stage import map_blocks
+from mmgic.tables import Manifest
+from mmgic.transform import EachRow
+
+BY_URL = ("blip_captions", "capsfusion", "laion_coco_aesthetic", "cc3m", "cc12m", "sbu", "webdataset")
+
+
+def run_unique(settings: Settings, annotations: Manifest) -> Manifest:
+    """Makes `ic/unique` from the annotations: images that a source listed before has are set aside.
+
+    The paper counts unique images (52M); BLIP's LAION captions and CapsFusion, for one, share urls. With fewer than two
+    sources that may, the stage is left out and the manifest is that of the annotations.
+    """
+    ranks = {source.name: i for i, source in enumerate(sources_of(settings, "ic")) if source.format in BY_URL}
+    if len(ranks) < 2:
+        return annotations
+    table = table_of(settings, annotations)
+
+    def transform() -> EachRow:
+        copies = later_copies_on_disk(_entries(table, ranks, settings.cluster.data_workers))
+        return EachRow(RejectCopies(copies, "a record before, of this source or one listed earlier, has this url"))
+
+    return stage(
+        settings,
+        name="ic/unique",
+        table=table,
+        output=f"{corpus_folder(settings, 'ic')}/unique",
+        schema=CAPTIONED_IMAGE,
+        settings={"order": list(ranks)},
+        make_transform=transform,
+    )
+
+
+def _entries(table: str, ranks: dict[str, int], workers: int) -> Iterator[NDArray[np.void]]:
+    def block(batch: pa.Table) -> pa.Table:
+        entries = url_entries(batch, ranks)
+        return pa.table({name: entries[name] for name in COLUMNS})
+
+    for part in map_blocks(table, block, workers, ("row_id", "source", "url", "keep")):
+        entries = np.empty(len(part), ENTRY)
+        for name in COLUMNS:
+            entries[name] = part.column(name).to_numpy()
+        yield entries
