@@ -37,7 +37,9 @@ def parse_reply(answer: Answer, noisy: bool) -> Reply:
     if answer.problem:
         return Reply("unusable", answer.problem)
     text = answer.text.lstrip(_MARKS).rstrip(_WRAPPING)
-    text = " ".join(_HEADING.sub("", text).lstrip(_MARKS).replace("’", "'").split())
+    while (shorter := _HEADING.sub("", text).lstrip(_MARKS)) != text:
+        text = shorter
+    text = " ".join(text.replace("’", "'").split())
     words = len(text.split())
     if not text:
         return Reply("unusable", "empty")

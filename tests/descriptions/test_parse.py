@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mmgic.answers import Answer
@@ -77,6 +77,7 @@ def test_a_person_may_write_what_they_like():
 @given(
     st.lists(st.sampled_from(["Invalid", ".", "Description:", '"', "\n", "dog ", "sorry ", "=", "é", "a furry pet "]))
 )
+@example(["Description:", "Description:", "\n", "a furry pet ", "Invalid"])
 def test_any_reply_becomes_one_line_of_a_known_status(parts):
     reply = parse_reply(Answer("".join(parts)), noisy=True)
     assert reply.status in STATUSES[:3]
