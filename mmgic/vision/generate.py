@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,8 @@ def generate_codes(
             f"the model has {model.config.vocab_size} token ids instead of {vocabulary.size}; use the visual tokenizer "
             "that it was trained with"
         )
+    if not math.isfinite(sampling.guidance):
+        raise InputError(f"the guidance of the model's codes is {sampling.guidance}; it takes a number")
     if len(prompt) + 1 + sampling.max_codes > model.config.max_position_embeddings:
         raise InputError(
             f"a prompt of {len(prompt)} tokens and {sampling.max_codes} codes exceed the model's "

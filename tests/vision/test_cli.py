@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgic.cli import main
+from mmgic.cli import main, report_errors
 from mmgic.model.export import export_untrained
 from mmgic.vision import save_tokenizer
 from mmgic.vision.pixels import PixelDecoder, save_pixel_decoder
@@ -197,6 +197,16 @@ def test_paths_that_cannot_be_written_end_in_one_sentence(folders, image, tmp_pa
     assert "No space left on device" in capsys.readouterr().err
 
 
+def test_other_errors_of_the_system_keep_their_traceback():
+    """An error that a worker raised carries its traceback as text, and no answer of the system."""
+
+    def work():
+        raise OSError("a worker's traceback")
+
+    with pytest.raises(OSError, match="a worker's traceback"):
+        report_errors(work)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_device_and_type(folders, image, capsys):
     assert tokenize(folders, image, "--device", "cuda") == 2
@@ -235,6 +245,9 @@ def test_an_import_lists_what_is_wrong(tmp_path, capsys):
         "  visual_tokenizer/eva_vitg_psz14.bin: the file is missing",
         "  visual_tokenizer/tokenizer_encoder.bin: the file is missing",
     ]
+    (tmp_path / "sizes.json").write_text('{"uncond_slots": 257}')
+    assert vision("import", tmp_path / "release", tmp_path / "out", *flags) == 2
+    assert "sizes.json: sizes: uncond_slots is 257; it takes 1 to 256" in capsys.readouterr().err
     (tmp_path / "sizes.json").write_text('{"widths": 3}')
     assert vision("import", tmp_path / "release", tmp_path / "out", *flags) == 2
     assert "holds no sizes; write a JSON object with some of vision, lowres, highres" in capsys.readouterr().err

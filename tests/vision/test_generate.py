@@ -68,6 +68,11 @@ def test_only_lavits_prompts_have_no_start(llama):
     assert start_ids(LlamaConfig(bos_token_id=32000), VLVocabulary(32000, 16384), 1) == []
 
 
+def test_guidance_is_a_number(llama):
+    with pytest.raises(InputError, match="guidance of the model's codes is nan"):
+        generate_codes(llama, VOCABULARY, PROMPT, sampling(guidance=float("nan")))
+
+
 def test_codes_belong_to_seed_and_name(llama):
     first, again, other, named = (
         generate_codes(llama, VOCABULARY, PROMPT, sampling(), seed, name)
