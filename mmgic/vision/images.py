@@ -21,7 +21,11 @@ from PIL import Image, UnidentifiedImageError
 MAX_PIXELS = 89_478_485  # where Pillow starts to suspect a decompression bomb; 268 MB decoded
 MAX_SLICE_BYTES = 1 << 28  # of a slice, whatever the table says
 # Files come from strangers, under any name. Some of Pillow's other decoders start programs (EPS) or take any bytes.
-DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+# Of these, a Pillow that was built without a library has no decoder, and would stop at its name.
+Image.init()
+DECODERS = tuple(
+    name for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM") if name in Image.OPEN
+)
 # So do their names, with a table that is imported. A url of http, ftp, webhdfs, abfs and the like names a host of its
 # writer's choice, maybe a private one; where these stores are, this machine's own settings say.
 STORES = ("file", "local", "memory", "s3", "s3a", "gs", "gcs")
@@ -82,6 +86,8 @@ def decode_image(file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> Im
     with _reasons(name), Image.open(file, formats=DECODERS) as image:
         if image.width * image.height > max_pixels:
             raise ImageError("image_too_large", f"{image.width} x {image.height}: more than {max_pixels} pixels")
+        if image.mode == "F":
+            raise ImageError("image_undecodable", f"{name}: its pixels are floats, of which no range is known")
         return to_rgb(image)
 
 
@@ -125,5 +131,6 @@ def _open(path: str) -> IO[bytes]:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Decodes; Pillow would clip 16-bit grey at 255 instead of scaling it."""
     if image.mode == "I" or image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        values = np.asarray(image) >> 8  # in their own type, of 2 bytes mostly
+        image = Image.fromarray(np.clip(values, 0, 255, out=values).astype(np.uint8))
     return image.convert("RGB")

@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.request import urlopen
@@ -204,3 +206,33 @@ def test_files_are_given_out_as_they_are_stored_if_they_are_images(photo, root, 
         assert error.value.reason == reason
     with pytest.raises(ImageError, match="image_missing"):
         read_bytes("")
+
+
+def test_sixteen_bit_values_keep_their_upper_half_in_every_byte_order(tmp_path):
+    values = np.array([[0, 255, 256, 40000, 65535]], dtype=np.uint16)
+    for mode, stored in (("I;16", values), ("I;16B", values.astype(">u2"))):
+        Image.frombytes(mode, (5, 1), stored.tobytes()).save(tmp_path / "image.tif")
+        assert np.asarray(read_image(tmp_path / "image.tif"))[0, :, 0].tolist() == [0, 0, 1, 156, 255]
+    Image.fromarray(np.array([[-5, 256, 70000]], dtype=np.int32)).save(tmp_path / "signed.tif")
+    assert np.asarray(read_image(tmp_path / "signed.tif"))[0, :, 0].tolist() == [0, 1, 255]
+
+
+def test_float_pixels_are_refused_and_not_read_as_black(tmp_path):
+    Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "image.tif")
+    with pytest.raises(ImageError, match=r"image_undecodable.*floats"):
+        read_image(tmp_path / "image.tif")
+
+
+def test_a_pillow_without_a_decoder_still_reads_the_formats_after_it():
+    script = """
+import io
+from PIL import Image
+Image.init()
+Image.OPEN.pop("AVIF", None), Image.OPEN.pop("WEBP", None)
+from mmgic.vision.images import decode_image
+file = io.BytesIO()
+Image.new("RGB", (3, 2)).save(file, "PPM")
+print(decode_image(file, "a").size)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "(3, 2)\n", done.stderr
