@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mmgic.errors import InputError
+from mmgic.model.export import VOCABULARY_FILE
+from mmgic.model.vocabulary import VLVocabulary
 from mmgic.sources.files import is_safe_name
 from mmgic.vision.config import VisionConfig
 from mmgic.vision.continuous import ContinuousFeatures, own_keys
@@ -115,6 +117,11 @@ def plan_pixels(release: Release, sizes: LavitSizes, *, highres: bool) -> Writer
         "vae": plan_diffusers(release, f"{folder}/vae", AutoencoderKL, VAE_RENAMED),
     }
     release.json(f"{folder}/scheduler/scheduler_config.json")
+    release.notes += [
+        f"{folder}/{name}: left out, as pictures are not filtered here"
+        for name in ("safety_checker", "feature_extractor")
+        if (release.folder / folder / name).exists()
+    ]
     uncond_file = f"{folder}/uncond_embeddings.bin"
     if not highres:
         uncond = release.load(uncond_file)
@@ -200,6 +207,8 @@ def plan_language_model(release: Release, sizes: LavitSizes) -> Writer:
         out.mkdir(parents=True)
         for name in copied:
             shutil.copy(release.folder / folder / name, out / name)
+        vocabulary = VLVocabulary(TEXT_SIZE, sizes.vision.codebook_size)
+        (out / VOCABULARY_FILE).write_text(json.dumps(asdict(vocabulary), indent=2) + "\n", encoding="utf-8")
         weight_map: dict[str, str] = {}
         size = 0
         for number, (shard, keys) in enumerate(sorted(shards.items()), start=1):

@@ -122,6 +122,8 @@ def made(tmp_path_factory):
     models["uncond"] = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(5)).bfloat16()
     torch.save(models["uncond"], folder / "pixel_decoding" / "uncond_embeddings.bin")
 
+    (folder / "pixel_decoding" / "safety_checker").mkdir()
+
     config = LlamaConfig(
         vocab_size=32002 + 50,
         hidden_size=32,
@@ -160,13 +162,16 @@ def test_outputs_equal_those_of_the_models_it_was_made_from(made, imported):
     codes = tokenizer.encode(pixels, policy=policy)
     assert [c.tolist() for c in codes] == [c.tolist() for c in models["tokenizer"].encode(pixels, policy=policy)]
     assert {note.split(": ")[1] for note in notes} == {
-        f"{key} is left out"
-        for key in (
-            "head.weight",
-            "norm.bias",
-            "norm.weight",
-            *(f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in (0, 1)),
-        )
+        "left out, as pictures are not filtered here",
+        *(
+            f"{key} is left out"
+            for key in (
+                "head.weight",
+                "norm.bias",
+                "norm.weight",
+                *(f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in (0, 1)),
+            )
+        ),
     }
 
     continuous = load_continuous(output / "understanding", tokenizer)
@@ -180,6 +185,10 @@ def test_outputs_equal_those_of_the_models_it_was_made_from(made, imported):
     assert not torch.equal(continuous.causal_encoder.get_parameter(key), tokenizer.causal_encoder.get_parameter(key))
 
     language = LlamaForCausalLM.from_pretrained(output / "language_model", dtype=torch.float32)
+    assert json.loads((output / "language_model" / "vl_vocabulary.json").read_text()) == {
+        "text_size": 32000,
+        "num_codes": 50,
+    }
     ids = torch.tensor([[1, 32000, 32005, 32001]])
     with torch.inference_mode():
         assert torch.equal(language(ids).logits, models["language_model"](ids).logits)
