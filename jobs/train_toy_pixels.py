@@ -27,9 +27,8 @@ from mmgic.toy.pairs import make_pictures
 from mmgic.toy.render import render
 from mmgic.toy.scenes import Split, make_scene
 from mmgic.vision import VisualTokenizer, load_tokenizer
-from mmgic.vision.checkpoint import read_weights
 from mmgic.vision.decoder import LowresDecoder
-from mmgic.vision.diffusion_training import Denoiser, freeze_trunk, start_projection, train_denoiser
+from mmgic.vision.diffusion_training import Denoiser, freeze_trunk, load_trunk, start_projection, train_denoiser
 from mmgic.vision.pixels import PixelConfig, PixelDecoder, save_pixel_decoder
 from mmgic.vision.preprocess import normalise
 from mmgic.vision.reconstruct import reconstruct, sheet
@@ -84,10 +83,7 @@ def make_decoder(
     """The feature decoder that the tokenizer was trained with, where it lies beside it, else a trained new one; with a
     new projection, which alone will learn."""
     decoder = LowresDecoder(toy.decoder_config(tokenizer.config))
-    trunk = flags.tokenizer / "decoder.safetensors"
-    if trunk.is_file():
-        decoder.load_state_dict(read_weights(trunk), strict=False)
-    else:
+    if not load_trunk(decoder, flags.tokenizer):
         with torch.no_grad():
             features = torch.cat([tokenizer.patch_features(normalise(c)).half() for c in pictures.split(64)])
         codebook = tokenizer.quantize.embedding.weight.detach()

@@ -25,6 +25,7 @@ from mmgic.training.vision_job import claim_run, fit
 from mmgic.vision.checkpoint import load_config, load_tokenizer
 from mmgic.vision.config import VisionConfig
 from mmgic.vision.curves import FiguresLog
+from mmgic.vision.diffusion_training import load_trunk
 from mmgic.vision.pixels import load_pixel_decoder, save_pixel_decoder
 from mmgic.vision.train_data import list_images
 from mmgic.vision.train_loop import train
@@ -49,7 +50,8 @@ class PixelJob:
 
 
 def run(job: PixelJob) -> Path:
-    """Trains feature decoder and UNet together and returns `<output>/pixels`, a folder that `mmgic vision reconstruct`
+    """Trains feature decoder and UNet together, from `start` and the feature decoder that the tokenizer's training left
+    in its folder, if it did, and returns `<output>/pixels`, a folder that `mmgic vision reconstruct`
     draws with; figures.jsonl and checkpoints lie beside it. Killed at any point, the same call goes on from the newest
     checkpoint and makes the same steps. A finished run returns at once.
 
@@ -61,8 +63,7 @@ def run(job: PixelJob) -> Path:
     folder = Path(job.output)
     if not (folder / _DONE).exists():
         check_start(job.start, load_config(job.tokenizer), job.tokenizer)
-        list_images(job.images)
-    claim_run(folder, asdict(job))
+    claim_run(folder, asdict(job), list_images(job.images))
     if not (folder / _DONE).exists():
         fit(_train_worker, job)
     return folder / "pixels"
@@ -75,6 +76,9 @@ def check_start(start: str, config: VisionConfig, tokenizer: str) -> None:
     codebook = (config.codebook_size, config.codebook_dim)
     if (pixels.config.decoder.patches, pixels.codebook.shape) != (config.patches, codebook):
         raise InputError(f"the pixel decoder {start} reads codes of other sizes than {tokenizer} makes")
+    height, width = pixels.config.sizes[0]
+    if height != width:
+        raise InputError(f"{start} draws {height}x{width} first; training takes a square first size")
 
 
 def _train_worker(config: dict[str, PixelJob]) -> None:
@@ -86,6 +90,7 @@ def _train_worker(config: dict[str, PixelJob]) -> None:
     pixels, tokenizer = load_pixel_decoder(job.start, "cpu"), load_tokenizer(job.tokenizer, settings.dtype)
     # the codes' rows are the tokenizer's, whatever the decoder began with
     pixels.codebook = tokenizer.quantize.embedding.weight.detach().clone()
+    load_trunk(pixels.decoder, Path(job.tokenizer))
     data = Pictures(
         list_images(job.images), tokenizer.config.image_size, pixels.config.sizes[0][0], ThreadPoolExecutor(4)
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mmgic.training.pretrain import user_error
 
 SETTINGS_FILE = "settings.yaml"
 # what may change between two starts of one run: where and how safely, not what is computed
-_FREE = {"output", "workers", "gpus", "max_failures", "cache", "training.checkpoint_every", "training.keep_checkpoints"}
+_FREE = {"output", "workers", "gpus", "max_failures", "training.checkpoint_every", "training.keep_checkpoints"}
 
 
 def fit(worker: Callable[[dict[str, Any]], None], job: Any) -> None:
@@ -51,12 +52,14 @@ def fit(worker: Callable[[dict[str, Any]], None], job: Any) -> None:
         raise user_error(error) or error from None
 
 
-def claim_run(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Makes `folder` the place of the run of these `settings`. Raises SettingsError where it holds another one, or
-    where the workers cannot share a batch."""
+def claim_run(folder: Path, settings: Mapping[str, Any], images: Sequence[str]) -> None:
+    """Makes `folder` the place of the run of these `settings` on these `images`. Raises SettingsError where it holds
+    another one, or where the workers cannot share a batch."""
     batch, workers = settings["training"]["batch_size"], settings["workers"]
     if batch < 1 or batch % max(1, workers):
         raise SettingsError(f"a batch of {batch} images cannot be shared by {workers} workers evenly")
+    listed = blake2b("\0".join(images).encode(), digest_size=8).hexdigest()
+    settings = {**settings, "list of images": f"{len(images)}, {listed}"}
     path = folder / SETTINGS_FILE
     if path.exists():
         before, now = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))), _flat(settings)

@@ -81,8 +81,7 @@ def run(job: TokenizerJob) -> TokenizerResult:
     read_target(load_frozen(job.encoder), job)  # refuses unusable input here, before workers are started for it
     if job.start and load_config(job.start) != load_config(job.encoder):
         raise InputError(f"{job.start} and {job.encoder} are of different sizes; training goes on with one encoder")
-    list_images(job.images)
-    claim_run(folder, asdict(job))
+    claim_run(folder, asdict(job), list_images(job.images))
     if not (folder / RESULT_FILE).exists():
         fit(_train_worker, job)
     return _read_result(folder / RESULT_FILE)
@@ -165,9 +164,7 @@ def _open_data(job: TokenizerJob, model: VisualTokenizer, device: torch.device) 
     path, note = Path(job.output) / "features.npy", Path(job.output) / "features.done"
     rank, workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     if not note.exists():
-        cache_features(encoded(slice(None)), path, rank, workers)
-        if workers > 1:
-            dist.barrier()
+        cache_features(encoded(slice(None)), path, rank, workers, dist.barrier if workers > 1 else lambda: None)
         note.touch()
     return CachedFeatures(path, parts[0], device), CachedFeatures(path, parts[1], device)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
+from mmgic.errors import InputError
 from mmgic.settings import check_ranges
+from mmgic.vision.checkpoint import read_weights
 from mmgic.vision.decoder import HighresDecoder, LowresDecoder
 from mmgic.vision.pixels import time_ids, unconditional
-
 
 RANGES = {
     "steps": (1, math.inf),
@@ -88,6 +90,20 @@ class Denoiser(nn.Module):
         return self.unet(noisy, steps, encoder_hidden_states=prompt, **inputs).sample
 
 
+def load_trunk(decoder: LowresDecoder | HighresDecoder, tokenizer: Path) -> bool:
+    """Copies in the feature decoder that a tokenizer was trained with, `decoder.safetensors` of its folder; projections
+    to the UNet stay as they are. Returns whether there is one. Raises InputError where it is of other sizes."""
+    path = tokenizer / "decoder.safetensors"
+    if not path.is_file():
+        return False
+    weights, own = read_weights(path), decoder.state_dict()
+    trunk = {key: tuple(value.shape) for key, value in own.items() if not key.startswith("unet_")}
+    if {key: tuple(value.shape) for key, value in weights.items()} != trunk:
+        raise InputError(f"{path} is of other sizes than the pixel decoder; name one of its sizes, or remove it")
+    decoder.load_state_dict({**own, **weights})
+    return True
+
+
 def freeze_trunk(decoder: LowresDecoder | HighresDecoder) -> None:
     """Leaves the feature decoder as the tokenizer's training made it; only what projects to the UNet learns."""
     for name, parameter in decoder.named_parameters():
@@ -115,11 +131,26 @@ def denoising_loss(
     unconditional_share: float,
     generator: torch.Generator,
 ) -> Tensor:
+    """`loss_of_draws` for draws from one generator."""
+    draws = draw(latents.shape, scheduler.config.num_train_timesteps, unconditional_share, generator)
+    return loss_of_draws(model, scheduler, latents, codes, draws)
+
+
+Draws = tuple[Tensor, Tensor, Tensor]  # noise [B, C, h, w], diffusion steps int64 [B], dropped conditions bool [B]
+
+
+def draw(shape: Sequence[int], steps: int, unconditional_share: float, generator: torch.Generator) -> Draws:
+    noise = torch.randn(tuple(shape), generator=generator)
+    at = torch.randint(steps, (shape[0],), generator=generator)
+    return noise, at, torch.rand(shape[0], generator=generator) < unconditional_share
+
+
+def loss_of_draws(
+    model: nn.Module, scheduler: DDIMScheduler, latents: Tensor, codes: Sequence[Tensor], draws: Draws
+) -> Tensor:
     """Mean squared error of what the scheduler's prediction_type asks for; `latents` [B, C, h, w] are scaled."""
-    noise = torch.randn(latents.shape, generator=generator).to(latents)
-    count = scheduler.config.num_train_timesteps
-    steps = torch.randint(count, (len(latents),), generator=generator).to(latents.device)
-    dropped = (torch.rand(len(latents), generator=generator) < unconditional_share).to(latents.device)
+    noise, steps, dropped = (tensor.to(latents.device) for tensor in draws)
+    noise = noise.to(latents.dtype)
     noisy = scheduler.add_noise(latents, noise, steps)
     if scheduler.config.prediction_type == "v_prediction":
         target = scheduler.get_velocity(latents, noise, steps)

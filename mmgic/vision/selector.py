@@ -46,7 +46,7 @@ class TokenSelector(nn.Module):
         policy: Tensor | None,
         generator: torch.Generator | None,
     ) -> Tensor:
-        """Encoder features [B, N, width] -> the patches to keep, bool [B, N]; options as of `VisualTokenizer.encode`."""
+        """Encoder features [B, N, width] -> the patches to keep, bool [B, N]; options as `VisualTokenizer.encode`'s."""
         shape = tuple(features.shape[:2])
         if policy is None:
             if noise is None and selection == "gumbel":

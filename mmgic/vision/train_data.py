@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -112,20 +112,26 @@ class CachedFeatures:
         return loaded.to(self.device).float()
 
 
-def cache_features(images: EncodedImages, path: Path, rank: int, workers: int) -> None:
-    """Writes this worker's share of the features of all `images` into `path`; worker 0 makes the file.
+def cache_features(
+    images: EncodedImages, path: Path, rank: int = 0, workers: int = 1, barrier: Callable[[], object] = lambda: None
+) -> None:
+    """Writes this worker's share of the features of all `images` into `path`, a file that worker 0 makes. `barrier`
+    waits for the other workers, so that the file is complete when this returns.
 
-    To be called by worker 0 first: the others open what it made.
+    Raises InputError for a feature beyond float16.
     """
     size = images.encoder.pos_embed.shape[1] - 1, images.encoder.pos_embed.shape[2]
-    shape = (len(images), *size)
     if rank == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
-        array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-    else:
-        array = np.lib.format.open_memmap(path, "r+")
+        np.lib.format.open_memmap(path, "w+", np.float16, (len(images), *size)).flush()
+    barrier()
+    array = np.lib.format.open_memmap(path, "r+")
     starts = range(rank * _ENCODED_AT_ONCE, len(images), workers * _ENCODED_AT_ONCE)
     for start in starts:
         chunk = range(start, min(start + _ENCODED_AT_ONCE, len(images)))
-        array[chunk.start : chunk.stop] = images.encode(images.load(chunk)).half().cpu().numpy()
+        features = images.encode(images.load(chunk)).half()
+        if not features.isfinite().all():
+            raise InputError(f"features from {images.paths[start]} on are beyond float16; train without a cache")
+        array[chunk.start : chunk.stop] = features.cpu().numpy()
     array.flush()
+    barrier()

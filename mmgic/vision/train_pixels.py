@@ -1,7 +1,8 @@
 """The last phase of tokenizer training: a pixel decoder learns to draw images from the trained tokenizer's codes.
 
 The steps of one worker, as `train_loop` has them for the tokenizer: everything drawn in a step comes from the seed, the
-step's number and the worker's, so that a run that goes on makes the steps of one that was never interrupted.
+step's number and the image's place in the whole batch, so that a run that goes on makes the steps of one that was never
+interrupted, on any number of workers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from mmgic.settings import check_ranges
 from mmgic.vision.codebook import summed, workers
-from mmgic.vision.diffusion_training import RANGES, Denoiser, DiffusionTraining, denoising_loss
+from mmgic.vision.diffusion_training import RANGES, Denoiser, DiffusionTraining, draw, loss_of_draws
 from mmgic.vision.pixels import PixelDecoder
 from mmgic.vision.preprocess import normalise
 from mmgic.vision.selector import gumbel_noise
@@ -115,12 +116,15 @@ class PixelLearner:
         rate *= 0.51 + 0.49 * math.cos(math.pi * step / settings.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        generator = drawn(self.seed, f"pixels {self.rank}", step)
-        latents, codes = self._encode(loaded, generator)
+        first = self.rank * settings.batch_size // workers()
+        generators = [drawn(self.seed, f"picture {first + i}", step) for i in range(len(loaded[0]))]
+        latents, codes = self._encode(loaded, generators)
+        scheduler, shape = self.pixels.scheduler, (1, *latents.shape[1:])
+        count = scheduler.config.num_train_timesteps
+        draws = [draw(shape, count, settings.unconditional_share, generator) for generator in generators]
+        noise, steps, dropped = (torch.cat(parts) for parts in zip(*draws, strict=True))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"):
-            loss = denoising_loss(
-                self.module, self.pixels.scheduler, latents, codes, settings.unconditional_share, generator
-            )
+            loss = loss_of_draws(self.module, scheduler, latents, codes, (noise, steps, dropped))
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -148,10 +152,13 @@ class PixelLearner:
         return self.pixels
 
     @torch.no_grad()
-    def _encode(self, loaded: tuple[Tensor, Tensor], generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:
+    def _encode(
+        self, loaded: tuple[Tensor, Tensor], generators: Sequence[torch.Generator]
+    ) -> tuple[Tensor, list[Tensor]]:
         """Scaled latents [B, C, h, w] and the codes int64 [T] of each image."""
         small, large = (pixels.to(self.device, non_blocking=True) for pixels in loaded)
-        noise = gumbel_noise((len(small), self.tokenizer.config.patches, 2), generator, torch.device("cpu"))
-        codes = self.tokenizer.encode(normalise(small), noise=noise.to(self.device))
+        shape = (self.tokenizer.config.patches, 2)
+        noise = torch.stack([gumbel_noise(shape, generator, self.device) for generator in generators])
+        codes = self.tokenizer.encode(normalise(small), noise=noise)
         latents = self.vae.encode(large.float() / 127.5 - 1).latent_dist.mode()
         return latents * self.vae.config.scaling_factor, codes

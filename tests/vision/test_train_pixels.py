@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from mmgic.errors import InputError
 from mmgic.settings import SettingsError
@@ -101,3 +102,61 @@ def test_what_does_not_fit_together_is_refused(job, tiny_pixels, tmp_path):
 def test_settings_that_would_fail_later_are_refused_at_once(changes):
     with pytest.raises(SettingsError, match=f"'{next(iter(changes))}' is .* must"):
         PixelTraining(**changes)
+
+
+def test_training_begins_with_the_feature_decoder_of_the_tokenizer(job, tiny_pixels, tmp_path):
+    start = load_pixel_decoder(job.start)
+    trunk = {k: torch.rand_like(v) for k, v in start.decoder.state_dict().items() if not k.startswith("unet_")}
+    save_file(trunk, tmp_path / "tokenizer" / "decoder.safetensors")
+    still = replace(job.training, steps=1, learning_rate=1e-12)
+    trained = load_pixel_decoder(run(replace(job, training=still))).decoder.state_dict()
+    for key, value in trained.items():
+        expected = trunk.get(key, start.decoder.state_dict()[key])
+        assert torch.allclose(value, expected, atol=1e-6), key
+
+    trunk.pop("query_embed")
+    save_file(trunk, tmp_path / "tokenizer" / "decoder.safetensors")
+    with pytest.raises(InputError, match="of other sizes than the pixel decoder"):
+        run(replace(job, output=str(tmp_path / "other")))
+
+
+def test_a_run_goes_on_with_the_images_that_it_began_with(job, tmp_path):
+    run(replace(job, training=replace(job.training, steps=1)))
+    (tmp_path / "images" / "0.png").unlink()
+    with pytest.raises(SettingsError, match="another list of images"):
+        run(replace(job, training=replace(job.training, steps=1)))
+
+
+def test_the_first_size_is_a_square(job, tiny_pixels, tmp_path):
+    pixels = tiny_pixels()
+    pixels.config = replace(pixels.config, sizes=((8, 24), (16, 16)))
+    save_pixel_decoder(pixels, tmp_path / "wide")
+    with pytest.raises(InputError, match="takes a square first size"):
+        run(replace(job, start=str(tmp_path / "wide")))
+
+
+def test_what_is_drawn_belongs_to_the_image_and_not_to_the_worker(small, tiny_pixels, job, monkeypatch):
+    """A worker of two makes of its half of the batch what one worker makes of it."""
+    from mmgic.vision import train_pixels
+
+    seen = []
+
+    def record(module, scheduler, latents, codes, draws):
+        seen.append((codes, draws))
+        return sum(p.sum() for p in module.parameters()) * 0
+
+    monkeypatch.setattr(train_pixels, "loss_of_draws", record)
+    pixels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    large = pixels[..., :16, :16]
+    for workers, rank in ((1, 0), (2, 0), (2, 1)):
+        learner = train_pixels.PixelLearner(tiny_pixels(), small, None, job.training, 0, torch.device("cpu"))
+        learner.rank = rank
+        monkeypatch.setattr(train_pixels, "workers", lambda workers=workers: workers)
+        part = slice(rank * 4 // workers, (rank + 1) * 4 // workers)
+        learner.step(3, (pixels[part], large[part]))
+        monkeypatch.undo()
+        monkeypatch.setattr(train_pixels, "loss_of_draws", record)
+    (codes, draws), *halves = seen
+    assert [c.tolist() for c in codes] == [c.tolist() for half, _ in halves for c in half]
+    for i, whole in enumerate(draws):
+        assert torch.equal(whole, torch.cat([half[i] for _, half in halves]))

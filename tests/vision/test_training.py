@@ -1,10 +1,14 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
+from mmgic.errors import InputError
 from mmgic.settings import SettingsError
 from mmgic.vision import VisionConfig, VisualTokenizer
 from mmgic.vision.clip import Clip, Pairs, contrastive_loss, patch_shares, train_clip
@@ -12,6 +16,7 @@ from mmgic.vision.codebook import CodebookAverages, spherical_kmeans
 from mmgic.vision.preprocess import normalise
 from mmgic.vision.probe import bag_of_codes, linear_probe, micro_f1
 from mmgic.vision.selector import choose, gumbel_noise
+from mmgic.vision.train_data import CachedFeatures, EncodedImages, cache_features
 from mmgic.vision.train_loop import Learner, train
 from mmgic.vision.training import (
     Objective,
@@ -278,3 +283,33 @@ def test_micro_f1_worked_by_hand():
 def test_settings_that_would_fail_later_are_refused_at_once(changes):
     with pytest.raises(SettingsError, match=f"{next(iter(changes))}'? is .* must"):
         TokenizerTraining(**changes)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_fill_one_cache_of_features(tmp_path, workers):
+    """Each waits for the file that the first one makes, whoever comes first."""
+    torch.manual_seed(0)
+    encoder = VisualTokenizer(TINY).encoder
+    names = []
+    for i in range(200):
+        names.append(str(tmp_path / f"{i}.png"))
+        Image.new("RGB", (4, 4), (i, 255 - i, 7)).save(names[-1])
+    images = EncodedImages(names, encoder, 16, False, threads=1)
+    barrier = threading.Barrier(workers, timeout=60).wait
+    path = tmp_path / "cache" / "features.npy"
+    with ThreadPoolExecutor(workers) as pool:
+        tasks = [pool.submit(cache_features, images, path, rank, workers, barrier) for rank in reversed(range(workers))]
+        for task in tasks:
+            task.result()
+    cached = CachedFeatures(path, slice(None), torch.device("cpu"))
+    expected = images.encode(images.load(range(200)))
+    assert torch.allclose(cached.encode(cached.load(range(200))), expected, atol=2e-3)
+
+
+def test_features_beyond_half_precision_are_not_cached(tmp_path):
+    encoder = VisualTokenizer(TINY).encoder
+    with torch.no_grad():
+        encoder.pos_embed[0, 5] = 1e6
+    Image.new("RGB", (4, 4)).save(tmp_path / "0.png")
+    with pytest.raises(InputError, match="beyond float16"):
+        cache_features(EncodedImages([str(tmp_path / "0.png")], encoder, 16, False), tmp_path / "features.npy")
