@@ -251,9 +251,11 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
         else:
             worker = _Worker(stage, tally, transform)
             made = blocks.map_batches(worker.__call__, compute=TaskPoolStrategy(size=stage.workers), **batches)
+        # What `prepare` returns cuts blocks small (Ray keeps them under 128 MiB); the files need not be.
+        files = {"min_rows_per_file": stage.rows_per_block} if stage.prepare else {}
         try:
             # as many tasks as the work has, so that a block is made and written by one task
-            made.write_parquet(output, concurrency=stage.workers)
+            made.write_parquet(output, concurrency=stage.workers, **files)
         except ray.exceptions.RayError:
             _raise_problem(tally)
             raise
