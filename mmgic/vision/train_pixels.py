@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,11 +34,13 @@ class PixelTraining(DiffusionTraining):
     """Of a run on Ray; the steps and rates are ours, as LaVIT's are not published."""
 
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    micro_batch: int = 8  # images of a worker that go through tokenizer, autoencoder and UNet at once: memory alone
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
-        check_ranges(self, {**RANGES, "checkpoint_every": (1, math.inf), "keep_checkpoints": (1, math.inf)})
+        own = ("micro_batch", "checkpoint_every", "keep_checkpoints")
+        check_ranges(self, RANGES | dict.fromkeys(own, (1, math.inf)))
 
 
 @dataclass(frozen=True)
@@ -116,20 +119,31 @@ class PixelLearner:
         rate *= 0.51 + 0.49 * math.cos(math.pi * step / settings.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        first = self.rank * settings.batch_size // workers()
-        generators = [drawn(self.seed, f"picture {first + i}", step) for i in range(len(loaded[0]))]
-        latents, codes = self._encode(loaded, generators)
+        self.optimizer.zero_grad()
+        total, count = torch.zeros((), device=self.device), len(loaded[0])
+        for start in range(0, count, settings.micro_batch):
+            part = slice(start, min(start + settings.micro_batch, count))
+            # workers exchange gradients once
+            ends = part.stop == count or not isinstance(self.module, nn.parallel.DistributedDataParallel)
+            with nullcontext() if ends else self.module.no_sync():
+                loss = self._loss(step, part, loaded) * ((part.stop - part.start) / count)
+                loss.backward()
+            total += loss.detach()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return PixelFigures(step, (summed(total) / workers()).item(), rate, norm.item())
+
+    def _loss(self, step: int, part: slice, loaded: tuple[Tensor, Tensor]) -> Tensor:
+        """Mean over the images `part` of this worker's share."""
+        settings, first = self.settings, self.rank * self.settings.batch_size // workers()
+        generators = [drawn(self.seed, f"picture {first + i}", step) for i in range(part.start, part.stop)]
+        latents, codes = self._encode((loaded[0][part], loaded[1][part]), generators)
         scheduler, shape = self.pixels.scheduler, (1, *latents.shape[1:])
         count = scheduler.config.num_train_timesteps
         draws = [draw(shape, count, settings.unconditional_share, generator) for generator in generators]
         noise, steps, dropped = (torch.cat(parts) for parts in zip(*draws, strict=True))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"):
-            loss = loss_of_draws(self.module, scheduler, latents, codes, (noise, steps, dropped))
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        return PixelFigures(step, (summed(loss) / workers()).item(), rate, norm.item())
+            return loss_of_draws(self.module, scheduler, latents, codes, (noise, steps, dropped))
 
     def parameters(self) -> dict[str, Tensor]:
         return dict(self.trained)

@@ -160,3 +160,15 @@ def test_what_is_drawn_belongs_to_the_image_and_not_to_the_worker(small, tiny_pi
     assert [c.tolist() for c in codes] == [c.tolist() for half, _ in halves for c in half]
     for i, whole in enumerate(draws):
         assert torch.equal(whole, torch.cat([half[i] for _, half in halves]))
+
+
+def test_micro_batches_make_the_step_of_the_whole_batch(job, tmp_path):
+    """Of 4 images: three and one, against all at once."""
+    folders = []
+    for size in (3, 4):
+        settings = replace(job.training, steps=2, micro_batch=size)
+        folders.append(run(replace(job, output=str(tmp_path / f"by {size}"), training=settings)))
+    ours, theirs = ([line["loss"] for line in read_figures(folder.parent)] for folder in folders)
+    assert ours == pytest.approx(theirs, rel=1e-4)
+    ours, theirs = (line["grad_norm"] for line in (read_figures(folder.parent)[0] for folder in folders))
+    assert ours == pytest.approx(theirs, rel=1e-4)
