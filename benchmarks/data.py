@@ -37,9 +37,10 @@ from mmgic.vision.tokenize import TokenizeImages
 def cleaning_of(rows: list[Row], settings: Settings, patches: int) -> Callable[[Row], Row]:
     """The cleaning and regions of a row of Visual Genome's, with the label counts of `rows`."""
     source, cleaning = settings.sources[0], settings.cleaning
-    objects = count_objects(rows, source, cleaning)
-    labels = kept_labels(objects, source, cleaning)
-    labels = kept_labels(objects + count_predicates(rows, labels, source, cleaning), source, cleaning)
+    counts = count_objects(rows, source, cleaning)
+    labels = kept_labels(counts, source, cleaning)
+    counts += count_predicates(rows, labels, source, cleaning)
+    labels = kept_labels(counts, source, cleaning)
     return lambda row: make_regions(clean_image(row, labels, source, cleaning), settings.regions, patches)
 
 

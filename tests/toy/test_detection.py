@@ -46,7 +46,8 @@ def read(world):
             rows = list(read_source(source))
             counts = count_objects(rows, source, RULES)
             labels = kept_labels(counts, source, RULES)
-            labels = kept_labels(counts + count_predicates(rows, labels, source, RULES), source, RULES)
+            counts += count_predicates(rows, labels, source, RULES)
+            labels = kept_labels(counts, source, RULES)
             results[name] = source, rows, [clean_image(row, labels, source, RULES) for row in rows]
         return results[name]
 
