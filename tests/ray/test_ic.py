@@ -32,7 +32,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     write_image_captions(output, world, range(3_000_000, 3_000_120))
     write_mmc4(output, world, range(4_000_000, 4_000_036))
     # urls of BLIP's, as another list of the web may write them
-    shared = [record.get("url") for record in json.loads((output / "blip_captions/ccs_filtered.json").read_text())]
+    web = json.loads((output / "blip_captions/ccs_filtered.json").read_text())
+    shared = [record["url"] for record in web if "url" in record]
     with (output / "cc12m/cc12m.tsv").open("a") as file:
         file.writelines(f"{url.replace('http://', 'https://')}#top\tanother caption\n" for url in shared[:30])
     sources = [
