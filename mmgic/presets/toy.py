@@ -12,6 +12,7 @@ from mmgic.settings import (
     DocumentSettings,
     EvaluationSettings,
     InstructionSettings,
+    LanguageModelSettings,
     ModelSettings,
     PhraseSettings,
     RegionSettings,
@@ -128,6 +129,7 @@ def toy_all() -> Settings:
             min_score=0.65,  # the toy CLIP's right captions lie about 0.68, those of other scenes below 0.5
             dtype="float32",
         ),
+        language_model=LanguageModelSettings(cache="{output}/language_model.sqlite"),
         phrases=PhraseSettings(
             pipeline=str(TOY_WEIGHTS / "noun_phrases"), min_count=3, captions_per_phrase=5
         ),  # 20 and 50, for a corpus of a hundred captions

@@ -34,7 +34,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     output = tmp_path_factory.mktemp("kill")
     make_world(output / "world", 16, 0)
     toy = load_settings(preset("toy-all"), None, [f"output={output}", "captions.blip2=", "toy.scenes=0"])
-    cluster = replace(toy.cluster, rows_per_block=6)
+    cluster = replace(toy.cluster, rows_per_block=10)
     return replace(toy, sources=tuple(s for s in toy.sources if s.name in SOURCES), cluster=cluster)
 
 
@@ -53,7 +53,7 @@ def test_kills_at_random_moments_change_no_row(settings: Settings) -> None:
     chance = random.Random(seed)
     driver = subprocess.Popen(command, env=environment)
     kills = 0
-    while kills < 4:
+    while kills < 3:
         written = _files(killed.output) + chance.randint(1, 12)
         while driver.poll() is None and _files(killed.output) < written:
             time.sleep(0.05)
