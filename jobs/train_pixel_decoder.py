@@ -5,9 +5,10 @@
 
 --start is a pixel decoder's folder (one that `mmgic vision import` wrote, or the toy one): its UNet, autoencoder and
 scheduler are what training begins with. Settings are those of PixelTraining, such as --set steps=100000; a lower
-micro_batch needs less memory for the same steps. Interrupted at any point, the same command goes on. Leaves <output>/pixels, which `mmgic vision reconstruct` draws with, and
-figures.jsonl. --lavit DIR writes tokenizer and feature decoder under LaVIT's file and key names; --encoder names the
-folder of the frozen encoder, whose classifier end then comes along.
+micro_batch needs less memory for the same steps. Interrupted at any point, the same command goes on. Leaves
+<output>/pixels, which `mmgic vision reconstruct` draws with, and figures.jsonl. --lavit DIR writes tokenizer and
+feature decoder under LaVIT's file and key names; --encoder names the folder of the frozen encoder, whose classifier end
+then comes along.
 """
 
 from __future__ import annotations

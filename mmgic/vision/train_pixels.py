@@ -124,8 +124,8 @@ class PixelLearner:
         for start in range(0, count, settings.micro_batch):
             part = slice(start, min(start + settings.micro_batch, count))
             # workers exchange gradients once
-            ends = part.stop == count or not isinstance(self.module, nn.parallel.DistributedDataParallel)
-            with nullcontext() if ends else self.module.no_sync():
+            shared = self.module if isinstance(self.module, nn.parallel.DistributedDataParallel) else None
+            with shared.no_sync() if shared and part.stop < count else nullcontext():
                 loss = self._loss(step, part, loaded) * ((part.stop - part.start) / count)
                 loss.backward()
             total += loss.detach()
