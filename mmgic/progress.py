@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+LOG_SECONDS = 10  # between the lines of a log
 
 
 class Tally:
@@ -43,17 +46,21 @@ def progress_line(
 ) -> Iterator[None]:
     """Shows `done()` of `total` rows (None: not known) and their rate: one moving line; in a log a line every 10 s.
 
-    `watch` is called with both numbers each time.
+    `watch` is called with both numbers every second.
     """
     stop = threading.Event()
     started = time.monotonic()
 
     def show() -> None:
         live = sys.stdout.isatty()
-        while not stop.wait(1 if live else 10):
+        for second in itertools.count(1):
+            if stop.wait(1):
+                break
             rows = done()
             speed = rows / (time.monotonic() - started)
             watch(rows, speed)
+            if not live and second % LOG_SECONDS:
+                continue
             text = f"{name}: {rows:,}{f' of {total:,}' if total is not None else ''} rows, {speed:,.0f} rows/s"
             print(f"\r\033[K{text}" if live else text, end="" if live else "\n", flush=True)
         if live:

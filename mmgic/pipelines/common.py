@@ -11,13 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmgic import tables
+from mmgic import schema, tables
+from mmgic.documents.pairs import MakePair
+from mmgic.documents.rounds import MakeRounds
 from mmgic.model.vl_llama import load_llama_config
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import Settings, SettingsError, SourceSettings
 from mmgic.sources import READERS, SCHEMAS, Corpus, annotation_files, read_source
 from mmgic.stage import Stage, ingest, run_stage
 from mmgic.tables import Manifest
+from mmgic.transform import EachRow
 from mmgic.vision import VisionConfig
 from mmgic.vision.checkpoint import LAVIT_FILES, load_config
 from mmgic.vision.tokenize import TokenizeImages, load_frames
@@ -142,3 +145,25 @@ def document_inputs(settings: Settings, vocabulary: VLVocabulary) -> dict[str, A
         "vocabulary": asdict(vocabulary),
         "seed": settings.seed,
     }
+
+
+def run_documents(
+    settings: Settings,
+    corpus: Corpus,
+    vocabulary: VLVocabulary,
+    table: str,
+    make: type[MakePair] | type[MakeRounds],
+) -> Manifest:
+    """The documents stage of image-caption pairs, interleaved documents and instruction rounds."""
+    corpora = {source.name: source.corpus or corpus for source in sources_of(settings, corpus)}
+    return stage(
+        settings,
+        name=f"{corpus}/documents",
+        table=table,
+        output=f"{corpus_folder(settings, corpus)}/documents",
+        schema=schema.DOCUMENT,
+        settings={**document_inputs(settings, vocabulary), "corpora": corpora},
+        make_transform=partial(
+            EachRow, make(settings.model.llm, vocabulary, settings.documents, corpora, settings.seed), repeat=0
+        ),
+    )

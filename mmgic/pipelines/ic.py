@@ -5,29 +5,17 @@ Tables lie under `<output>/ic`. Captions are chosen before images are fetched, s
 
 from __future__ import annotations
 
-from functools import partial
-
 from mmgic import schema
 from mmgic.documents.pairs import MakePair
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.captions import run_captions
-from mmgic.pipelines.common import (
-    corpus_folder,
-    document_inputs,
-    read_annotations,
-    run_tokens,
-    sources_of,
-    stage,
-    stages_run,
-    table_of,
-)
+from mmgic.pipelines.common import read_annotations, run_documents, run_tokens, stages_run, table_of
 from mmgic.pipelines.images import run_images
 from mmgic.pipelines.merge import run_merge
 from mmgic.pipelines.phrases import select_by_phrases
 from mmgic.pipelines.unique import run_unique
 from mmgic.settings import Settings
 from mmgic.tables import Manifest
-from mmgic.transform import EachRow
 
 
 def build_ic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
@@ -42,19 +30,5 @@ def build_ic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
     captions = run_captions(settings, "ic", table_of(settings, images), schema.CAPTIONED_IMAGE)
     merged = run_merge(settings, table_of(settings, captions))
     tokens = run_tokens(settings, "ic", table_of(settings, merged), schema.TOKENIZED_PAIR)
-    return stages_run(annotations, unique, selected, images, captions, merged, tokens, _documents(settings, vocabulary))
-
-
-def _documents(settings: Settings, vocabulary: VLVocabulary) -> Manifest:
-    folder = corpus_folder(settings, "ic")
-    corpora = {source.name: source.corpus or "ic" for source in sources_of(settings, "ic")}
-    make = MakePair(settings.model.llm, vocabulary, settings.documents, corpora, settings.seed)
-    return stage(
-        settings,
-        name="ic/documents",
-        table=f"{folder}/tokens",
-        output=f"{folder}/documents",
-        schema=schema.DOCUMENT,
-        settings={**document_inputs(settings, vocabulary), "corpora": corpora},
-        make_transform=partial(EachRow, make, repeat=0),
-    )
+    documents = run_documents(settings, "ic", vocabulary, table_of(settings, tokens), MakePair)
+    return stages_run(annotations, unique, selected, images, captions, merged, tokens, documents)

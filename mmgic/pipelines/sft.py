@@ -13,8 +13,8 @@ from mmgic.documents.rounds import MakeRounds
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import (
     corpus_folder,
-    document_inputs,
     read_annotations,
+    run_documents,
     run_tokens,
     sources_of,
     stage,
@@ -41,7 +41,7 @@ def build_sft(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
     if any(source.format in _BY_URL for source in sources):
         stages.append(run_images(settings, "sft", table_of(settings, stages[-1]), schema.INTERLEAVED))
     stages.append(run_tokens(settings, "sft", table_of(settings, stages[-1]), schema.INTERLEAVED))
-    stages.append(_documents(settings, vocabulary, table_of(settings, stages[-1])))
+    stages.append(run_documents(settings, "sft", vocabulary, table_of(settings, stages[-1]), MakeRounds))
     return [*stages, *build_playback(settings, vocabulary)]
 
 
@@ -60,18 +60,4 @@ def _unique(settings: Settings, table: str) -> Manifest:
         schema=schema.INTERLEAVED,
         settings={"order": list(ranks)},
         make_transform=transform,
-    )
-
-
-def _documents(settings: Settings, vocabulary: VLVocabulary, table: str) -> Manifest:
-    corpora = {source.name: source.corpus or "sft" for source in sources_of(settings, "sft")}
-    make = MakeRounds(settings.model.llm, vocabulary, settings.documents, corpora, settings.seed)
-    return stage(
-        settings,
-        name="sft/documents",
-        table=table,
-        output=f"{corpus_folder(settings, 'sft')}/documents",
-        schema=schema.DOCUMENT,
-        settings={**document_inputs(settings, vocabulary), "corpora": corpora},
-        make_transform=partial(EachRow, make, repeat=0),
     )
