@@ -1,8 +1,9 @@
-"""Trains the toy world's pixel decoder: a small autoencoder, then a small latent diffusion on the tokenizer's codes.
+"""Trains the toy world's pixel decoder: a small autoencoder, then a small latent diffusion on the tokenizer's codes,
+first behind the tokenizer's feature decoder as it is, then together with it.
 
     python jobs/train_toy_pixels.py --output mmgic/toy/weights/pixels
 
-Costs about 15 minutes of one CPU core and 2 GB of memory. Leaves a folder that `mmgic vision reconstruct` draws with,
+Costs about 30 minutes of one CPU core and 2 GB of memory. Leaves a folder that `mmgic vision reconstruct` draws with,
 and metrics.json: how close pictures of unseen scenes come to the originals, and what their codes are worth against the
 codes of another picture. After the tokenizer has changed, `--vae mmgic/toy/weights/pixels/vae` keeps the autoencoder
 and halves the cost.
@@ -132,6 +133,7 @@ def main() -> None:
     parser.add_argument("--vae-decoder-steps", type=int, default=900)
     parser.add_argument("--trunk-steps", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=toy.TRAINING.steps)
+    parser.add_argument("--joint-steps", type=int, default=toy.JOINT_TRAINING.steps)
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="also draw six unseen scenes into this picture")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
@@ -154,17 +156,20 @@ def main() -> None:
         0.02 * torch.randn(1, toy.UNCOND_SLOTS, toy.CONDITION_DIM),
         scale=4,
     )
-    settings, scheduler = replace(toy.TRAINING, steps=flags.steps), toy.make_scheduler()
-    report = reporter("diffusion, loss", 1)
-    train_denoiser(
-        model,
-        scheduler,
-        latents.repeat(DRAWS, 1, 1, 1),
-        codes,
-        settings,
-        generator,
-        lambda step, loss: report(step - 1, loss),
-    )
+    scheduler = toy.make_scheduler()
+    phases = (replace(toy.TRAINING, steps=flags.steps), replace(toy.JOINT_TRAINING, steps=flags.joint_steps))
+    for name, settings in zip(("diffusion", "joint"), phases, strict=True):
+        report = reporter(f"{name}, loss", 1)
+        train_denoiser(
+            model,
+            scheduler,
+            latents.repeat(DRAWS, 1, 1, 1),
+            codes,
+            settings,
+            generator,
+            lambda step, loss, report=report: report(step - 1, loss),  # type: ignore[misc]
+        )
+        model.requires_grad_(True)
 
     config = PixelConfig(model.decoder.config, toy.PICTURE, toy.STEPS, toy.GUIDANCE)
     decoder = PixelDecoder(
@@ -176,7 +181,7 @@ def main() -> None:
         "command": " ".join(["python", *sys.argv]),
         "seed": flags.seed,
         "seconds": round(time.monotonic() - began),
-        "settings": asdict(settings),
+        "settings": [asdict(settings) for settings in phases],
         **measure(decoder, tested, encode(tokenizer, tested, generator)),
     }
     (flags.output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

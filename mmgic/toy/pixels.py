@@ -28,6 +28,8 @@ UNCOND_SLOTS = 8
 PICTURE = ((64, 64),)  # height, width
 STEPS, GUIDANCE = 25, 1.5
 TRAINING = DiffusionTraining(steps=5000, batch_size=16, learning_rate=1.5e-3, warmup=100)
+# then with the feature decoder: what draws a picture is more than what rebuilds its features
+JOINT_TRAINING = DiffusionTraining(steps=2800, batch_size=16, learning_rate=8e-4, warmup=100)
 
 
 def decoder_config(vision: VisionConfig) -> DecoderConfig:

@@ -22,7 +22,8 @@ def test_image_encoder_is_the_toy_clips():
     run = CaptionerRun(scenes=4)
     pictures = captioned_pictures(WORLD, "train", run.scenes, 64, crops=True)
     model = make_captioner(run, make_processor(run, [c for said in pictures.captions for c in said], 64), CLIP).eval()
-    config, weights = load_config(CLIP), read_weights(CLIP / "model.safetensors")
+    config = load_config(CLIP)
+    weights = {name: value.float() for name, value in read_weights(CLIP / "model.safetensors").items()}
     encoder = Encoder(config)
     encoder.load_state_dict({k: v for k, v in weights.items() if not k.startswith(("norm.", "head."))})
     pixels = normalise(pictures.pixels)

@@ -51,12 +51,16 @@ def test_the_feature_decoder_learns_from_codes():
     assert figures[-1] > figures[0] + 0.2
 
 
-@pytest.mark.skipif(not (WEIGHTS / "pixels" / "config.json").is_file(), reason="no pixel decoder is packaged")
 def test_shipped_weights_draw_what_their_codes_say():
-    """Nearer to the own original than to the other pictures'."""
+    """Nearer to the picture that the codes were made from than to the picture of other codes."""
     tokenizer, pixels = load_tokenizer(WEIGHTS / "tokenizer"), load_pixel_decoder(WEIGHTS / "pixels", "cpu")
-    originals = [Image.fromarray(p.permute(1, 2, 0).numpy()) for p in pictures(8, "eval", 7)]
+    originals = [Image.fromarray(p.permute(1, 2, 0).numpy()) for p in pictures(12, "eval", 7)]
     drawn = [reconstruct(image, tokenizer, pixels, steps=10, name=str(i)) for i, image in enumerate(originals)]
-    distances = [[np.abs(np.asarray(d.picture, float) - np.asarray(o, float)).mean() for o in originals] for d in drawn]
-    right = np.argmin(distances, axis=1) == np.arange(len(originals))
-    assert right.mean() >= 0.6
+    distances = np.array(
+        [[np.abs(np.asarray(d.picture, float) - np.asarray(o, float)).mean() for o in originals] for d in drawn]
+    )
+    own = np.diag(distances)
+    others = (distances.sum(axis=1) - own) / (len(originals) - 1)
+    assert (own < others).mean() >= 0.9
+    # among 24 pictures the own one would be the nearest of a random drawing once
+    assert (distances.argmin(axis=1) == np.arange(len(originals))).sum() >= 5
