@@ -22,7 +22,7 @@ from mmgic.settings import EvaluationSettings, Settings
 from mmgic.vision.images import ImageError, read_image
 
 REPORT_FILE = "report.html"
-_IMAGES, _CAPTIONS = 6, 12  # examples shown
+_IMAGES, _CAPTIONS, _PANELS = 6, 12, 3  # examples shown
 _ROWS = 500  # of a table or source, among which examples are looked for
 
 
@@ -71,7 +71,7 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
         statistics=found,
         figures=statistics_figures(found) if found else {},
         images=images,
-        panels=_panels([example["row"] for example in images], settings),
+        panels=_panels([example["row"] for example in images[:_PANELS]], settings),
         documents=_documents(output_folder),
         captions=list(islice(_captions(output_folder, settings.evaluation), _CAPTIONS)),
     )

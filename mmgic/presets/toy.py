@@ -38,7 +38,9 @@ def toy() -> Settings:
         cleaning=CleaningSettings(min_short_side=64),
         regions=RegionSettings(min_patches=2, max_patches=6.5),  # the paper's 2 to 13 of 16, scaled to 8 patches
         instructions=InstructionSettings(playback=0, aesthetic=0),
-        vision=VisionSettings(checkpoint=str(TOY_WEIGHTS / "tokenizer"), batch_size=64),
+        vision=VisionSettings(
+            checkpoint=str(TOY_WEIGHTS / "tokenizer"), pixels=str(TOY_WEIGHTS / "pixels"), batch_size=64
+        ),
         documents=DocumentSettings(max_tokens=512, system_prompt="You are a helpful assistant."),
         model=ModelSettings(llm=str(TOY_WEIGHTS / "llama"), lora_rank=16, lora_alpha=32, dtype="float32"),
         training=TrainingSettings(
