@@ -257,7 +257,7 @@ def run_train(arguments: argparse.Namespace) -> None:
     from mmgic.training import pixel_decoder, visual_tokenizer
     from mmgic.vision.frozen import load_frozen
     from mmgic.vision.train_pixels import PixelTraining
-    from mmgic.vision.training import TokenizerTraining
+    from mmgic.vision.training import TokenizerTraining, decoder_config
 
     output: Path = arguments.output
     shared = {name: getattr(arguments, name) for name in ("images", "seed", "workers", "gpus")}
@@ -270,8 +270,10 @@ def run_train(arguments: argparse.Namespace) -> None:
     )
     pixel_settings = merge(PixelTraining(), changes(arguments.set_pixels))
     if arguments.pixels:  # not only after hours of the tokenizer's training
-        config = load_frozen(arguments.encoder).model.config
-        pixel_decoder.check_start(arguments.pixels, config, arguments.encoder)
+        config, training = load_frozen(arguments.encoder).model.config, job.training
+        ranked = training.decoder == "lavit" or training.decoder_steps > 0
+        trunk = decoder_config(config, training.decoder_depth, config.width) if ranked else None
+        pixel_decoder.check_start(arguments.pixels, config, arguments.encoder, trunk)
     with ray_session() if arguments.workers else nullcontext():
         tokenizer = visual_tokenizer.run(job)
         print(f"tokenizer: {tokenizer.folder}")

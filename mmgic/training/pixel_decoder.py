@@ -25,6 +25,7 @@ from mmgic.training.vision_job import claim_run, fit
 from mmgic.vision.checkpoint import load_config, load_tokenizer
 from mmgic.vision.config import VisionConfig
 from mmgic.vision.curves import FiguresLog
+from mmgic.vision.decoder import DecoderConfig
 from mmgic.vision.diffusion_training import load_trunk
 from mmgic.vision.pixels import load_pixel_decoder, save_pixel_decoder
 from mmgic.vision.train_data import list_images
@@ -69,9 +70,9 @@ def run(job: PixelJob) -> Path:
     return folder / "pixels"
 
 
-def check_start(start: str, config: VisionConfig, tokenizer: str) -> None:
+def check_start(start: str, config: VisionConfig, tokenizer: str, trunk: DecoderConfig | None = None) -> None:
     """Raises InputError where the pixel decoder `start` cannot go on with the codes of a tokenizer of `config`, which
-    is named `tokenizer`."""
+    is named `tokenizer`, or with the feature decoder `trunk` that will be trained with it."""
     pixels = load_pixel_decoder(start, "cpu")
     codebook = (config.codebook_size, config.codebook_dim)
     if (pixels.config.decoder.patches, pixels.codebook.shape) != (config.patches, codebook):
@@ -79,6 +80,13 @@ def check_start(start: str, config: VisionConfig, tokenizer: str) -> None:
     height, width = pixels.config.sizes[0]
     if height != width:
         raise InputError(f"{start} draws {height}x{width} first; training takes a square first size")
+    for name in ("depth", "width", "num_heads", "mlp_hidden", "feature_dim") if trunk else ():
+        own, trained = getattr(pixels.config.decoder, name), getattr(trunk, name)
+        if own != trained:
+            raise InputError(
+                f"the feature decoder of {start} has {name} {own}, the one to be trained {trained}; give a pixel "
+                "decoder of its sizes (decoder_depth sets the depth)"
+            )
 
 
 def _train_worker(config: dict[str, PixelJob]) -> None:

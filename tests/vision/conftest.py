@@ -41,7 +41,7 @@ DECODER = {
     "width": 24,
     "depth": 1,
     "num_heads": 2,
-    "mlp_hidden": 32,
+    "mlp_hidden": 40,
     "codebook_dim": 6,
     "feature_dim": 24,
     "prompt_dim": 8,

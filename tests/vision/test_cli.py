@@ -273,6 +273,8 @@ def test_train_checks_the_pixel_decoder_before_it_trains(folders, tiny_pixels, t
     for pixels, message in ((tmp_path / "none", "is no pixel decoder"), (tmp_path / "more", "codes of other sizes")):
         assert vision("train", *flags, "--pixels", pixels, "--workers", 0) == 2
         assert message in capsys.readouterr().err
+    assert vision("train", *flags, "--pixels", folders / "pixels", "--workers", 0, "--set", "decoder_depth=3") == 2
+    assert "has depth 1, the one to be trained 3" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
