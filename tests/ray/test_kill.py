@@ -53,7 +53,7 @@ def test_kills_at_random_moments_change_no_row(settings: Settings) -> None:
     chance = random.Random(seed)
     driver = subprocess.Popen(command, env=environment)
     kills = 0
-    while kills < 2:
+    while kills < 3:
         written = _files(killed.output) + chance.randint(1, 12)
         while driver.poll() is None and _files(killed.output) < written:
             time.sleep(0.05)
