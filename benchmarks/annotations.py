@@ -28,11 +28,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from mmgic.cleaning import LabelCounts, clean_image, count_objects, count_predicates, kept_labels
+from mmgic.cleaning.rules import LabelCounts, clean_image, count_objects, count_predicates, kept_labels
 from mmgic.schema import ANNOTATED_IMAGE
 from mmgic.settings import CleaningSettings, SourceSettings
-from mmgic.sources import read_source
-from mmgic.transform import Row, to_table
+from mmgic.sources.formats import read_source
+from mmgic.stages.rows import Row, to_table
 
 BLOCK = 2000  # rows of a Parquet file's row group, as in the stages
 CLASSES = [f"/m/{number:05x}" for number in range(601)]

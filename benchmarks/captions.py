@@ -38,10 +38,10 @@ from mmgic.evaluation.scorers.cider import score_captions
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import KEPT, record_generator, row_id
 from mmgic.settings import CaptionSettings
-from mmgic.toy.render import render
-from mmgic.toy.scenes import make_scene
-from mmgic.toy.text import captions as true_captions
-from mmgic.transform import Row
+from mmgic.stages.rows import Row
+from mmgic.toy.world.render import render
+from mmgic.toy.world.scenes import make_scene
+from mmgic.toy.world.text import captions as true_captions
 
 WORLD_SEED = 0  # the presets' world; the toy models were trained on another one
 

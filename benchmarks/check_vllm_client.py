@@ -1,4 +1,4 @@
-"""Checks `mmgic.language_model` against a real vLLM server on the toy Llama, on a CPU.
+"""Checks `mmgic.language_model.client` against a real vLLM server on the toy Llama, on a CPU.
 
     python benchmarks/check_vllm_client.py      # about two minutes, nearly all of it vLLM's start
 
@@ -18,7 +18,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from mmgic.errors import InputError
-from mmgic.language_model import LanguageModel, Prompt
+from mmgic.language_model.client import LanguageModel, Prompt
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.settings import LanguageModelSettings
 

@@ -20,16 +20,16 @@ os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 import torch
 from tokenizers import Tokenizer
 
-from mmgic.cleaning import clean_image, count_objects, count_predicates, kept_labels
-from mmgic.documents.transform import MakeDocument
+from mmgic.cleaning.rules import clean_image, count_objects, count_predicates, kept_labels
+from mmgic.documents.make import MakeDocument
+from mmgic.images import read_image
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.presets import preset
 from mmgic.regions import crop_region, make_regions
 from mmgic.settings import Settings, load_settings
-from mmgic.sources import read_source
-from mmgic.toy.write import make_world
-from mmgic.transform import Row
-from mmgic.vision.images import read_image
+from mmgic.sources.formats import read_source
+from mmgic.stages.rows import Row
+from mmgic.toy.datasets.write import make_world
 from mmgic.vision.preprocess import preprocess
 from mmgic.vision.tokenize import TokenizeImages
 

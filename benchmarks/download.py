@@ -25,7 +25,7 @@ from PIL import Image
 
 from mmgic.download import DownloadImages
 from mmgic.settings import DownloadSettings
-from mmgic.sources.pairs import captioned_image
+from mmgic.sources.captions.pairs import captioned_image
 
 CONCURRENCY = 64
 

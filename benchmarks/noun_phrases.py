@@ -29,7 +29,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmgic import tables
 from mmgic.noun_phrases.extract import BATCH, PHRASES, ExtractPhrases
 from mmgic.noun_phrases.pool import (
     Part,
@@ -44,9 +43,10 @@ from mmgic.noun_phrases.pool import (
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import KEPT
 from mmgic.settings import PhraseSettings
-from mmgic.toy.scenes import make_scene
-from mmgic.toy.text import captions
-from mmgic.transform import to_table
+from mmgic.stages import tables
+from mmgic.stages.rows import to_table
+from mmgic.toy.world.scenes import make_scene
+from mmgic.toy.world.text import captions
 
 ROWS = 1000  # of a call, as in the stage
 ROWS_PER_FILE = 250_000

@@ -17,15 +17,16 @@ os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 import pyarrow as pa
 import ray
 
-from mmgic import schema, tables
-from mmgic.documents.transform import MakeDocument
+from mmgic import schema
+from mmgic.documents.make import MakeDocument
 from mmgic.pipelines.common import vocabulary_of
 from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.presets import preset
 from mmgic.settings import Settings, load_settings
-from mmgic.stage import Stage, ingest, ray_session, run_stage
-from mmgic.toy.write import make_world
-from mmgic.transform import EachRow, Row
+from mmgic.stages import tables
+from mmgic.stages.rows import EachRow, Row
+from mmgic.stages.stage import Stage, ingest, ray_session, run_stage
+from mmgic.toy.datasets.write import make_world
 
 
 def many_rows(table: str, count: int) -> list[Row]:

@@ -22,11 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgic.toy.probe import TOY_ENCODER
+from mmgic.toy.models.probe import TOY_ENCODER
 from mmgic.vision import VisionConfig, VisualTokenizer
-from mmgic.vision.attention import plain_attention
-from mmgic.vision.checkpoint import load_config
-from mmgic.vision.selector import choose, gumbel_noise
+from mmgic.vision.folders import load_config
+from mmgic.vision.network.attention import plain_attention
+from mmgic.vision.network.selector import choose, gumbel_noise
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from mmgic.schema import DOCUMENT, KEPT
 from mmgic.settings import Settings, merge
 from mmgic.training.metrics import read_metrics
 from mmgic.training.packing import MicroBatch
-from mmgic.training.pretrain import make_batches, run
+from mmgic.training.recipes.pretrain import make_batches, run
 from mmgic.training.store import build_store
 
 TEXT_SIZE, NUM_CODES, CODE_WIDTH = 1000, 512, 16

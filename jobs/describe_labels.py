@@ -13,7 +13,7 @@ where the descriptions are; write that path into the setting `descriptions`.
 A person then goes through review.tsv beside them (accept, edit or reject) and runs the same command again. With --names
 it only proposes names for the senses of polysemous labels, "batter (ballplayer)", from WordNet, for review as well.
 
-Offline, on the toy world: start `python -m mmgic.toy.language_model_server` and use what it prints.
+Offline, on the toy world: start `python -m mmgic.toy.models.language_model_server` and use what it prints.
 """
 
 import argparse
@@ -29,15 +29,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic.language_model import check_language_model
+    from mmgic.language_model.client import check_language_model
 
     if not flags.names and settings.language_model.base_url:  # labels may all bring their descriptions along
         check_language_model(settings.language_model)
 
     from mmgic.descriptions.table import status_table
     from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sense_names
-    from mmgic.stage import ray_session
-    from mmgic.toy.write import make_world
+    from mmgic.stages.stage import ray_session
+    from mmgic.toy.datasets.write import make_world
 
     if settings.toy.scenes:
         make_world(Path(settings.output) / "world", settings.toy.scenes, settings.toy.seed)

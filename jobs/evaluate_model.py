@@ -23,7 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic.evaluation.run import evaluate
+    from mmgic.evaluation.running import evaluate
 
     folder = flags.to or Path(settings.output) / "evaluation" / (flags.control or flags.model.name)
     for name, score in evaluate(settings, flags.model, folder, flags.control).items():

@@ -21,13 +21,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mmgic.toy.pairs import make_pictures
-from mmgic.toy.scenes import Split, Thing
-from mmgic.toy.text import noun_phrase
-from mmgic.toy.words import CATEGORIES, COLOURS
-from mmgic.vision.checkpoint import read_weights
-from mmgic.vision.clip import Clip, Pairs, split_words, train_clip
-from mmgic.vision.config import VisionConfig
+from mmgic.toy.models.clip import Clip, Pairs, split_words, train_clip
+from mmgic.toy.models.pairs import make_pictures
+from mmgic.toy.world.scenes import Split, Thing
+from mmgic.toy.world.text import noun_phrase
+from mmgic.toy.world.words import CATEGORIES, COLOURS
+from mmgic.vision.folders import read_weights
+from mmgic.vision.network.config import VisionConfig
 from mmgic.vision.preprocess import normalise
 
 ENDS = ("norm.", "head.")  # of the image encoder; not part of a visual tokenizer

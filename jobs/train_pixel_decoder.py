@@ -40,10 +40,10 @@ def main() -> None:
     def work() -> None:
         from contextlib import nullcontext
 
-        from mmgic.stage import ray_session
-        from mmgic.training.pixel_decoder import PixelJob, run
-        from mmgic.vision.lavit_export import save_lavit
-        from mmgic.vision.train_pixels import PixelTraining
+        from mmgic.stages.stage import ray_session
+        from mmgic.training.recipes.pixel_decoder import PixelJob, run
+        from mmgic.vision.lavit.exporting import save_lavit
+        from mmgic.vision.learning.pixel_learner import PixelTraining
 
         names = ("output", "images", "tokenizer", "start", "seed", "workers", "gpus")
         settings = merge(PixelTraining(), changed_settings(arguments))

@@ -73,11 +73,11 @@ def main() -> None:
     def work() -> None:
         from contextlib import nullcontext
 
-        from mmgic.stage import ray_session
-        from mmgic.toy.probe import TOY_ENCODER, measure_probe, write_pictures
-        from mmgic.training.visual_tokenizer import TokenizerJob, run
-        from mmgic.vision.lavit_export import save_lavit
-        from mmgic.vision.training import TOY_TRAINING, TokenizerTraining
+        from mmgic.stages.stage import ray_session
+        from mmgic.toy.models.probe import TOY_ENCODER, measure_probe, write_pictures
+        from mmgic.training.recipes.visual_tokenizer import TokenizerJob, run
+        from mmgic.vision.lavit.exporting import save_lavit
+        from mmgic.vision.learning.objective import TOY_TRAINING, TokenizerTraining
 
         if not arguments.toy and not (arguments.images and arguments.encoder):
             raise SettingsError("name --images and --encoder, or take the toy world's with --toy")

@@ -20,7 +20,7 @@ from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from mmgic.evaluation.scorers.cider import score_captions
 from mmgic.presets import TOY_WEIGHTS
-from mmgic.toy.captioner import (
+from mmgic.toy.models.captioner import (
     Captioned,
     CaptionerRun,
     captioned_pictures,
@@ -29,7 +29,7 @@ from mmgic.toy.captioner import (
     save_half,
     train_captioner,
 )
-from mmgic.vision.checkpoint import load_config
+from mmgic.vision.folders import load_config
 from mmgic.vision.preprocess import normalise
 
 

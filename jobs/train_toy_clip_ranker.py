@@ -23,8 +23,8 @@ from transformers import CLIPModel, CLIPProcessor
 
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import record_generator
-from mmgic.toy.captioner import Captioned, captioned_pictures, save_half
-from mmgic.toy.clip_ranker import (
+from mmgic.toy.models.captioner import Captioned, captioned_pictures, save_half
+from mmgic.toy.models.clip_ranker import (
     RankerRun,
     image_embeddings,
     make_processor,
@@ -33,7 +33,7 @@ from mmgic.toy.clip_ranker import (
     train_ranker,
     with_one_mistake,
 )
-from mmgic.vision.checkpoint import load_config
+from mmgic.vision.folders import load_config
 
 
 @torch.inference_mode()

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmgic.noun_phrases.extract import phrases_of
-from mmgic.toy.grammar import Grammar, Parse, thing_phrases, train_pipeline
-from mmgic.toy.scenes import make_scene
-from mmgic.toy.text import captions
+from mmgic.toy.models.grammar import Grammar, Parse, thing_phrases, train_pipeline
+from mmgic.toy.world.scenes import make_scene
+from mmgic.toy.world.text import captions
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from mmgic.toy.llama import LlamaRun, answer_accuracy, train_llama, train_tokenizer
+from mmgic.toy.models.llama import LlamaRun, answer_accuracy, train_llama, train_tokenizer
 
 
 def main() -> None:

@@ -23,14 +23,14 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from mmgic.toy import pixels as toy
-from mmgic.toy.pairs import make_pictures
-from mmgic.toy.render import render
-from mmgic.toy.scenes import Split, make_scene
+from mmgic.toy.models import pixels as toy
+from mmgic.toy.models.pairs import make_pictures
+from mmgic.toy.world.render import render
+from mmgic.toy.world.scenes import Split, make_scene
 from mmgic.vision import VisualTokenizer, load_tokenizer
-from mmgic.vision.decoder import LowresDecoder
-from mmgic.vision.diffusion_training import Denoiser, freeze_trunk, load_trunk, start_projection, train_denoiser
-from mmgic.vision.pixels import PixelConfig, PixelDecoder, save_pixel_decoder
+from mmgic.vision.learning.diffusion import Denoiser, freeze_trunk, load_trunk, start_projection, train_denoiser
+from mmgic.vision.network.feature_decoder import LowresDecoder
+from mmgic.vision.pixels.pixel_decoder import PixelConfig, PixelDecoder, save_pixel_decoder
 from mmgic.vision.preprocess import normalise
 from mmgic.vision.reconstruct import reconstruct, sheet
 

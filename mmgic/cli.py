@@ -81,11 +81,11 @@ def main(arguments: list[str] | None = None) -> int:
     digest.add_argument("dataset", metavar="DATASET", help="folder of a finished stage")
     digest.set_defaults(run=_digest)
 
-    from mmgic import vision_cli
-    from mmgic.analysis import statistics_cli
-    from mmgic.evaluation import score_cli
+    from mmgic.analysis import cli as statistics_cli
+    from mmgic.evaluation import cli as score_cli
     from mmgic.hub import cli as hub_cli
     from mmgic.view import cli as view_cli
+    from mmgic.vision import cli as vision_cli
 
     score_cli.add_parser(commands)
     view_cli.add_parser(commands)
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _make_toy(arguments: argparse.Namespace) -> None:
-    from mmgic.toy.write import make_world
+    from mmgic.toy.datasets.write import make_world
 
     if arguments.scenes < 1:
         raise InputError(f"--scenes is {arguments.scenes}; write at least 1")
@@ -107,7 +107,7 @@ def _make_toy(arguments: argparse.Namespace) -> None:
 
 
 def _digest(arguments: argparse.Namespace) -> None:
-    from mmgic.digest import digest
+    from mmgic.stages.digest import digest
 
     print(digest(arguments.dataset))
 

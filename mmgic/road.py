@@ -6,16 +6,16 @@ from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
-from mmgic.evaluation.run import evaluate
-from mmgic.model.export import export_checkpoint, export_untrained
+from mmgic.evaluation.running import evaluate
 from mmgic.pipelines.build import BuildReport, build, build_tables
 from mmgic.pipelines.build import check_corpus as check_corpus
 from mmgic.settings import Settings
-from mmgic.sources import Corpus
-from mmgic.stage import ray_session as ray_session
-from mmgic.tables import Manifest
-from mmgic.toy.write import make_world
-from mmgic.training.pretrain import run, training_folder
+from mmgic.sources.formats import Corpus
+from mmgic.stages.stage import ray_session as ray_session
+from mmgic.stages.tables import Manifest
+from mmgic.toy.datasets.write import make_world
+from mmgic.training.export import export_checkpoint, export_untrained
+from mmgic.training.recipes.pretrain import run, training_folder
 
 disable_progress_bar()  # of weights that load in a blink
 

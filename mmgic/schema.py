@@ -117,7 +117,7 @@ CANDIDATE = pa.struct(
 )
 
 _IMAGE = [
-    pa.field("image_path", pa.string()),  # as `mmgic.vision.images.read_image` takes it
+    pa.field("image_path", pa.string()),  # as `mmgic.images.read_image` takes it
     pa.field("width", pa.int32()),
     pa.field("height", pa.int32()),
     pa.field("caption", pa.string()),  # "" where there is none

@@ -28,9 +28,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def trial(config: dict[str, Any]) -> dict[str, float]:
     """Trains and scores one value. Ray Tune runs it as a trial, which only drives the Ray Train run that it starts."""
     from mmgic import road
-    from mmgic.evaluation.run import evaluate
+    from mmgic.evaluation.running import evaluate
     from mmgic.training.metrics import read_metrics
-    from mmgic.training.pretrain import training_folder
+    from mmgic.training.recipes.pretrain import training_folder
 
     os.chdir(config["folder"])  # Tune starts trials in folders of their own; the settings' paths are the driver's
     settings: Settings = config["settings"]

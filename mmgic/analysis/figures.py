@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmgic.vision.images import read_image
+from mmgic.images import read_image
 
 GREY = "#8a8f98"  # readable on light and on dark pages
 MAX_EDGE = 480  # pixels of an embedded image

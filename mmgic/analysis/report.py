@@ -11,15 +11,15 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mmgic import tables
 from mmgic.analysis.figures import curves, image_uri
 from mmgic.analysis.statistics import statistics
 from mmgic.analysis.statistics_figures import statistics_figures
 from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, document_tables, summarize
 from mmgic.errors import InputError
-from mmgic.evaluation.captioning import read_caption_images
+from mmgic.evaluation.benchmarks.coco_captions import read_caption_images
+from mmgic.images import ImageError, read_image
 from mmgic.settings import EvaluationSettings, Settings
-from mmgic.vision.images import ImageError, read_image
+from mmgic.stages import tables
 
 REPORT_FILE = "report.html"
 _IMAGES, _CAPTIONS, _PANELS = 6, 12, 3  # examples shown
@@ -104,7 +104,7 @@ def _panels(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[dict[
         return []
     # heavy, and needed only where a report shows what the codes draw
     from mmgic.vision import load_tokenizer
-    from mmgic.vision.pixels import load_pixel_decoder
+    from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder
     from mmgic.vision.reconstruct import data_uri, panel, reconstruct
 
     tokenizer = load_tokenizer(settings.vision.checkpoint, settings.vision.dtype)

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from mmgic import tables
 from mmgic.analysis.frequency import Curve, curve
 from mmgic.analysis.phrases import FREQUENCIES, Frequencies, read_frequencies
-from mmgic.documents.descriptions import Descriptions, load_descriptions
+from mmgic.descriptions.reading import Descriptions, load_descriptions
 from mmgic.errors import InputError
+from mmgic.stages import tables
 
 CORPORA = ("mmgic", "ic", "mmc4", "sft")
 RARE = 5  # Figure 12's text: labels with a frequency below this

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmgic import tables
 from mmgic.settings import Settings
-from mmgic.tables import Manifest
+from mmgic.stages import tables
+from mmgic.stages.tables import Manifest
 from mmgic.training.metrics import read_metrics
 
 # the stages of a corpus in their order; any other comes after them

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from mmgic.captions.folders import image_processor
+from mmgic.images import ImageError, read_image
 from mmgic.schema import reject
 from mmgic.settings import CaptionSettings
-from mmgic.transform import Row
-from mmgic.vision.images import ImageError, read_image
+from mmgic.stages.rows import Row
 
 MAX_ASPECT = 20  # CLIP scales by the shorter side and crops then: a strip would grow to gigabytes in between
 

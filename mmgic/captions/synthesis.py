@@ -12,7 +12,7 @@ from mmgic.captions.images import Pixels
 from mmgic.captions.models import Captioner, Ranker
 from mmgic.schema import record_generator, reject
 from mmgic.settings import CaptionSettings
-from mmgic.transform import Row
+from mmgic.stages.rows import Row
 
 
 @dataclass(frozen=True)

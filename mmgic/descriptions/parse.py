@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mmgic.answers import Answer
+from mmgic.language_model.answers import Answer
 
 Status = Literal["described", "invalid", "unusable", "rejected"]  # a reply is one of the first three
 STATUSES: tuple[Status, ...] = get_args(Status)

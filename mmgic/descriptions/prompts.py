@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmgic.descriptions import KINDS, Kind
-from mmgic.language_model import Prompt
+from mmgic.language_model.client import Prompt
 
 WORDS = 50  # about as many a description is asked to have
 

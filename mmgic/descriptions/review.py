@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import fsspec
 
-from mmgic import tables
 from mmgic.errors import InputError
+from mmgic.stages import tables
 
 VERDICTS = ("", "accept", "edit", "reject")
 _PERSONAL = ("verdict", "edit")

@@ -1,7 +1,7 @@
 """The descriptions of all labels: the model's replies, and what a person decided about them in the review file.
 
 One JSON object a line: {"source", "kind", "label", "status", "description", "reason", "by"}, sorted.
-`mmgic.documents.descriptions` reads it. `status` is one of `parse.Status`; `by` is model, person or dataset.
+`mmgic.descriptions.reading` reads it. `status` is one of `parse.Status`; `by` is model, person or dataset.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from mmgic import tables
 from mmgic.descriptions import Kind
 from mmgic.descriptions.labels import Concept, Key
 from mmgic.descriptions.parse import STATUSES, Reply, Status, parse_edit, parse_reply
 from mmgic.descriptions.prompts import label_prompt
 from mmgic.descriptions.review import ReviewForm, ReviewRow, append_review, read_review
 from mmgic.errors import InputError
-from mmgic.language_model import LanguageModel, Prompt
+from mmgic.language_model.client import LanguageModel, Prompt
+from mmgic.stages import tables
 
 REVIEW = ReviewForm(("source", "kind", "label"), ("count", "definition", "status", "text"))
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
 from mmgic.documents.pairs import build_pair
-from mmgic.documents.rows import kept_document, key_columns, rejected_document
 from mmgic.documents.template import ImageSlot, Segment, one_line, to_text
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import add_drops

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
-from mmgic.documents.rows import kept_document, key_columns, rejected_document
+from mmgic.documents.make import load_tokenizer
 from mmgic.documents.template import ImageSlot, Order, Segment, one_line, to_text
-from mmgic.documents.transform import load_tokenizer
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import record_generator
 from mmgic.settings import DocumentSettings
-from mmgic.transform import Row
+from mmgic.stages.rows import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

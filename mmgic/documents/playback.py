@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmgic.documents.build import has_description
-from mmgic.documents.descriptions import Descriptions, read_descriptions
+from mmgic.descriptions.reading import Descriptions, read_descriptions
+from mmgic.documents.columns import kept_document, key_columns, rejected_document
+from mmgic.documents.make import load_tokenizer
+from mmgic.documents.multi_grained import has_description
 from mmgic.documents.rounds import build_rounds_document, fit_rounds
-from mmgic.documents.rows import kept_document, key_columns, rejected_document
 from mmgic.documents.tasks import Round, framed, responded
 from mmgic.documents.template import ImageSlot, Order, caption_lines, concept_lines, region_lines
-from mmgic.documents.transform import load_tokenizer
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.sample import Sample
 from mmgic.schema import record_generator
 from mmgic.settings import DocumentSettings, Recipe
-from mmgic.transform import Row
+from mmgic.stages.rows import Row
+from mmgic.stages.sampling import Sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

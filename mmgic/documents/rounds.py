@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, encode_texts, join_continuation, start_and_end
 from mmgic.documents.interleaved import build_interleaved
-from mmgic.documents.rows import kept_document, key_columns, rejected_document
+from mmgic.documents.make import load_tokenizer
 from mmgic.documents.tasks import DETAILED_CAPTION_INSTRUCTIONS, TEMPLATES, Round, TaskTemplate, make_round
 from mmgic.documents.template import to_text
-from mmgic.documents.transform import load_tokenizer
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import add_drops, record_generator
 from mmgic.settings import DocumentSettings
-from mmgic.transform import Row
+from mmgic.stages.rows import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

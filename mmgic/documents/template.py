@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mmgic.documents.descriptions import Descriptions
+from mmgic.descriptions.reading import Descriptions
 from mmgic.settings import Recipe
 
 Order = Literal["image_first", "text_first"]

@@ -19,8 +19,8 @@ import aiohttp
 from yarl import URL
 
 from mmgic.download.addresses import RefusedAddressError, public_socket
+from mmgic.images import ImageError
 from mmgic.settings import DownloadSettings
-from mmgic.vision.images import ImageError
 
 MAX_REDIRECTS = 5
 MAX_WAIT_S = 60.0  # what a server may ask for with Retry-After before its image is given up

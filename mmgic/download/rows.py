@@ -18,11 +18,11 @@ from PIL import Image
 from mmgic.download.fetch import Fetcher
 from mmgic.download.shard import Entry, Fetched, write_shard
 from mmgic.errors import InputError
-from mmgic.lifecycle import is_too_often
+from mmgic.images import DECODERS, MAX_PIXELS, ImageError, decode_image
 from mmgic.schema import add_drops, reject
 from mmgic.settings import DownloadSettings
-from mmgic.transform import Row
-from mmgic.vision.images import DECODERS, MAX_PIXELS, ImageError, decode_image
+from mmgic.stages.lifecycle import is_too_often
+from mmgic.stages.rows import Row
 
 # By Pillow's name; a JPEG of several pictures is called MPO once it is open.
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}

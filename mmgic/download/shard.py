@@ -1,4 +1,4 @@
-"""Writing a tar shard as img2dataset lays it out (see `mmgic.sources.shards`)."""
+"""Writing a tar shard as img2dataset lays it out (see `mmgic.sources.reading.shards`)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmgic import tables
-from mmgic.vision.images import ImageError, slice_path
+from mmgic.images import ImageError, slice_path
+from mmgic.stages import tables
 
 _METADATA = pa.schema(
     [

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow.dataset
 import yaml
 
-from mmgic import tables
 from mmgic.hub.layout import DATA, IMAGE, IMAGES, ExportRecord
-from mmgic.tables import Manifest
+from mmgic.stages import tables
+from mmgic.stages.tables import Manifest
 
 # Terms of each format's data, as far as they are known; who publishes an export checks them at the source.
 TERMS = {

@@ -13,12 +13,12 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import yaml
 
-from mmgic import tables
 from mmgic.errors import InputError
 from mmgic.hub.card import dataset_card
 from mmgic.hub.layout import CARD, DATA, IMAGE, IMAGE_FILE, IMAGES, RECORD, UNFINISHED, ExportRecord, check_columns
-from mmgic.tables import Manifest
-from mmgic.vision.images import ImageError, read_bytes
+from mmgic.images import ImageError, read_bytes
+from mmgic.stages import tables
+from mmgic.stages.tables import Manifest
 
 SHARD_BYTES = 500_000_000  # of Arrow data in a file, as the Hub advises
 ROWS_AT_ONCE = 1000

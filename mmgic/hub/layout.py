@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from mmgic.errors import InputError
 from mmgic.schema import KEY, VERDICT
-from mmgic.sources.files import is_safe_name
+from mmgic.sources.reading.files import is_safe_name
 
 RECORD = "mmgic.json"
 CARD = "README.md"

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from mmgic import tables
 from mmgic.errors import InputError
 from mmgic.hub.layout import DATA, IMAGE, IMAGES, MAX_RECORD_BYTES, RECORD, ExportRecord, check_columns, read_record
-from mmgic.lifecycle import begin
-from mmgic.tables import Manifest
-from mmgic.transform import Row
+from mmgic.stages import tables
+from mmgic.stages.lifecycle import begin
+from mmgic.stages.rows import Row
+from mmgic.stages.tables import Manifest
 
 IMAGE_FOLDER = "image_folder.txt"  # in an imported table: where its images were written, empty for nowhere
 ROWS_PER_FILE = 2000

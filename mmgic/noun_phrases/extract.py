@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mmgic.errors import InputError
 from mmgic.schema import CAPTIONED_IMAGE, reject
-from mmgic.transform import Row
+from mmgic.stages.rows import Row
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mmgic.sample import mix
 from mmgic.schema import reject
 from mmgic.settings import PhraseSettings
-from mmgic.transform import Row
+from mmgic.stages.rows import Row
+from mmgic.stages.sampling import mix
 
 PENDING = 1 << 22  # entries that wait to be merged, at least
 

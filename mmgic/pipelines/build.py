@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmgic import tables
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import check_sources, sources_of, vocabulary_of
 from mmgic.pipelines.ic import build_ic
@@ -14,8 +13,9 @@ from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.pipelines.sft import build_sft
 from mmgic.settings import Settings, SettingsError, to_yaml
-from mmgic.sources import Corpus
-from mmgic.tables import Manifest
+from mmgic.sources.formats import Corpus
+from mmgic.stages import tables
+from mmgic.stages.tables import Manifest
 from mmgic.training.store import StoreManifest, build_store
 
 # In this order: instructions play back what the corpora before them hold

@@ -8,14 +8,14 @@ from functools import partial
 
 import pyarrow as pa
 
-from mmgic import tables
 from mmgic.captions import ReadImage, SynthesizeCaptions
 from mmgic.captions.folders import check_folder
 from mmgic.errors import InputError
 from mmgic.pipelines.common import corpus_folder, file_digests, stage
 from mmgic.settings import Settings
-from mmgic.sources import Corpus
-from mmgic.tables import Manifest
+from mmgic.sources.formats import Corpus
+from mmgic.stages import tables
+from mmgic.stages.tables import Manifest
 
 BATCHES_PER_CALL = 8  # images without a caption are gathered from so many batches for the next round
 

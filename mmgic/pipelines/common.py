@@ -11,18 +11,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmgic import schema, tables
+from mmgic import schema
 from mmgic.documents.pairs import MakePair
 from mmgic.documents.rounds import MakeRounds
 from mmgic.model.vl_llama import load_llama_config
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import Settings, SettingsError, SourceSettings
-from mmgic.sources import READERS, SCHEMAS, Corpus, annotation_files, read_source
-from mmgic.stage import Stage, ingest, run_stage
-from mmgic.tables import Manifest
-from mmgic.transform import EachRow
+from mmgic.sources.formats import READERS, SCHEMAS, Corpus, annotation_files, read_source
+from mmgic.stages import tables
+from mmgic.stages.rows import EachRow
+from mmgic.stages.stage import Stage, ingest, run_stage
+from mmgic.stages.tables import Manifest
 from mmgic.vision import VisionConfig
-from mmgic.vision.checkpoint import LAVIT_FILES, load_config
+from mmgic.vision.folders import LAVIT_FILES, load_config
 from mmgic.vision.tokenize import TokenizeImages, load_frames
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")

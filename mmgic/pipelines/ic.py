@@ -15,7 +15,7 @@ from mmgic.pipelines.merge import run_merge
 from mmgic.pipelines.phrases import select_by_phrases
 from mmgic.pipelines.unique import run_unique
 from mmgic.settings import Settings
-from mmgic.tables import Manifest
+from mmgic.stages.tables import Manifest
 
 
 def build_ic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:

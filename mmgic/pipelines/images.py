@@ -10,15 +10,15 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmgic import tables
 from mmgic.download import DownloadImages
+from mmgic.download.pairs import PairImages
 from mmgic.download.shard import remove_orphans
-from mmgic.pair_images import PairImages
 from mmgic.pipelines.common import corpus_folder, stage
 from mmgic.settings import CleaningSettings, Settings
-from mmgic.sources import Corpus
-from mmgic.tables import Manifest
-from mmgic.transform import Transform
+from mmgic.sources.formats import Corpus
+from mmgic.stages import tables
+from mmgic.stages.rows import Transform
+from mmgic.stages.tables import Manifest
 
 
 def run_images(settings: Settings, corpus: Corpus, table: str, output_schema: pa.Schema) -> Manifest:

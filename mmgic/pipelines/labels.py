@@ -14,21 +14,21 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from mmgic import tables
-from mmgic.answers import Usage
-from mmgic.cleaning import kept_labels
+from mmgic.cleaning.by_source import objects_by_source
+from mmgic.cleaning.rules import kept_labels
+from mmgic.cleaning.senses import propose_names
 from mmgic.descriptions.labels import Concept, Key, count_uses
-from mmgic.descriptions.senses import propose_names
 from mmgic.descriptions.table import Entry, describe, write_table
-from mmgic.language_model import LanguageModel
+from mmgic.descriptions.wordnet import WordNet
+from mmgic.language_model.answers import Usage
+from mmgic.language_model.client import LanguageModel
 from mmgic.pipelines.common import check_sources, corpus_folder, read_annotations, sources_of
 from mmgic.pipelines.mmgic import run_cleaning
-from mmgic.progress import progress_line
 from mmgic.settings import Settings, SettingsError
-from mmgic.sources.v3det import v3det_descriptions
-from mmgic.stage import fold
-from mmgic.steps import objects_by_source
-from mmgic.wordnet import WordNet
+from mmgic.sources.detection.v3det import v3det_descriptions
+from mmgic.stages import tables
+from mmgic.stages.progress import progress_line
+from mmgic.stages.stage import fold
 
 PURPOSE = "labels"
 

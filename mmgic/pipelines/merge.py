@@ -7,14 +7,15 @@ import json
 from dataclasses import asdict
 from functools import partial
 
-from mmgic import schema, tables
-from mmgic.answers import Usage
+from mmgic import schema
+from mmgic.captions.merging import MergeCaptions, merge_prompt
 from mmgic.errors import InputError
-from mmgic.language_model import LanguageModel, check_language_model
-from mmgic.merge_captions import MergeCaptions, merge_prompt
+from mmgic.language_model.answers import Usage
+from mmgic.language_model.client import LanguageModel, check_language_model
 from mmgic.pipelines.common import corpus_folder, stage
 from mmgic.settings import LanguageModelSettings, Settings
-from mmgic.tables import Manifest
+from mmgic.stages import tables
+from mmgic.stages.tables import Manifest
 
 PURPOSE = "captions"
 USAGE = "usage.json"

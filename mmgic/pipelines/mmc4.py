@@ -8,7 +8,7 @@ from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import read_annotations, run_documents, run_tokens, table_of
 from mmgic.pipelines.images import run_images
 from mmgic.settings import Settings
-from mmgic.tables import Manifest
+from mmgic.stages.tables import Manifest
 
 
 def build_mmc4(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:

@@ -11,9 +11,10 @@ from dataclasses import asdict
 from functools import partial
 
 from mmgic import schema
-from mmgic.cleaning import KeptLabels, kept_labels
-from mmgic.descriptions.senses import load_names
-from mmgic.documents.transform import MakeDocument
+from mmgic.cleaning.by_source import CountsBySource, FindRegions, clean_row, objects_by_source, predicates_by_source
+from mmgic.cleaning.rules import KeptLabels, kept_labels
+from mmgic.cleaning.senses import load_names
+from mmgic.documents.make import MakeDocument
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.captions import run_captions
 from mmgic.pipelines.common import (
@@ -29,10 +30,9 @@ from mmgic.pipelines.common import (
     vision_config,
 )
 from mmgic.settings import Settings
-from mmgic.stage import fold
-from mmgic.steps import CountsBySource, FindRegions, clean_row, objects_by_source, predicates_by_source
-from mmgic.tables import Manifest
-from mmgic.transform import EachRow
+from mmgic.stages.rows import EachRow
+from mmgic.stages.stage import fold
+from mmgic.stages.tables import Manifest
 
 
 def build_mmgic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:

@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from mmgic import tables
 from mmgic.analysis.phrases import FREQUENCIES, FREQUENCY_PLOT, frequencies, frequency_plot
 from mmgic.noun_phrases.extract import CAPTION_OF, PHRASES, ExtractPhrases, pipeline_files
 from mmgic.noun_phrases.pool import (
@@ -32,9 +31,10 @@ from mmgic.noun_phrases.pool import (
 from mmgic.pipelines.common import corpus_folder, file_digests, sources_of, stage
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
-from mmgic.stage import map_blocks
-from mmgic.tables import Manifest
-from mmgic.transform import EachRow
+from mmgic.stages import tables
+from mmgic.stages.rows import EachRow
+from mmgic.stages.stage import map_blocks
+from mmgic.stages.tables import Manifest
 
 
 def select_by_phrases(settings: Settings, table: str) -> Manifest:

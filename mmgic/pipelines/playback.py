@@ -10,15 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmgic import schema, tables
+from mmgic import schema
 from mmgic.documents.playback import MakeAesthetic, MakePlayback
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import corpus_folder, document_inputs, file_digests, sources_of, stage
-from mmgic.sample import Sample, draw_sample, sample_key
 from mmgic.settings import Settings
-from mmgic.sources import Corpus
-from mmgic.tables import Manifest
-from mmgic.transform import EachRow
+from mmgic.sources.formats import Corpus
+from mmgic.stages import tables
+from mmgic.stages.rows import EachRow
+from mmgic.stages.sampling import Sample, draw_sample, sample_key
+from mmgic.stages.tables import Manifest
 
 
 def build_playback(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mmgic.schema import reject
-from mmgic.transform import Row
+from mmgic.stages.rows import Row
 
 COLUMNS = ("content", "rank", "row_id")  # rank: the source's place in the list
 ENTRY = np.dtype(list(zip(COLUMNS, ("<u8", "<i8", "<i8"), strict=True)))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmgic.sample import finalize
 from mmgic.settings import SettingsError
+from mmgic.stages.sampling import finalize
 
 _TERM = re.compile(r"\s*(?:(\d+)\s*\*)?\s*([A-Za-z_][A-Za-z0-9_-]*?)\s*(?=\+|->|$)")
 _ROUNDS = 6

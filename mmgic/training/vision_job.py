@@ -14,7 +14,7 @@ import yaml
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
 
 from mmgic.settings import SettingsError
-from mmgic.training.pretrain import user_error
+from mmgic.training.recipes.pretrain import user_error
 
 SETTINGS_FILE = "settings.yaml"
 # what may change between two starts of one run: where and how safely, not what is computed

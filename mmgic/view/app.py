@@ -15,12 +15,12 @@ from typing import Any
 from fastapi import Response
 from nicegui import app, run, ui
 
-from mmgic import tables
 from mmgic.errors import InputError
+from mmgic.images import ImageError, read_image
+from mmgic.stages import tables
 from mmgic.view.access import TokenGate
 from mmgic.view.details import PICTURED, TokenReader, concepts, marks, picture_paths, plain, summary, token_reader
 from mmgic.view.index import Filter, TableIndex
-from mmgic.vision.images import ImageError, read_image
 
 PAGE = 24  # rows of a page
 _THUMBNAIL, _LARGE = 240, 900  # most pixels of an edge

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from mmgic import tables
-from mmgic.documents.transform import load_tokenizer
+from mmgic.documents.make import load_tokenizer
 from mmgic.errors import InputError
 from mmgic.model.vl_llama import load_llama_config
+from mmgic.stages import tables
 
 Row = Mapping[str, Any]
 

@@ -13,8 +13,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmgic import tables
 from mmgic.errors import InputError
+from mmgic.stages import tables
 
 _GROUPS = 32  # row groups that are kept in memory, of a few MB each
 KEPT = "kept"  # how the reason of a kept row is called in a filter

@@ -6,17 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmgic.vision.checkpoint import load_tokenizer, save_tokenizer
-    from mmgic.vision.config import VisionConfig
-    from mmgic.vision.tokenizer import VisualTokenizer
+    from mmgic.vision.folders import load_tokenizer, save_tokenizer
+    from mmgic.vision.network.config import VisionConfig
+    from mmgic.vision.network.tokenizer import VisualTokenizer
 
 __all__ = ["VisionConfig", "VisualTokenizer", "load_tokenizer", "save_tokenizer"]
 
 _MODULES = {
-    "VisionConfig": "config",
-    "VisualTokenizer": "tokenizer",
-    "load_tokenizer": "checkpoint",
-    "save_tokenizer": "checkpoint",
+    "VisionConfig": "network.config",
+    "VisualTokenizer": "network.tokenizer",
+    "load_tokenizer": "folders",
+    "save_tokenizer": "folders",
 }
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from mmgic.errors import InputError
-from mmgic.vision.pixels import PixelDecoder
+from mmgic.vision.network.selector import Selection, record_noise
+from mmgic.vision.network.tokenizer import VisualTokenizer
+from mmgic.vision.pixels.pixel_decoder import PixelDecoder
 from mmgic.vision.preprocess import preprocess
-from mmgic.vision.selector import Selection, record_noise
-from mmgic.vision.tokenizer import VisualTokenizer
 
 DROPPED = (238, 238, 240)  # how a dropped patch is painted
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgic.images import ImageError, read_image
 from mmgic.regions import crop_region
 from mmgic.schema import add_drops, reject
 from mmgic.settings import VisionSettings
-from mmgic.vision.checkpoint import load_tokenizer
-from mmgic.vision.images import ImageError, read_image
+from mmgic.vision.folders import load_tokenizer
+from mmgic.vision.network.selector import record_noise
 from mmgic.vision.preprocess import normalise, squash
-from mmgic.vision.selector import record_noise
 
 Row = dict[str, Any]
 Failure = tuple[str, str]  # one of REASONS, and what was wrong

@@ -8,8 +8,9 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from mmgic import schema, tables
+from mmgic import schema
 from mmgic.settings import EvaluationSettings, Settings, ToySettings
+from mmgic.stages import tables
 
 HOSTILE = "<script>alert('label')</script>"
 

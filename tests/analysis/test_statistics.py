@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmgic import schema, tables
+from mmgic import schema
 from mmgic.analysis.frequency import POINTS, curve
 from mmgic.analysis.phrases import FREQUENCIES, frequencies, read_frequencies
 from mmgic.analysis.statistics import (
@@ -27,7 +27,8 @@ from mmgic.cli import main
 from mmgic.errors import InputError
 from mmgic.schema import KEPT, reject
 from mmgic.settings import PhraseSettings
-from mmgic.transform import to_table
+from mmgic.stages import tables
+from mmgic.stages.rows import to_table
 
 
 def make_table(run: Path, name: str, table_schema: pa.Schema, rows: list[dict]) -> None:

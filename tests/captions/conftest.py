@@ -8,8 +8,8 @@ from mmgic.captions import ReadImage, SynthesizeCaptions
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import KEPT, row_id
 from mmgic.settings import CaptionSettings
-from mmgic.toy.render import render
-from mmgic.toy.scenes import make_scene
+from mmgic.toy.world.render import render
+from mmgic.toy.world.scenes import make_scene
 
 IMAGES = 14
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmgic.answers import Answer
 from mmgic.descriptions.parse import MAX_WORDS, MIN_WORDS, STATUSES, Reply, parse_edit, parse_reply
+from mmgic.language_model.answers import Answer
 
 GOOD = "A dog is a furry animal with four legs."
 

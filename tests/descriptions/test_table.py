@@ -9,16 +9,16 @@ from dataclasses import replace
 
 import pytest
 
-from mmgic.cleaning import LabelCounts, kept_labels
+from mmgic.cleaning.rules import LabelCounts, kept_labels
+from mmgic.cleaning.senses import load_names, propose_names
 from mmgic.descriptions.labels import Concept
-from mmgic.descriptions.senses import load_names, propose_names
+from mmgic.descriptions.reading import load_descriptions
 from mmgic.descriptions.table import Entry, describe, status_table, write_table
-from mmgic.documents.descriptions import load_descriptions
+from mmgic.descriptions.wordnet import WordNet
 from mmgic.errors import InputError
-from mmgic.language_model import LanguageModel
+from mmgic.language_model.client import LanguageModel
 from mmgic.settings import CleaningSettings, LanguageModelSettings, SourceSettings
-from mmgic.toy.language_model_server import MODEL, serve
-from mmgic.wordnet import WordNet
+from mmgic.toy.models.language_model_server import MODEL, serve
 
 CONCEPTS = [
     Concept("vg", "object", "dog", 3, synset="dog.n.01"),

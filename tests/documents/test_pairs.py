@@ -5,7 +5,7 @@ import pytest
 from mmgic.documents.interleaved import build_interleaved
 from mmgic.documents.pairs import build_pair
 from mmgic.settings import DocumentSettings
-from mmgic.sources.pairs import captioned_image
+from mmgic.sources.captions.pairs import captioned_image
 from mmgic.sources.rows import image_part, interleaved, text_part
 
 CAPTIONS = ["Caption: a dog", "Detailed caption: a brown dog at the beach"]

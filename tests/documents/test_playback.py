@@ -5,10 +5,10 @@ import pytest
 
 from mmgic.documents import Descriptions
 from mmgic.documents.playback import MakeAesthetic, build_playback
-from mmgic.sample import draw_sample, sample_key
 from mmgic.settings import DocumentSettings
-from mmgic.sources.pairs import captioned_image
+from mmgic.sources.captions.pairs import captioned_image
 from mmgic.sources.rows import annotated_image
+from mmgic.stages.sampling import draw_sample, sample_key
 
 SYSTEM = "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n"
 REGION = {"location": "Top Left", "labels": ["dog", "cup"], "codes": [3]}

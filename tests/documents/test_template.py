@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmgic.documents.descriptions import Descriptions
+from mmgic.descriptions.reading import Descriptions
 from mmgic.documents.template import REGIONS_HEADING, ImageSlot, image_part, region_part, to_text
 
 FIGURE_1 = {

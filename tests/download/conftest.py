@@ -21,7 +21,7 @@ from PIL import Image
 
 from mmgic.download import DownloadImages
 from mmgic.settings import DownloadSettings
-from mmgic.sources.pairs import captioned_image
+from mmgic.sources.captions.pairs import captioned_image
 
 
 def picture(number: int, kind: str = "PNG", size: tuple[int, int] = (24, 16)) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from mmgic.download import addresses
 from mmgic.download.fetch import opt_out, retry_after
-from mmgic.vision.images import read_image
+from mmgic.images import read_image
 
 
 def outcomes(rows):

@@ -13,11 +13,11 @@ from mmgic.download import DownloadImages
 from mmgic.download.rows import without_images
 from mmgic.download.shard import remove_orphans
 from mmgic.errors import InputError
+from mmgic.images import read_image
 from mmgic.settings import SourceSettings
-from mmgic.sources import read_source
-from mmgic.sources.pairs import captioned_image
+from mmgic.sources.captions.pairs import captioned_image
+from mmgic.sources.formats import read_source
 from mmgic.sources.rows import image_part, interleaved, text_part
-from mmgic.vision.images import read_image
 
 from .conftest import SETTINGS, picture
 

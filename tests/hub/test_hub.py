@@ -11,16 +11,17 @@ import pytest
 import yaml
 from PIL import Image
 
-from mmgic import schema, tables
+from mmgic import schema
 from mmgic.cli import main
-from mmgic.digest import digest
 from mmgic.errors import InputError
 from mmgic.hub.export import export
 from mmgic.hub.load import import_dataset
-from mmgic.lifecycle import begin, finish
 from mmgic.schema import KEPT, reject, row_id
 from mmgic.settings import Settings, SourceSettings, to_yaml
-from mmgic.transform import to_table
+from mmgic.stages import tables
+from mmgic.stages.digest import digest
+from mmgic.stages.lifecycle import begin, finish
+from mmgic.stages.rows import to_table
 
 REGION = {"x": 0.25, "y": 0.5, "side": 0.5, "location": "Center", "labels": ["dog|cat"], "codes": [1, 2]}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mmgic.digest import digest
 from mmgic.errors import InputError
 from mmgic.pipelines.build import BuildReport, build
 from mmgic.presets import preset
 from mmgic.settings import Settings, SettingsError, load_settings
-from mmgic.toy.write import make_world
+from mmgic.stages.digest import digest
+from mmgic.toy.datasets.write import make_world
 from mmgic.training.store import TokenStore
 
 SCENES = 40

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from mmgic import tables
-from mmgic.digest import digest
 from mmgic.errors import InputError
 from mmgic.pipelines.captions import run_captions
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import ANNOTATED_IMAGE, KEPT, row_id
 from mmgic.settings import Settings, merge
-from mmgic.stage import ingest
-from mmgic.toy.render import render
-from mmgic.toy.scenes import make_scene
+from mmgic.stages import tables
+from mmgic.stages.digest import digest
+from mmgic.stages.stage import ingest
+from mmgic.toy.world.render import render
+from mmgic.toy.world.scenes import make_scene
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 ROWS = 30

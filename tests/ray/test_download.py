@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mmgic import tables
 from mmgic.errors import InputError
+from mmgic.images import read_image
 from mmgic.pipelines.images import run_images
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings, merge
-from mmgic.sources.pairs import captioned_image
-from mmgic.stage import ingest
-from mmgic.vision.images import read_image
+from mmgic.sources.captions.pairs import captioned_image
+from mmgic.stages import tables
+from mmgic.stages.stage import ingest
 
 DRIVER = Path(__file__).with_name("download_driver.py")
 CHANGES = runpy.run_path(str(DRIVER))["CHANGES"]

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from mmgic import tables
-from mmgic.digest import digest
 from mmgic.pipelines.common import vocabulary_of
 from mmgic.pipelines.ic import build_ic
 from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.presets import TOY_WEIGHTS, preset
 from mmgic.settings import Settings, SourceSettings, merge
 from mmgic.sources.copies import url_content
-from mmgic.tables import Manifest
-from mmgic.toy.ic import DATASETS, write_image_captions, write_mmc4
-from mmgic.toy.world import World
+from mmgic.stages import tables
+from mmgic.stages.digest import digest
+from mmgic.stages.tables import Manifest
+from mmgic.toy.datasets.image_captions import DATASETS, write_image_captions, write_mmc4
+from mmgic.toy.datasets.samples import World
 
 FILES = {"annotations": "ccs_filtered.json", "captions": "ccs_synthetic_filtered_large.json"}
 pytestmark = pytest.mark.usefixtures("ray_cluster")

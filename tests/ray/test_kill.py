@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mmgic.digest import digest
 from mmgic.pipelines.build import build
 from mmgic.presets import preset
 from mmgic.settings import Settings, load_settings, to_yaml
-from mmgic.toy.write import make_world
+from mmgic.stages.digest import digest
+from mmgic.toy.datasets.write import make_world
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("open_images", "blip_captions", "llava")

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from mmgic import tables
-from mmgic.digest import digest
-from mmgic.documents.descriptions import load_descriptions
+from mmgic.descriptions.reading import load_descriptions
 from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sense_names
 from mmgic.pipelines.merge import run_merge
 from mmgic.presets import preset
 from mmgic.schema import CAPTIONED_IMAGE, KEPT, row_id
 from mmgic.settings import LanguageModelSettings, Settings, SettingsError, load_settings
-from mmgic.stage import ingest
-from mmgic.toy.language_model_server import MODEL, ToyServer, serve
-from mmgic.toy.words import CATEGORIES
-from mmgic.toy.write import make_world
+from mmgic.stages import tables
+from mmgic.stages.digest import digest
+from mmgic.stages.stage import ingest
+from mmgic.toy.datasets.write import make_world
+from mmgic.toy.models.language_model_server import MODEL, ToyServer, serve
+from mmgic.toy.world.words import CATEGORIES
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 FORMATS = ("visual_genome", "coco")

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmgic import tables
 from mmgic.analysis.phrases import FREQUENCIES, read_frequencies
-from mmgic.digest import digest
 from mmgic.errors import InputError
 from mmgic.pipelines.phrases import select_by_phrases
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject, row_id
 from mmgic.settings import Settings, SourceSettings, merge
-from mmgic.stage import ingest
-from mmgic.toy.scenes import make_scene
-from mmgic.toy.text import captions
+from mmgic.stages import tables
+from mmgic.stages.digest import digest
+from mmgic.stages.stage import ingest
+from mmgic.toy.world.scenes import make_scene
+from mmgic.toy.world.text import captions
 
 SCENES = 150
 SOURCES = {"blip": "blip_captions", "caps": "capsfusion", "art": "journeydb"}

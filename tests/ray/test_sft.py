@@ -9,19 +9,20 @@ from typing import Any
 
 import pytest
 
-from mmgic import schema, tables
-from mmgic.digest import digest
+from mmgic import schema
 from mmgic.pipelines.common import vocabulary_of
 from mmgic.pipelines.playback import build_playback
 from mmgic.pipelines.sft import build_sft
 from mmgic.presets import preset
 from mmgic.settings import Settings, SourceSettings, merge
-from mmgic.sources.pairs import captioned_image
+from mmgic.sources.captions.pairs import captioned_image
 from mmgic.sources.rows import annotated_image
-from mmgic.tables import Manifest
-from mmgic.toy.instructions import DATASETS, write_instructions
-from mmgic.toy.world import World
-from mmgic.transform import to_table
+from mmgic.stages import tables
+from mmgic.stages.digest import digest
+from mmgic.stages.rows import to_table
+from mmgic.stages.tables import Manifest
+from mmgic.toy.datasets.instructions import DATASETS, write_instructions
+from mmgic.toy.datasets.samples import World
 
 FORMATS = {"llava_mix": "llava", "llavar": "llava", "sharegpt4v": "llava"}
 PLAYED = 20

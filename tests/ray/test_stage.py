@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 
-from mmgic import tables
-from mmgic.cleaning import LabelCounts
-from mmgic.digest import digest
+from mmgic.cleaning.rules import LabelCounts
 from mmgic.errors import InputError
 from mmgic.schema import KEPT, reject, row_id
-from mmgic.stage import fold, ingest, run_stage
-from mmgic.transform import EachRow
+from mmgic.stages import tables
+from mmgic.stages.digest import digest
+from mmgic.stages.rows import EachRow
+from mmgic.stages.stage import fold, ingest, run_stage
 
 DRIVER = Path(__file__).with_name("stage_driver.py")
 _spec = importlib.util.spec_from_file_location("stage_driver", DRIVER)

@@ -21,15 +21,15 @@ from safetensors.torch import load_file
 
 from mmgic.errors import InputError
 from mmgic.settings import SettingsError
-from mmgic.training.checkpoint import checkpoints
-from mmgic.training.visual_tokenizer import TokenizerJob, TokenizerResult, run
+from mmgic.training.checkpoints import checkpoints
+from mmgic.training.recipes.visual_tokenizer import TokenizerJob, TokenizerResult, run
 from mmgic.vision import VisionConfig, VisualTokenizer, load_tokenizer, save_tokenizer
-from mmgic.vision.checkpoint import LAVIT_FILES
-from mmgic.vision.curves import read_figures
-from mmgic.vision.decoder import FeatureDecoder
-from mmgic.vision.lavit_export import save_lavit
-from mmgic.vision.train_data import list_images
-from mmgic.vision.training import TokenizerTraining, decoder_config
+from mmgic.vision.folders import LAVIT_FILES
+from mmgic.vision.lavit.exporting import save_lavit
+from mmgic.vision.learning.curves import read_figures
+from mmgic.vision.learning.features import list_images
+from mmgic.vision.learning.objective import TokenizerTraining, decoder_config
+from mmgic.vision.network.feature_decoder import FeatureDecoder
 
 TINY = VisionConfig(
     image_size=16,
@@ -58,7 +58,7 @@ SETTINGS = TokenizerTraining(
 STEPS = 30
 DRIVER = """
 import sys, pickle, ray
-from mmgic.training.visual_tokenizer import run
+from mmgic.training.recipes.visual_tokenizer import run
 ray.init(address=sys.argv[1], log_to_driver=False)
 run(pickle.load(open(sys.argv[2], "rb")))
 """

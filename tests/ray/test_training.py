@@ -19,16 +19,16 @@ from safetensors.torch import load_file
 
 from mmgic.errors import InputError
 from mmgic.settings import Settings, SettingsError, to_yaml
-from mmgic.training.checkpoint import PARAMETERS, checkpoints
+from mmgic.training.checkpoints import PARAMETERS, checkpoints
 from mmgic.training.metrics import read_metrics
-from mmgic.training.pretrain import TrainingResult, run, training_folder
+from mmgic.training.recipes.pretrain import TrainingResult, run, training_folder
 
 MakeRun = Callable[..., Settings]
 STEPS = 60
 DRIVER = """
 import sys, ray
 from mmgic.settings import Settings, load_settings
-from mmgic.training.pretrain import run
+from mmgic.training.recipes.pretrain import run
 ray.init(address=sys.argv[1], log_to_driver=False)
 run(load_settings(Settings(), sys.argv[2]))
 """

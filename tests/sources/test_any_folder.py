@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mmgic import tables
+from mmgic.cleaning.splits import read_splits
 from mmgic.pipelines.common import file_digests
 from mmgic.settings import SourceSettings
-from mmgic.sources import annotation_files, read_source
-from mmgic.sources.splits import read_splits
-from mmgic.transform import to_table
+from mmgic.sources.formats import annotation_files, read_source
+from mmgic.stages import tables
+from mmgic.stages.rows import to_table
 
 CONVERSATION = [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hi."}]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmgic.sources.captions.pairs import captioned_image
 from mmgic.sources.copies import ENTRY, RejectCopies, later_copies, later_copies_on_disk, url_content, url_entries
-from mmgic.sources.pairs import captioned_image
 
 RANKS = {"blip": 0, "capsfusion": 1}
 urls = st.sampled_from(["http://x.test/1", "https://x.test/1", "http://x.test/2", "http://y.test/1"])

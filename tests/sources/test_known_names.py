@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmgic.settings import SourceSettings
-from mmgic.sources import read_source
+from mmgic.sources.formats import read_source
 
 TURNS = [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hi."}]
 URL = "http://x.test/1"

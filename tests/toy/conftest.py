@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgic.toy.write import make_world
+from mmgic.toy.datasets.write import make_world
 
 SCENES, SEED = 240, 7
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mmgic import tables
 from mmgic.errors import InputError
 from mmgic.schema import DOCUMENT, KEPT, reject
+from mmgic.stages import tables
 from mmgic.training.store import SourceCounts, TokenStore, build_store, write
 
 

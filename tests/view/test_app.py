@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mmgic import schema, tables
+from mmgic import schema
 from mmgic.model.vl_llama import load_llama_config
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.presets import TOY_WEIGHTS
-from mmgic.tables import Manifest
-from mmgic.transform import to_table
+from mmgic.stages import tables
+from mmgic.stages.rows import to_table
+from mmgic.stages.tables import Manifest
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmgic import schema, tables
+from mmgic import schema
 from mmgic.errors import InputError
-from mmgic.tables import Manifest
-from mmgic.transform import to_table
+from mmgic.stages import tables
+from mmgic.stages.rows import to_table
+from mmgic.stages.tables import Manifest
 from mmgic.view.index import KEPT, Filter, TableIndex
 
 

@@ -3,8 +3,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
 from mmgic.vision import VisionConfig, VisualTokenizer
-from mmgic.vision.decoder import DecoderConfig, make_decoder
-from mmgic.vision.pixels import PixelConfig, PixelDecoder
+from mmgic.vision.network.feature_decoder import DecoderConfig, make_decoder
+from mmgic.vision.pixels.pixel_decoder import PixelConfig, PixelDecoder
 
 SMALL = VisionConfig(
     image_size=32,

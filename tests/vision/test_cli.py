@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from mmgic.cli import main, report_errors
-from mmgic.model.export import export_untrained
+from mmgic.training.export import export_untrained
 from mmgic.vision import save_tokenizer
-from mmgic.vision.pixels import PixelDecoder, save_pixel_decoder
-from mmgic.vision_cli import load_models
+from mmgic.vision.cli import load_models
+from mmgic.vision.pixels.pixel_decoder import PixelDecoder, save_pixel_decoder
 
 
 @pytest.fixture(scope="module")

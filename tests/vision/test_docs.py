@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from mmgic.vision import save_tokenizer
-from mmgic.vision.pixels import PixelDecoder, save_pixel_decoder
-from mmgic.vision_cli import TOY
+from mmgic.vision.cli import TOY
+from mmgic.vision.pixels.pixel_decoder import PixelDecoder, save_pixel_decoder
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "vision.md"
 

@@ -12,7 +12,8 @@ from mmgic.analysis.report import _panels
 from mmgic.errors import InputError
 from mmgic.settings import Settings, VisionSettings
 from mmgic.vision import save_tokenizer
-from mmgic.vision.pixels import PixelDecoder, save_pixel_decoder
+from mmgic.vision.network.selector import choose
+from mmgic.vision.pixels.pixel_decoder import PixelDecoder, save_pixel_decoder
 from mmgic.vision.preprocess import preprocess
 from mmgic.vision.reconstruct import (
     DROPPED,
@@ -25,7 +26,6 @@ from mmgic.vision.reconstruct import (
     show_kept,
     tokenize_image,
 )
-from mmgic.vision.selector import choose
 from mmgic.vision.tokenize import TokenizeImages
 
 

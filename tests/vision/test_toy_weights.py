@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 import mmgic
-from mmgic.toy.pairs import make_pictures
+from mmgic.toy.models.pairs import make_pictures
 from mmgic.vision import load_tokenizer
 from mmgic.vision.preprocess import normalise
 

@@ -13,12 +13,12 @@ from typing import Any
 from mmgic.errors import InputError
 from mmgic.schema import reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.files import collapse_spaces, is_safe_name, stream_json, text_id
-from mmgic.sources.index import RecordIndex
-from mmgic.sources.lines import annotation_paths, json_lines, parquet_records
-from mmgic.sources.pairs import is_url, url_id
+from mmgic.sources.captions.pairs import is_url, url_id
+from mmgic.sources.reading.files import collapse_spaces, is_safe_name, stream_json, text_id
+from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.lines import annotation_paths, json_lines, parquet_records
+from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, text_part
-from mmgic.sources.shards import LocalImages
 
 _GPT4V_COLUMNS = {"link": ("link", "url", "image_url"), "caption": ("caption", "text")}
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from mmgic.sources.files import text_id
+from mmgic.sources.reading.files import text_id
 from mmgic.sources.rows import Part, image_part, text_part
 
 Turn = tuple[str, str]  # question, answer

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgic.sources.copies import ENTRY, later_copies
-from mmgic.transform import Row
+from mmgic.stages.rows import Row
 
 CONVERSATIONS = ("llava", "unimm_chat", "alpaca", "sharegpt")  # the formats whose records are copied around
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import fsspec
 
-from mmgic import tables
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
-from mmgic.sources.files import ImageFinder, is_safe_name
+from mmgic.sources.reading.files import ImageFinder, is_safe_name
+from mmgic.stages import tables
 
 MAX_BYTES = 64 << 20  # of an image inside a Parquet file
 UNPACKED = "unpacked"  # folder in the source's image folder

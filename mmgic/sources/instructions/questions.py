@@ -13,13 +13,20 @@ from typing import Any
 from mmgic.errors import InputError
 from mmgic.schema import reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.files import ImageFinder, collapse_spaces, is_safe_name, stream_json, stream_json_members, text_id
-from mmgic.sources.index import RecordIndex
+from mmgic.sources.captions.pairs import is_url
 from mmgic.sources.instructions.conversations import Turn
-from mmgic.sources.lines import annotation_paths
-from mmgic.sources.pairs import is_url
+from mmgic.sources.reading.files import (
+    ImageFinder,
+    collapse_spaces,
+    is_safe_name,
+    stream_json,
+    stream_json_members,
+    text_id,
+)
+from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.lines import annotation_paths
+from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, text_part
-from mmgic.sources.shards import LocalImages
 
 _LETTERS = "ABCDEFGHIJ"
 _OCRVQA_SPLITS = {"2": "validation_split", "3": "heldout_split"}

@@ -11,12 +11,12 @@ from typing import Any
 
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
-from mmgic.sources.files import stream_json
-from mmgic.sources.index import RecordIndex
 from mmgic.sources.instructions.llava import conversation_row
 from mmgic.sources.instructions.pictures import Pictures
-from mmgic.sources.json_text import load_json
-from mmgic.sources.lines import annotation_paths, parquet_records
+from mmgic.sources.reading.files import stream_json
+from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.json_text import load_json
+from mmgic.sources.reading.lines import annotation_paths, parquet_records
 
 _COLUMNS = {
     "id": ("id", "idx", "question_id"),

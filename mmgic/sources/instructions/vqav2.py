@@ -16,9 +16,9 @@ from typing import Any
 
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
-from mmgic.sources.files import ImageFinder, collapse_spaces, source_file, stream_json, text_id
-from mmgic.sources.index import RecordIndex
 from mmgic.sources.instructions.questions import bad_questions, question_row
+from mmgic.sources.reading.files import ImageFinder, collapse_spaces, source_file, stream_json, text_id
+from mmgic.sources.reading.index import RecordIndex
 
 OKVQA_FILES = ("OpenEnded_mscoco_train2014_questions.json", "mscoco_train2014_annotations.json")
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
 
-from mmgic import tables
 from mmgic.errors import InputError
+from mmgic.stages import tables
 from mmgic.training.store.files import (
     LENGTHS,
     LOCATIONS,

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmgic.settings import SourceSettings
-from mmgic.sources import read_source
+from mmgic.sources.formats import read_source
 from mmgic.sources.rows import image_part, text_part
 
 PNG = b"\x89PNG and so on "

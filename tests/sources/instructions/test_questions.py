@@ -4,7 +4,7 @@ import pytest
 
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
-from mmgic.sources import read_source
+from mmgic.sources.formats import read_source
 from mmgic.sources.rows import image_part, text_part
 
 

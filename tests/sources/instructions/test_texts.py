@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmgic.settings import SourceSettings
-from mmgic.sources import read_source
+from mmgic.sources.formats import read_source
 from mmgic.sources.instructions.texts import plain_text
 
 

@@ -1,0 +1,63 @@
+"""Visual codes of a benchmark's images, and the control that swaps them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+
+from mmgic.errors import InputError
+from mmgic.images import ImageError, read_image
+from mmgic.settings import VisionSettings
+from mmgic.sources.reading.files import is_safe_name
+from mmgic.vision.preprocess import squash
+from mmgic.vision.tokenize import TokenizeImages
+
+SOURCE = "coco-val"  # names the generator of each image's selection noise, beside its file name
+
+
+class ImageCodes:
+    """Visual codes of image files, each image tokenized once, exactly as the tokenize stage does it."""
+
+    def __init__(self, settings: VisionSettings, seed: int) -> None:
+        self._tokenize = TokenizeImages(settings.checkpoint, settings, seed)
+        self._codes: dict[tuple[str, str], list[int]] = {}
+
+    def __call__(self, folder: str, names: Collection[str]) -> dict[str, list[int]]:
+        """The codes of the images `names` in `folder`. Raises InputError for an image that cannot be used.
+
+        A benchmark without some of its images is another benchmark, so none is left out.
+        """
+        missing = [name for name in dict.fromkeys(names) if (folder, name) not in self._codes]
+        size = self._tokenize.settings.batch_size
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
+            pixels = torch.stack([self._pixels(folder, name) for name in batch])
+            codes = self._tokenize.encode_frames(pixels, [self._tokenize.noise(SOURCE, name, 0) for name in batch])
+            self._codes |= {(folder, name): found for name, found in zip(batch, codes, strict=True)}
+        return {name: self._codes[folder, name] for name in names}
+
+    def _pixels(self, folder: str, name: str) -> torch.Tensor:
+        if not is_safe_name(name):
+            raise InputError(f"the image name {name!r} leads out of the image folder; use plain file names")
+        try:
+            image = read_image(Path(folder) / name)
+        except ImageError as error:
+            raise InputError(
+                f"the benchmark's image {name} in {folder} cannot be used ({error}); check the image folder"
+            ) from None
+        return squash(image, self._tokenize.model.config.image_size)
+
+
+def other_images(names: Collection[str]) -> dict[str, str]:
+    """For each image another one, no two the same: the control that shows what a model says without seeing its image.
+
+    A rotation of the names in the order of their hashes, so it depends on nothing but the set of names.
+    Raises InputError where there is one image alone.
+    """
+    order = sorted(names, key=lambda name: hashlib.blake2b(name.encode()).digest())
+    if len(order) < 2:
+        raise InputError("the other-image control needs at least two images; raise evaluation.max_images")
+    return dict(zip(order, order[1:] + order[:1], strict=True))

@@ -1,0 +1,1 @@
+"""Images out: a language model writes visual codes, a pixel decoder draws them."""

@@ -1,0 +1,1 @@
+"""Image-caption datasets (G.1)."""

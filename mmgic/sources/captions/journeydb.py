@@ -1,0 +1,53 @@
+"""JourneyDB: JSON lines with the caption under `Task2`, and images `000/<uuid>.jpg` below the `images` folder.
+
+`annotations` names the file (train_anno_realease_repath.jsonl). The caption, which GPT-3.5 made of the user's prompt,
+is used as it is: it is the detailed one (G.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmgic.errors import InputError
+from mmgic.schema import KEPT, reject
+from mmgic.settings import SourceSettings
+from mmgic.sources.captions.pairs import bad_pair, captioned_image
+from mmgic.sources.reading.files import ImageFinder, collapse_spaces, is_safe_name
+from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.lines import annotation_paths, json_lines
+
+MIN_WORDS = 5  # what is shorter tells nothing in detail; the least length of F.4
+
+
+def read_journeydb(source: SourceSettings) -> Iterator[dict[str, Any]]:
+    """Yields a row per line; see `mmgic.sources.read_source`. A caption may be missing, null or of a few words."""
+    paths = annotation_paths(source, ("*anno*.jsonl", "data/train/*anno*.jsonl"), "JourneyDB's annotation file")
+    finder = ImageFinder(source)
+    with RecordIndex() as index:
+        for path in paths:
+            number = 0
+            for number, record in json_lines(path):
+                yield _row(source.name, f"{path.rpartition('/')[2]}#{number}", record, finder, index)
+            if not number:
+                raise InputError(f"{path} holds no records; download it again")
+
+
+def _row(
+    source: str, where: str, record: dict[str, Any] | None, finder: ImageFinder, index: RecordIndex
+) -> dict[str, Any]:
+    name = record.get("img_path") if record is not None else None
+    if record is None or not isinstance(name, str):
+        detail = f"{where} is no JSON object" if record is None else f"{where} has no img_path"
+        return bad_pair(source, where, index.times_seen(where), detail)
+    name = name.removeprefix("./")
+    if not is_safe_name(name):
+        detail = f"{where}: img_path {name[:200]!r} is no name inside the image folder"
+        return bad_pair(source, where, index.times_seen(where), detail)
+    image_id = name.rpartition("/")[2].rpartition(".")[0] or name
+    task = record.get("Task2")
+    caption = collapse_spaces(task.get("Caption")) if isinstance(task, dict) else ""
+    words = len(caption.split())
+    verdict = KEPT if words >= MIN_WORDS else reject("no_caption", f"Task2 has a caption of {words} words")
+    columns = {"image_path": finder.path(name), "caption_capsfusion": caption, **verdict}
+    return captioned_image(source, image_id, index.times_seen(image_id), **columns)

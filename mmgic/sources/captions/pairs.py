@@ -1,0 +1,78 @@
+"""Rows of images with their captions of several kinds, known by url or at hand (Appendix G)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject, row_id
+from mmgic.settings import SourceSettings
+from mmgic.sources.reading.files import collapse_spaces
+from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.shards import LocalImages
+
+
+def is_url(value: Any) -> bool:
+    """Whether `value` is an http(s) url of one line."""
+    return isinstance(value, str) and value.startswith(("http://", "https://")) and len(value.split()) == 1
+
+
+def url_id(url: str) -> str:
+    """The id of a record that has none but its url."""
+    return hashlib.blake2b(url.encode(errors="surrogatepass"), digest_size=10).hexdigest()
+
+
+def captioned_image(source: str, image_id: str, times_seen: int, **columns: Any) -> dict[str, Any]:
+    """A row of CAPTIONED_IMAGE that holds `columns` and is otherwise empty.
+
+    An image that the source listed `times_seen` > 0 times before is set aside, with a row_id of its own.
+    """
+    row: dict[str, Any] = {
+        "row_id": row_id(source, image_id, times_seen),
+        "source": source,
+        "image_id": image_id,
+        "url": "",
+        "image_path": "",
+        "width": 0,
+        "height": 0,
+        "caption_origin": "",
+        "caption_coco": "",
+        "caption_capsfusion": "",
+        "candidates": [],
+        "drops": [],
+        **KEPT,
+        **columns,
+    }
+    if times_seen:
+        row |= reject("duplicate_id", f"image {image_id} is listed {times_seen + 1} times so far; the first one stays")
+    return {name: row[name] for name in CAPTIONED_IMAGE.names}
+
+
+def bad_pair(source: str, image_id: str, times_seen: int, detail: str) -> dict[str, Any]:
+    """The row of a record that lacks what its format demands."""
+    return captioned_image(source, image_id, times_seen, **reject("bad_record", detail))
+
+
+class UrlRows:
+    """Makes the rows of a source that names its images by url.
+
+    Images that are at hand in the source's `images` folder are found by their url (see
+    `mmgic.sources.reading.shards`); the others are left to the download.
+    """
+
+    def __init__(self, source: SourceSettings, index: RecordIndex) -> None:
+        """`index` must not be built yet."""
+        self._source = source.name
+        self._index = index
+        self._images = LocalImages(source, index)
+
+    def row(self, url: Any, where: str, **captions: Any) -> dict[str, Any]:
+        """The row of one record. `where` says where it stands, which is its id where it has no url."""
+        url = url.strip() if isinstance(url, str) else url
+        if not is_url(url):
+            detail = f"{where}: {str(url)[:200]!r} is no http(s) url" if url else f"{where} has no url"
+            return bad_pair(self._source, where, self._index.times_seen(where), detail)
+        texts = {kind: collapse_spaces(caption) for kind, caption in captions.items()}
+        verdict = KEPT if any(texts.values()) else reject("no_caption", f"{where} has no caption")
+        columns = {"url": url, **self._images.by_url(url), **texts, **verdict}
+        return captioned_image(self._source, url_id(url), self._index.times_seen(url), **columns)

@@ -1,0 +1,1 @@
+"""Detection datasets (F.1): annotated images."""

@@ -1,0 +1,144 @@
+"""BigDetection's boxes for Open Images, and the pairing that carries attributes and relationships over (F.1).
+
+Its files are COCO-style and name an image by a path whose stem is Open Images' id. They are given on request only;
+where they are missing, Open Images' own boxes are used.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmgic.sources.detection.coco import box_records, category_labels, category_records, coco_objects, not_detection
+from mmgic.sources.detection.open_images_content import Content
+from mmgic.sources.reading.files import image_size, is_safe_name, stream_json, text_id
+from mmgic.sources.reading.sorting import Group, Sorter
+
+_BINS = (0.0, 0.5, 0.9, 0.95, 0.99)
+
+
+@dataclass
+class Pairing:
+    """How well BigDetection's boxes fit Open Images', over a whole run."""
+
+    min_iou: float
+    counts: Counter[float] = field(default_factory=Counter)  # boxes by the lower edge of their IoU's bin
+    alone: int = 0  # boxes in images where Open Images has none
+
+    def carry_over(self, native: Content, objects: list[dict[str, Any]], drops: list[str]) -> Content:
+        """`objects` (BigDetection's, of one image) with the attributes and relationships of `native`.
+
+        Each object pairs with the native region of largest IoU; where several pair with one region, the one of the
+        region's own label goes first, then the larger IoU. An annotation stays if all of its ends are paired. `drops`
+        are those of `objects`; the native objects' own are no longer of interest.
+        """
+        paired = self._pair(native.objects, objects)
+        content = Content(objects, drops=[*drops, *(d for d in native.drops if not d.startswith("object_"))])
+        for attribute in native.attributes:
+            if owner := paired.get(attribute["object_id"]):
+                content.attributes.append({**attribute, "object_id": owner})
+            else:
+                content.drops.append("attribute_unpaired")
+        for relationship in native.relationships:
+            subject, target = paired.get(relationship["subject_id"]), paired.get(relationship["object_id"])
+            if subject and target:
+                content.relationships.append({**relationship, "subject_id": subject, "object_id": target})
+            else:
+                content.drops.append("relationship_unpaired")
+        return content
+
+    def _pair(self, native: list[dict[str, Any]], objects: list[dict[str, Any]]) -> dict[str, str]:
+        """Native object id -> id of the object that stands for it."""
+        if not native or not objects:
+            self.alone += len(objects)
+            return {}
+        # several classes of one region (Person, Man) are boxes with the same edges: one region to pair with
+        regions: dict[tuple[float, ...], list[dict[str, Any]]] = {}
+        for thing in native:
+            regions.setdefault((thing["x"], thing["y"], thing["w"], thing["h"]), []).append(thing)
+        overlaps = iou(np.array([[o["x"], o["y"], o["w"], o["h"]] for o in objects]), np.array(list(regions)))
+        nearest, best = overlaps.argmax(axis=1), overlaps.max(axis=1)
+        self.counts.update(_BINS[i] for i in np.searchsorted(_BINS, best, side="right") - 1)
+        members = list(regions.values())
+        takers: dict[int, list[int]] = {}
+        for i in np.flatnonzero(best >= self.min_iou):
+            takers.setdefault(int(nearest[i]), []).append(int(i))
+        paired = {}
+        for region, candidates in takers.items():
+            for thing in members[region]:
+                label = thing["label"].casefold()
+                first = min(candidates, key=lambda i: (objects[i]["label"].casefold() != label, -best[i], i))
+                paired[thing["object_id"]] = objects[first]["object_id"]
+        return paired
+
+    def summary(self) -> str:
+        total = sum(self.counts.values())
+        edges = [*_BINS, 1.0]
+        shares = [
+            f"{low:g} to {high:g}: {self.counts[low]:,} ({self.counts[low] / max(1, total):.1%})"
+            for low, high in pairwise(edges)
+        ]
+        return (
+            f"IoU of {total:,} BigDetection boxes with the nearest Open Images box: {', '.join(shares)}; "
+            f"{self.alone:,} more in images without any; pairs need {self.min_iou:g}"
+        )
+
+
+def iou(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Intersection over union of boxes (n, 4) and (m, 4) of x, y, w, h: (n, m), 0 where a box has no area."""
+    a, b = first[:, None, :], second[None, :, :]
+    overlap = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = overlap.clip(min=0).prod(axis=-1)
+    union = a[..., 2:].clip(min=0).prod(axis=-1) + b[..., 2:].clip(min=0).prod(axis=-1) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+class Detections:
+    """A BigDetection file sorted by image. Raises InputError where it is no COCO-style detection file."""
+
+    def __init__(self, path: str, sorter: Sorter) -> None:
+        self._labels = category_labels(category_records(path))
+        self._sorter = sorter
+        text, number = pa.string(), pa.int64()
+        self._images = sorter.store(
+            {"stem": text, "position": number, "id": text, "width": number, "height": number}, _images(path)
+        )
+        boxes = ((image, i, json.dumps(fields)) for i, (image, fields) in enumerate(box_records(path)))
+        self._boxes = sorter.store({"image": text, "position": number, "fields": text}, boxes)
+        for missing, table in (("images", self._images), ("annotations", self._boxes)):
+            if sorter.is_empty(table):
+                raise not_detection(path, missing)
+
+    def images(self) -> Iterator[Group]:
+        """Rows (stem, position, image id, width, height); width and height are 0 where the record gives none."""
+        return self._sorter.groups(f"SELECT * FROM {self._images}")
+
+    def boxes(self) -> Iterator[Group]:
+        """Rows (stem, image id, position, fields) of the images that are listed, for `objects`."""
+        listed = f"(SELECT DISTINCT stem, id FROM {self._images} WHERE id <> '')"
+        return self._sorter.groups(f"SELECT i.stem, b.* FROM {self._boxes} b JOIN {listed} i ON b.image = i.id")
+
+    def strays(self) -> Iterator[Group]:
+        """The annotations, by image id, of images that are not listed."""
+        return self._sorter.groups(f"SELECT image FROM {self._boxes} ANTI JOIN {self._images} ON image = id")
+
+    def objects(self, rows: list[tuple[Any, ...]], image_id: str) -> tuple[list[dict[str, Any]], list[str]]:
+        """The objects among rows of `boxes` of the image record `image_id`, and the reasons of what gives none."""
+        return coco_objects([json.loads(row[3]) for row in rows if row[1] == image_id], self._labels)
+
+
+def _images(path: str) -> Iterator[tuple[str, int, str, int, int]]:
+    for position, entry in enumerate(stream_json(path, "images.item"), start=1):
+        record = entry if isinstance(entry, dict) else {}
+        name: Any = record.get("file_name")
+        stem = posixpath.splitext(posixpath.basename(name))[0].strip() if is_safe_name(name) else ""
+        width, height = image_size(record) or (0, 0)
+        yield stem, position, text_id(record.get("id")), width, height

@@ -1,0 +1,1 @@
+"""Interleaved documents (C.6)."""

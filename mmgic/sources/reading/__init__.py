@@ -1,0 +1,1 @@
+"""Files of datasets as streams of records: JSON, lines, tables, tar shards."""

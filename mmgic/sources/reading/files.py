@@ -1,0 +1,158 @@
+"""Reading a dataset's files: streamed JSON, image names resolved to paths, ids and labels as text."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import fsspec
+import ijson
+
+from mmgic.errors import InputError
+from mmgic.settings import SourceSettings
+from mmgic.sources.reading.json_text import mended_blocks
+from mmgic.stages.tables import find_files
+
+
+def check_folder(source: SourceSettings) -> None:
+    """Raises InputError where the source's folder is missing."""
+    try:
+        filesystem, _ = fsspec.url_to_fs(source.path)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"source '{source.name}': the path '{source.path}' cannot be opened: {error}") from None
+    if not source.path or not filesystem.isdir(source.path):
+        raise InputError(
+            f"source '{source.name}': the folder '{source.path}' does not exist; set its 'path' to the dataset's folder"
+        )
+
+
+def source_file(source: SourceSettings, name: str, setting: str) -> str:
+    """The path of the file `name` of a source. Raises InputError where the folder, the name or the file is missing."""
+    check_folder(source)
+    if not name:
+        raise InputError(
+            f"source '{source.name}' names no {setting} file; set its '{setting}' to a file in {source.path}"
+        )
+    path = posixpath.join(source.path, name)
+    filesystem, _ = fsspec.url_to_fs(path)
+    if not filesystem.exists(path):
+        raise InputError(f"source '{source.name}': there is no file {path}; put the dataset's {setting} file there")
+    return path
+
+
+def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
+    """The paths of the files that `name` stands for: it may hold *, and choices parted by |.
+
+    Of the choices the first one that is there is taken; that it is not the first is printed. Raises like `source_file`.
+    """
+    check_folder(source)
+    first, *others = choices(name)
+    for choice in (first, *others):
+        if choice and (paths := find_files(posixpath.join(source.path, choice))):
+            if choice != first:
+                print(f"{source.name}: there is no {first}; using {choice}", flush=True)
+            return paths
+    return [source_file(source, first, setting)]
+
+
+def choices(name: str) -> list[str]:
+    """The files that a setting such as "best.json | good.json" names."""
+    return [choice.strip() for choice in name.split("|")]
+
+
+def stream_json(path: str, prefix: str) -> Iterator[Any]:
+    """Yields the values under ijson's `prefix` ("images.item", "item") in file order, in memory of one value.
+
+    The whole file is parsed, also after the last value. Raises InputError where it is not complete JSON.
+    """
+    yield from _streamed(path, prefix, ijson.items)
+
+
+def stream_json_members(path: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the (name, value) members of the JSON object under ijson's `prefix`, like `stream_json`."""
+    yield from _streamed(path, prefix, ijson.kvitems)
+
+
+def _streamed(path: str, prefix: str, parse: Callable[..., Iterator[Any]]) -> Iterator[Any]:
+    try:
+        with fsspec.open(path, "rb") as file:
+            yield from parse(ijson.from_iter(mended_blocks(file)), prefix, use_float=True)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        problem = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} is damaged, cut short or not JSON ({problem}); download or export it again") from None
+
+
+class ImageFinder:
+    """Resolves the image names of an annotation file to paths inside the source's folder.
+
+    Archives unpack to different roots, so a name is tried below the image folder, below the source's folder, by its
+    last two parts (`patch8/x.jpg`) and by its last part. The layout that fitted last is tried first: one look-up per
+    image. An image that is nowhere gets the path below the image folder; that it is missing is found when it is read.
+    Raises InputError where the source has neither its image folder nor one of the folders `others`.
+    """
+
+    def __init__(self, source: SourceSettings, others: tuple[str, ...] = ()) -> None:
+        self._filesystem, _ = fsspec.url_to_fs(source.path)
+        root, images = source.path, posixpath.join(source.path, posixpath.normpath(source.images))
+        if not any(map(self._filesystem.isdir, (images, *(posixpath.join(root, other) for other in others)))):
+            raise InputError(
+                f"source '{source.name}': the image folder {images} does not exist; set its 'images' to the folder of "
+                f"the images inside {root}"
+            )
+        self._layouts: list[Callable[[str], str]] = [
+            lambda name: posixpath.join(images, name),
+            lambda name: posixpath.join(root, name),
+            lambda name: posixpath.join(images, *name.split("/")[-2:]),
+            lambda name: posixpath.join(images, posixpath.basename(name)),
+        ]
+        self._default = self._layouts[0]
+        # much faster than asking through fsspec
+        self._exists = self._filesystem.exists if "://" in root else os.path.exists
+
+    def path(self, name: str) -> str:
+        """The path of the image `name`, which `is_safe_name` must have accepted."""
+        for i, layout in enumerate(self._layouts):
+            path = layout(name)
+            if self._exists(path):
+                self._layouts.insert(0, self._layouts.pop(i))
+                return path
+        return self._default(name)
+
+
+def is_safe_name(name: Any) -> bool:
+    """Whether `name`, read from an annotation file, stays inside the folder that it is joined to."""
+    if not isinstance(name, str) or not name.strip() or any(mark in name for mark in ("\\", "\0", "://", "::")):
+        return False
+    parts = name.split("/")
+    return parts[0] != "" and parts[-1] not in ("", ".") and ".." not in parts
+
+
+def text_id(value: Any) -> str:
+    """A dataset's id as text: 7, 7.0 and "7" are one id. "" where the value is no id."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def collapse_spaces(text: Any) -> str:
+    """`text` with every run of white space as one space and none at the ends; "" where it is no text."""
+    return " ".join(text.split()) if isinstance(text, str) else ""
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def image_size(record: dict[str, Any]) -> tuple[int, int] | None:
+    """The (width, height) in pixels that a record gives, or None where it gives none that can be."""
+    width, height = (
+        int(size) if is_number(size) and 1 <= size < 2**31 and size == int(size) else 0
+        for size in (record.get("width", 0), record.get("height", 0))
+    )
+    return (width, height) if width and height else None

@@ -1,0 +1,136 @@
+"""Text files of one record a line, plain or in a .gz or .zip archive, and Parquet files, as streams of records."""
+
+from __future__ import annotations
+
+import gzip
+import posixpath
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, cast
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmgic.errors import InputError
+from mmgic.settings import SourceSettings
+from mmgic.sources.reading.json_text import load_json
+from mmgic.stages.tables import find_files
+
+MAX_LINE = 64 << 20  # bytes; what is longer is no record
+_ROWS = 5000  # of a Parquet file that are read at once
+
+
+def annotation_paths(source: SourceSettings, defaults: Sequence[str], what: str) -> list[str]:
+    """The files of a source: what its `annotations` names (with *), otherwise what the first fitting default names.
+
+    `defaults` go from the format's own names to any file of its kind. What fits the last one and not the first fitting
+    one is not read, which is printed. Raises InputError where the folder or every file is missing.
+    """
+    filesystem, folder = fsspec.url_to_fs(source.path)
+    if not source.path or not filesystem.isdir(folder):
+        raise InputError(
+            f"source '{source.name}': the folder '{source.path}' does not exist; set its 'path' to the dataset's folder"
+        )
+    patterns = [source.annotations] if source.annotations else list(defaults)
+    for pattern in patterns:
+        if files := find_files(posixpath.join(source.path, pattern)):
+            if others := set(find_files(posixpath.join(source.path, patterns[-1]))) - set(files):
+                print(
+                    f"{source.name}: reading {pattern} alone; {source.path} holds {len(others)} more, such as "
+                    f"{posixpath.basename(min(others))}; set 'annotations' to read them",
+                    flush=True,
+                )
+            return files
+    raise InputError(
+        f"source '{source.name}': {source.path} holds no {' and no '.join(patterns)}; put {what} there, or set "
+        "'annotations' to their name, * included"
+    )
+
+
+def text_lines(path: str) -> Iterator[tuple[int, str | None]]:
+    """(number from 1, text) of the lines that are not empty; None for the text of a line that is not UTF-8.
+
+    Raises InputError where the file is missing, a damaged archive, or holds no lines of a sensible length.
+    """
+    number = 0
+    try:
+        for file in _texts(path):
+            while line := file.readline(MAX_LINE):
+                if len(line) == MAX_LINE:
+                    raise InputError(f"{path} holds a line of {MAX_LINE >> 20} MiB; it should have a record a line")
+                number += 1
+                if line.strip():
+                    yield number, _decoded(line)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+        raise InputError(f"{path} is a damaged or locked archive ({error}); download it again") from None
+
+
+def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """(number from 1, record) of the lines that are not empty; None for a line that is no JSON object.
+
+    Raises InputError like `text_lines`.
+    """
+    for number, line in text_lines(path):
+        try:
+            record = load_json(line or "")
+        except (ValueError, RecursionError):
+            record = None
+        yield number, record if isinstance(record, dict) else None
+
+
+def _texts(path: str) -> Iterator[IO[bytes]]:
+    with fsspec.open(path, "rb") as file:
+        if path.endswith(".zip"):
+            with zipfile.ZipFile(file) as archive:
+                for name in sorted(archive.namelist()):
+                    if not name.endswith("/"):
+                        with archive.open(name) as member:
+                            yield member
+        elif path.endswith(".gz"):
+            with gzip.open(file) as content:
+                yield cast(IO[bytes], content)
+        else:
+            yield file
+
+
+def _decoded(line: bytes) -> str | None:
+    try:
+        return line.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        return None
+
+
+def parquet_records(
+    path: str, columns: Mapping[str, Sequence[str]], optional: Sequence[str] = (), rows: int = _ROWS
+) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, in memory of `rows` of them.
+
+    `columns` names each column of the result by the names that it may have in the file, whatever their case. Raises
+    InputError where a column that is not `optional` is missing, or where the file cannot be read.
+    """
+    try:
+        with fsspec.open(path, "rb") as file, pq.ParquetFile(file) as parquet:
+            found = {name.lower(): name for name in reversed(parquet.schema_arrow.names)}
+            chosen = {
+                column: next((found[name.lower()] for name in names if name.lower() in found), None)
+                for column, names in columns.items()
+            }
+            missing = [columns[column][0] for column in columns if chosen[column] is None and column not in optional]
+            if missing:
+                raise InputError(
+                    f"{path} has no column '{missing[0]}' (it has {', '.join(parquet.schema_arrow.names)}); check the "
+                    "source's 'format' and 'annotations'"
+                )
+            read = {column: name for column, name in chosen.items() if name is not None}
+            for batch in parquet.iter_batches(rows, columns=list(dict.fromkeys(read.values()))):
+                for record in batch.to_pylist():
+                    yield {column: record[name] for column, name in read.items()}
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        problem = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} is damaged or not a Parquet file ({problem}); download it again") from None

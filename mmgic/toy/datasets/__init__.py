@@ -1,0 +1,1 @@
+"""The toy world on disk, in the datasets' own formats."""

@@ -1,0 +1,1 @@
+"""The toy world's frozen models, and how they are trained."""

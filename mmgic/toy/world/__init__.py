@@ -1,0 +1,1 @@
+"""Scenes, their pictures, and everything true that can be said about them."""

@@ -1,0 +1,1 @@
+"""What each Ray Train run computes."""

@@ -1,0 +1,361 @@
+"""`mmgic vision`: images to codes, codes to images, both at once, and LaVIT's checkpoints.
+
+Outside mmgic.vision, whose import takes a second, so that the commands beside it start without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmgic.errors import InputError
+from mmgic.settings import SettingsError
+
+TOY = Path(__file__).resolve().parents[1] / "toy" / "weights"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the `vision` command and its own."""
+    commands = subparsers.add_parser("vision", help="visual tokens of images, and pictures of tokens").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    tokenize = commands.add_parser(
+        "tokenize",
+        help="print the visual codes of images",
+        description="Prints the visual codes of images. One that cannot be used ends the command with exit code 2; "
+        "the images before it have been printed by then.",
+    )
+    tokenize.add_argument("images", nargs="+", metavar="IMAGE")
+    tokenize.add_argument("--json", action="store_true", help="a JSON object {image, codes, kept} per line")
+    _tokenizer_flags(tokenize)
+    tokenize.set_defaults(run=run_tokenize)
+
+    detokenize = commands.add_parser("detokenize", help="draw the pictures that codes stand for")
+    detokenize.add_argument("codes", metavar="FILE", help="what `tokenize --json` printed; -: stdin")
+    detokenize.add_argument("--output", type=Path, required=True, metavar="PNG", help="several get -0, -1, … added")
+    detokenize.add_argument(
+        "--text-size",
+        type=_positive,
+        metavar="N",
+        help="the numbers are token ids of a model with N text tokens (LLaMA-2: 32000), not codes",
+    )
+    _pixel_flags(detokenize)
+    detokenize.set_defaults(run=run_detokenize)
+
+    reconstruct = commands.add_parser("reconstruct", help="an image, the patches that were kept, and what they draw")
+    reconstruct.add_argument("image", metavar="IMAGE")
+    reconstruct.add_argument("--output", type=Path, required=True, metavar="PNG")
+    _tokenizer_flags(reconstruct)
+    _pixel_flags(reconstruct)
+    reconstruct.set_defaults(run=run_reconstruct)
+
+    draw = commands.add_parser("draw", help="let an exported model write an image's codes for a caption, and draw them")
+    draw.add_argument("model", metavar="MODEL", help="folder of an exported model")
+    draw.add_argument("caption", metavar="CAPTION")
+    draw.add_argument("--output", type=Path, required=True, metavar="PNG")
+    draw.add_argument("--text-guidance", type=float, default=4.0, metavar="G", help="of the model's codes; 1: none")
+    _pixel_flags(draw)
+    draw.set_defaults(run=run_draw)
+
+    importing = commands.add_parser("import", help="convert LaVIT's released checkpoint, once all of it is checked")
+    importing.add_argument("folder", metavar="DIR", help="the release as downloaded")
+    importing.add_argument("output", metavar="OUT", help="a new folder")
+    importing.add_argument("--part", action="append", metavar="NAME", help="only this part; repeatable")
+    importing.add_argument("--sizes", metavar="JSON", help="sizes other than LaVIT-7B-v2's, as in LavitSizes")
+    importing.set_defaults(run=run_import)
+
+    train = commands.add_parser("train", help="train a visual tokenizer and then a pixel decoder, on Ray Train")
+    train.add_argument("--output", type=Path, required=True, metavar="DIR", help="the same goes on where it stopped")
+    train.add_argument("--images", required=True, help="folder of images, or a finished table that names them")
+    train.add_argument(
+        "--encoder", required=True, metavar="DIR", help="the frozen image encoder, or LaVIT's folder of it"
+    )
+    train.add_argument("--pixels", metavar="DIR", help="pixel decoder whose UNet goes on with the new codes; none: no")
+    train.add_argument("--set", action="append", default=[], metavar="a=value", help="of TokenizerTraining; repeatable")
+    train.add_argument(
+        "--set-pixels", action="append", default=[], metavar="a=value", help="of PixelTraining; repeatable"
+    )
+    train.add_argument("--cache", action="store_true", help="encode every image once; needs disk, not for millions")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--workers", type=int, default=1, help="0: in this process")
+    train.add_argument("--gpus", type=float, default=0.0, help="of each worker")
+    train.set_defaults(run=run_train)
+
+
+def _tokenizer_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tokenizer", default=TOY / "tokenizer", metavar="DIR", help="default: the toy world's")
+    parser.add_argument("--selection", choices=["gumbel", "argmax"], default="gumbel")
+    _device_flags(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of the patch selection and of a picture's first noise")
+
+
+def _pixel_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pixels", default=TOY / "pixels", metavar="DIR", help="default: the toy world's")
+    parser.add_argument("--size", type=_size, metavar="HxW", help="of the picture; default: the decoder's usual one")
+    parser.add_argument("--steps", type=int, metavar="N", help="of denoising")
+    parser.add_argument("--guidance", type=float, metavar="G", help="1: none")
+    if parser.get_default("seed") is None:
+        parser.add_argument("--seed", type=int, default=0, help="of a picture's first noise")
+        _device_flags(parser)
+
+
+def _device_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="default: bfloat16 on a GPU, else float32")
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, text.split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write HxW, such as 512x512") from None
+    return height, width
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
+    return number
+
+
+def load_models(arguments: argparse.Namespace, *parts: str) -> list[Any]:
+    """The `parts`, "tokenizer" or "pixels", that the flags name, on the device and in the type that they name."""
+    import torch
+
+    from mmgic.vision.folders import load_tokenizer
+    from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder
+
+    there = torch.cuda.is_available()
+    device = arguments.device or ("cuda" if there else "cpu")
+    if device == "cuda" and not there:
+        raise InputError("--device cuda: this machine has no GPU that PyTorch can use; leave the flag out")
+    dtype = arguments.dtype or ("bfloat16" if device == "cuda" else "float32")
+    return [
+        load_tokenizer(arguments.tokenizer, dtype).to(device)
+        if part == "tokenizer"
+        else load_pixel_decoder(arguments.pixels, device, dtype)
+        for part in parts
+    ]
+
+
+def run_tokenize(arguments: argparse.Namespace) -> None:
+    from mmgic.vision.reconstruct import tokenize_image
+
+    [tokenizer] = load_models(arguments, "tokenizer")
+    for path in arguments.images:
+        tokens = tokenize_image(
+            open_image(path), tokenizer, selection=arguments.selection, seed=arguments.seed, name=Path(path).name
+        )
+        if arguments.json:
+            kept = tokens.kept.flatten().nonzero()[0].tolist()
+            print(json.dumps({"image": path, "codes": tokens.codes, "kept": kept}))
+        else:
+            print(f"{path}: {len(tokens.codes)} of {tokens.kept.size} patches: {' '.join(map(str, tokens.codes))}")
+
+
+def run_detokenize(arguments: argparse.Namespace) -> None:
+    from mmgic.generation.drawing import codes_from_ids
+    from mmgic.model.vocabulary import VLVocabulary
+
+    [pixels] = load_models(arguments, "pixels")
+    codes = list(read_codes(arguments.codes))
+    if arguments.text_size is not None:
+        vocabulary = VLVocabulary(arguments.text_size, len(pixels.codebook))
+        codes = [codes_from_ids(image, vocabulary) for image in codes]
+    pictures = pixels.detokenize(
+        codes, size=arguments.size, steps=arguments.steps, guidance=arguments.guidance, seed=arguments.seed
+    )
+    output: Path = arguments.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for position, picture in enumerate(pictures):
+        path = output if len(pictures) == 1 else output.with_stem(f"{output.stem}-{position}")
+        picture.save(path, "PNG")
+        print(path)
+
+
+def run_reconstruct(arguments: argparse.Namespace) -> None:
+    from mmgic.vision.reconstruct import panel, reconstruct
+
+    image = open_image(arguments.image)
+    result = reconstruct(
+        image,
+        *load_models(arguments, "tokenizer", "pixels"),
+        selection=arguments.selection,
+        size=arguments.size,
+        steps=arguments.steps,
+        guidance=arguments.guidance,
+        seed=arguments.seed,
+        name=Path(arguments.image).name,
+    )
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    panel(result).save(arguments.output, "PNG")
+    print(f"{arguments.output}: original, {len(result.tokens.codes)} kept patches, reconstruction")
+
+
+def run_draw(arguments: argparse.Namespace) -> None:
+    from transformers import LlamaForCausalLM
+
+    from mmgic.documents.encode import encode_texts
+    from mmgic.documents.template import image_part, to_text
+    from mmgic.evaluation.engines import check_model
+    from mmgic.evaluation.exported_model import load_vocabulary
+    from mmgic.generation.drawing import default_sampling, draw_image, start_ids
+    from mmgic.training.export import load_text_tokenizer
+
+    check_model(arguments.model)
+    vocabulary, [pixels] = load_vocabulary(arguments.model), load_models(arguments, "pixels")
+    tokenizer = load_text_tokenizer(arguments.model)
+    # the text-first document of a caption, up to its image
+    text = to_text(image_part({"caption": arguments.caption, "narrative": ""}, "text_first", "C", None)[:1])
+    model = LlamaForCausalLM.from_pretrained(arguments.model, dtype=pixels.dtype, local_files_only=True).eval()
+    prompt = [*start_ids(model.config, vocabulary, tokenizer.bos_token_id), *encode_texts(tokenizer, [text])[0]]
+    picture = draw_image(
+        model.to(pixels.device),
+        vocabulary,
+        pixels,
+        prompt,
+        replace(default_sampling(pixels), guidance=arguments.text_guidance),
+        seed=arguments.seed,
+        size=arguments.size,
+        steps=arguments.steps,
+        guidance=arguments.guidance,
+    )
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(arguments.output, "PNG")
+    print(arguments.output)
+
+
+def run_import(arguments: argparse.Namespace) -> None:
+    from mmgic.vision.lavit.importing import PARTS, import_lavit
+
+    parts = arguments.part or list(PARTS)
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise InputError(f"--part {unknown[0]} is unknown; it takes {', '.join(PARTS)}")
+    notes = import_lavit(arguments.folder, arguments.output, parts=parts, sizes=read_sizes(arguments.sizes))
+    for note in notes:
+        print(note)
+    print(f"imported {', '.join(parts)}: {arguments.output}")
+
+
+def run_train(arguments: argparse.Namespace) -> None:
+    from contextlib import nullcontext
+
+    from mmgic.settings import merge
+    from mmgic.stages.stage import ray_session
+    from mmgic.training.recipes import pixel_decoder, visual_tokenizer
+    from mmgic.vision.learning.frozen import load_frozen
+    from mmgic.vision.learning.objective import TokenizerTraining, decoder_config
+    from mmgic.vision.learning.pixel_learner import PixelTraining
+
+    output: Path = arguments.output
+    shared = {name: getattr(arguments, name) for name in ("images", "seed", "workers", "gpus")}
+    job = visual_tokenizer.TokenizerJob(
+        output=str(output / "tokenizer_run"),
+        encoder=arguments.encoder,
+        training=merge(TokenizerTraining(), changes(arguments.set)),
+        cache=arguments.cache,
+        **shared,
+    )
+    pixel_settings = merge(PixelTraining(), changes(arguments.set_pixels))
+    if arguments.pixels:  # not only after hours of the tokenizer's training
+        config, training = load_frozen(arguments.encoder).model.config, job.training
+        ranked = training.decoder == "lavit" or training.decoder_steps > 0
+        trunk = decoder_config(config, training.decoder_depth, config.width) if ranked else None
+        pixel_decoder.check_start(arguments.pixels, config, arguments.encoder, trunk)
+    with ray_session() if arguments.workers else nullcontext():
+        tokenizer = visual_tokenizer.run(job)
+        print(f"tokenizer: {tokenizer.folder}")
+        if arguments.pixels:
+            pixels = pixel_decoder.PixelJob(
+                output=str(output / "pixels_run"),
+                tokenizer=str(tokenizer.folder),
+                start=arguments.pixels,
+                training=pixel_settings,
+                **shared,
+            )
+            print(f"pixel decoder: {pixel_decoder.run(pixels)}")
+
+
+def changes(overrides: list[str]) -> dict[str, Any]:
+    """The settings that `a=value` overrides name. Raises SettingsError."""
+    found = {}
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        try:
+            found[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            separator = ""
+        if not separator:
+            raise SettingsError(f"'{override}' is no override; write a=value")
+    return found
+
+
+def read_sizes(path: str | None) -> Any:
+    """LavitSizes with the values of a JSON file {"vision": {…}, "lowres": {…}, …}; missing ones are the release's."""
+    from mmgic.vision.lavit.importing import LavitSizes
+
+    sizes = LavitSizes()
+    if path is None:
+        return sizes
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        for group in ("vision", "lowres", "highres"):
+            if group in values:
+                values[group] = replace(getattr(sizes, group), **values[group])
+        for group in ("lowres_pictures", "highres_pictures"):
+            if group in values:
+                values[group] = tuple((int(height), int(width)) for height, width in values[group])
+        return replace(sizes, **values)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (TypeError, ValueError, AttributeError):
+        names = ", ".join(asdict(sizes))
+        raise InputError(f"{path} holds no sizes; write a JSON object with some of {names}") from None
+
+
+def open_image(path: str) -> Any:
+    """The image as RGB. Raises InputError where it cannot be used."""
+    from PIL import Image
+
+    from mmgic.images import ImageError, read_image
+
+    try:
+        with warnings.catch_warnings():
+            # read_image's own limit answers in a sentence
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return read_image(path)
+    except ImageError as error:
+        detail = "no such file" if error.detail == path else error.detail
+        raise InputError(f"the image {path} cannot be used: {detail}") from None
+
+
+def read_codes(path: str) -> Iterator[list[int]]:
+    """Lists of codes from JSON lines: objects with `codes`, or bare lists."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        values = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{path} is no JSON; give what `mmgic vision tokenize --json` prints") from None
+    if not values:
+        raise InputError(f"{path} holds no codes")
+    for value in values:
+        codes = value.get("codes") if isinstance(value, dict) else value
+        if not isinstance(codes, list) or not all(type(code) is int for code in codes):
+            raise InputError(f"{path}: every line is a list of whole numbers or an object with such a list as codes")
+        yield codes

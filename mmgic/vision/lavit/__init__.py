@@ -1,0 +1,1 @@
+"""LaVIT's released files, in and out."""

@@ -1,0 +1,1 @@
+"""How the visual modules are trained."""

@@ -1,0 +1,1 @@
+"""LaVIT's network: encoder, selector, merger, quantizer and feature decoders."""

@@ -1,0 +1,1 @@
+"""Pixels from visual codes, by latent diffusion."""

@@ -1,0 +1,151 @@
+"""img2dataset's shards, written here by the tarfile and webdataset libraries."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+from PIL import Image
+
+from mmgic.errors import InputError
+from mmgic.images import read_image
+from mmgic.settings import SourceSettings
+from mmgic.sources.formats import read_source
+from mmgic.sources.reading.shards import read_shard
+
+URL = "http://x.test/{}.jpg".format
+
+
+def photo(number: int) -> np.ndarray:
+    return np.full((6, 9, 3), number, np.uint8)
+
+
+def png(number: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(photo(number)).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_tar(path, files):
+    with tarfile.open(path, "w") as tar:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def sample(number: int, **fields) -> list[tuple[str, bytes]]:
+    key = f"{number:09}"
+    meta = {"key": key, "url": URL(number), "status": "success", "width": 9, "height": 6, **fields}
+    return [
+        (f"{key}.jpg", png(number)),
+        (f"{key}.txt", f"caption {number}".encode()),
+        (f"{key}.json", json.dumps(meta).encode()),
+    ]
+
+
+def write_table(path, records):
+    names = ("key", "url", "status", "error_message", "width", "height")
+    pq.write_table(pa.Table.from_pylist([dict(zip(names, record, strict=True)) for record in records]), path)
+
+
+def test_shards_as_a_source(tmp_path):
+    write_tar(tmp_path / "00000.tar", [*sample(0), *sample(1, laion_coco="coco", capsfusion="merged")])
+    write_tar(tmp_path / "00001.tar", [*sample(101), *sample(1), ("000000109.txt", b"lost")])
+    write_table(
+        tmp_path / "00000.parquet",
+        [
+            ("000000000", URL(0), "success", None, 9, 6),
+            ("000000001", URL(1), "success", None, 9, 6),
+            ("000000002", URL(2), "failed_to_download", "HTTP Error 404", None, None),
+            ("000000003", URL(3), "success", None, 9, 6),
+        ],
+    )
+    rows = list(read_source(SourceSettings(name="s", format="webdataset", path=str(tmp_path))))
+    assert [(row["url"], row["reason"]) for row in rows] == [
+        (URL(0), ""),
+        (URL(1), ""),
+        (URL(2), "download_failed"),
+        (URL(3), "image_missing"),
+        (URL(101), ""),
+        (URL(1), "duplicate_id"),
+        ("", "image_missing"),
+    ]
+    assert [row["caption_origin"] for row in rows[:2]] == ["caption 0", "caption 1"]
+    assert [row["caption_coco"] for row in rows[:2]] == ["", "coco"]
+    assert rows[1]["caption_capsfusion"] == "merged"
+    assert rows[2]["detail"] == "HTTP Error 404"
+    for row in (rows[0], rows[1], rows[4]):
+        assert np.array_equal(np.asarray(read_image(row["image_path"])), photo(int(row["caption_origin"].split()[1])))
+        assert (row["width"], row["height"]) == (9, 6)
+
+
+def test_shards_of_the_webdataset_library(tmp_path):
+    with webdataset.TarWriter(str(tmp_path / "00000.tar")) as writer:
+        for number in range(3):
+            writer.write({"__key__": f"a.b/{number}", "png": photo(number), "txt": f"text {number}", "cls": 1})
+    rows = list(read_source(SourceSettings(name="s", format="webdataset", path=str(tmp_path))))
+    assert [(row["image_id"], row["caption_origin"], row["width"]) for row in rows] == [
+        (f"00000/a.b/{number}", f"text {number}", 0) for number in range(3)
+    ]
+    assert all(np.array_equal(np.asarray(read_image(row["image_path"])), photo(i)) for i, row in enumerate(rows))
+
+
+def test_captions_of_other_columns(tmp_path):
+    only_json = [sample(0, caption="of the json")[i] for i in (0, 2)]
+    long_names = [("x" * 300 + ".jpg", png(1)), ("x" * 300 + ".txt", "größe".encode())]
+    odd = [("README", b""), ("k.json", b"{broken"), ("k.webp", png(2)), ("k.txt", b"\xff odd")]
+    write_tar(tmp_path / "0.tar", [*only_json, *long_names, *odd])
+    rows = list(read_source(SourceSettings(name="s", format="webdataset", path=str(tmp_path))))
+    assert [row["caption_origin"] for row in rows] == ["of the json", "größe", "\ufffd odd"]
+    assert [read_image(row["image_path"]).size for row in rows] == [(9, 6)] * 3
+
+
+def test_images_at_hand_are_found_by_their_url(tmp_path):
+    shards = tmp_path / "fetched"
+    shards.mkdir()
+    write_tar(shards / "00000.tar", [*sample(0), *sample(1)])
+    (shards / "00001").mkdir()
+    (shards / "00001/000010000.jpg").write_bytes(png(7))
+    write_table(
+        shards / "00001.parquet",
+        [
+            ("000010000", URL(7), "success", None, 9, 6),
+            ("0000101", URL(8), "failed_to_download", "no", None, None),
+            ("../../etc", URL(9), "success", None, 9, 6),
+        ],
+    )
+    (tmp_path / "cc12m.tsv").write_text("".join(f"{URL(i)}\tcaption {i}\n" for i in (1, 8, 7, 9)))
+    source = SourceSettings(name="s", format="cc12m", path=str(tmp_path), images="fetched")
+    rows = list(read_source(source))
+    assert [bool(row["image_path"]) for row in rows] == [True, False, True, False]
+    assert [np.asarray(read_image(row["image_path"]))[0, 0, 0] for row in rows if row["image_path"]] == [1, 7]
+    assert [(row["width"], row["height"]) for row in rows] == [(9, 6), (0, 0), (9, 6), (0, 0)]
+
+
+def test_what_is_no_shard_says_so(tmp_path):
+    source = SourceSettings(name="s", format="webdataset", path=str(tmp_path))
+    with pytest.raises(InputError, match=r"holds no \*.tar"):
+        list(read_source(source))
+    (tmp_path / "0.tar").write_bytes(b"nothing like a tar" * 100)
+    with pytest.raises(InputError, match="not an uncompressed tar archive"):
+        list(read_source(source))
+    write_tar(tmp_path / "0.tar", [*sample(0), ("000000001.jpg", bytes(100_000))])
+    whole = (tmp_path / "0.tar").read_bytes()
+    (tmp_path / "0.tar").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cut short"):
+        list(read_source(source))
+
+
+def test_links_in_a_shard_lead_nowhere(tmp_path):
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        link = tarfile.TarInfo("a.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    assert list(read_shard(str(tmp_path / "0.tar"))) == []

@@ -1,0 +1,180 @@
+"""A training run in this process against plain PyTorch, and what goes on from where."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mmgic.errors import InputError
+from mmgic.model.assemble import untrained_model
+from mmgic.model.loss import IGNORE
+from mmgic.settings import Settings, SettingsError, load_settings
+from mmgic.training.checkpoints import PARAMETERS, checkpoints
+from mmgic.training.metrics import read_metrics
+from mmgic.training.recipes.pretrain import RESULT_FILE, TrainingResult, make_batches, run
+from mmgic.training.schedule import learning_rate
+
+MakeRun = Callable[..., Settings]
+
+
+def trained(result: TrainingResult) -> dict[str, torch.Tensor]:
+    return load_file(Path(result.checkpoint) / PARAMETERS)
+
+
+def plain_pytorch_run(settings: Settings) -> tuple[dict[str, torch.Tensor], list[float], list[float]]:
+    """The paper's training written out: one document at a time, no engine, no packing, no chunks."""
+    model = untrained_model(settings)
+    parameters = model.trained_parameters()
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters.values() if p.ndim > 1], "weight_decay": settings.training.weight_decay},
+            {"params": [p for p in parameters.values() if p.ndim == 1], "weight_decay": 0.0},
+        ],
+        betas=(settings.training.adam_beta1, settings.training.adam_beta2),
+    )
+    batches = make_batches(settings, rank=0, workers=1)
+    losses, norms = [], []
+    for step in range(batches.steps):
+        visual, text = [], []
+        for micro_batch in batches(step):
+            lengths = list(micro_batch.document_lengths)
+            for ids, labels in zip(micro_batch.ids.split(lengths), micro_batch.labels.split(lengths), strict=True):
+                token_losses = F.cross_entropy(model.logits(ids, [len(ids)]), labels, reduction="none")
+                visual.append(token_losses[labels >= 60])
+                text.append(token_losses[(labels != IGNORE) & (labels < 60)])
+        loss = settings.loss.visual_weight * torch.cat(visual).mean() + torch.cat(text).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(parameters.values(), settings.training.grad_clip).item())
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, batches.steps, settings.training)
+        optimizer.step()
+        losses.append(loss.item())
+    return {name: parameter.detach() for name, parameter in parameters.items()}, losses, norms
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2])
+def test_run_equals_plain_pytorch(tiny_run: MakeRun, tmp_path: Path, zero_stage: int) -> None:
+    settings = tiny_run(tmp_path, training={"zero_stage": zero_stage, "curriculum": "ic -> mmgic"})
+    assert len(make_batches(settings, 0, 1)(0)) > 1  # several micro batches a step
+    result = run(settings)
+    expected, losses, norms = plain_pytorch_run(settings)
+    metrics = read_metrics(Path(result.run_folder))
+    assert [line["loss"] for line in metrics] == pytest.approx(losses, rel=1e-5)
+    assert [line["grad_norm"] for line in metrics] == pytest.approx(norms, rel=1e-4)
+    for name, tensor in trained(result).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_gradient_checkpointing_changes_nothing(tiny_run: MakeRun, tmp_path: Path) -> None:
+    losses = [
+        run(tiny_run(tmp_path / str(on), training={"gradient_checkpointing": on, "max_steps": 2})).loss
+        for on in (False, True)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
+def test_an_interrupted_run_goes_on_exactly(tiny_run: MakeRun, tmp_path: Path) -> None:
+    settings = tiny_run(tmp_path / "whole", training={"keep_checkpoints": 9})
+    whole = run(settings)
+    # what is left of a run that was killed between its steps 4 and 6
+    folder = tmp_path / "cut" / "training" / "pretrain"
+    shutil.copytree(whole.run_folder, folder)
+    shutil.rmtree(folder / "checkpoint_00000006")
+    (folder / RESULT_FILE).unlink()
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    cut = run(tiny_run(tmp_path / "cut", training={"keep_checkpoints": 9}))
+    assert (cut.steps, cut.tokens, cut.loss) == (whole.steps, whole.tokens, whole.loss)
+    ours, theirs = trained(cut), trained(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    timeless = [
+        [
+            {key: line[key] for key in ("step", "loss", "grad_norm", "tokens")}
+            for line in read_metrics(Path(r.run_folder))
+        ]
+        for r in (cut, whole)
+    ]
+    assert timeless[0] == timeless[1]
+    assert [line["step"] for line in timeless[0]] == list(range(6))
+
+
+def test_what_a_finished_run_leaves(tiny_run: MakeRun, tmp_path: Path) -> None:
+    settings = tiny_run(tmp_path)
+    result = run(settings)
+    folder = Path(result.run_folder)
+    assert [path.name for path in checkpoints(folder)] == ["checkpoint_00000004", "checkpoint_00000006"]
+    assert load_settings(Settings(), folder / "settings.yaml") == settings
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    for name in ("loss", "visual_loss", "text_loss", "learning_rate", "tokens_per_second", "data_wait"):
+        assert len(events.Scalars(f"training/{name}")) == 6
+    # nothing frozen is written
+    assert not any(name.endswith("base_layer.weight") for name in trained(result))
+    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    assert run(settings) == result
+    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+
+
+def test_the_share_of_a_worker_is_its_part_of_the_same_batch(tiny_run: MakeRun, tmp_path: Path) -> None:
+    settings = tiny_run(tmp_path)
+
+    def documents(workers: int, step: int) -> list[tuple[list[int], list[int]]]:
+        batches = [batch for rank in range(workers) for batch in make_batches(settings, rank, workers)(step)]
+        return sorted(
+            (ids.tolist(), labels.tolist())
+            for batch in batches
+            for ids, labels in zip(
+                batch.ids.split(list(batch.document_lengths)),
+                batch.labels.split(list(batch.document_lengths)),
+                strict=True,
+            )
+            if len(ids) > 1
+        )
+
+    for step in range(6):
+        assert documents(1, step) == documents(2, step) == documents(5, step)
+        assert len(documents(1, step)) == 8
+
+
+def test_epochs_visit_every_sample(tiny_run: MakeRun, tmp_path: Path) -> None:
+    batches = make_batches(tiny_run(tmp_path, training={"max_steps": 0, "curriculum": "mmgic+ic"}), 0, 1)
+    sizes = [sum(len(micro.document_lengths) for micro in batches(step)) for step in range(batches.steps)]
+    assert sizes == [8, 8, 8, 8, 8, 1]
+
+
+def test_other_settings_under_the_same_name_are_refused(tiny_run: MakeRun, tmp_path: Path) -> None:
+    settings = tiny_run(tmp_path, training={"max_steps": 2})
+    run(settings)
+    with pytest.raises(SettingsError, match=r"training.learning_rate = 0.01, not 0.5; choose another training.name"):
+        run(tiny_run(tmp_path, training={"max_steps": 2, "learning_rate": 0.5}))
+    with pytest.raises(SettingsError, match=r"holds a run with seed = 3"):
+        run(replace(settings, seed=4))
+    renamed = tiny_run(tmp_path, training={"max_steps": 2, "learning_rate": 0.5, "name": "other"})
+    assert run(renamed).run_folder.endswith("training/other")
+
+
+def test_unusable_input_is_refused(tiny_run: MakeRun, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read from character 7"):
+        run(tiny_run(tmp_path, training={"curriculum": "mmgic+"}))
+    with pytest.raises(SettingsError, match="names the corpus 'vqa', which has no documents"):
+        run(tiny_run(tmp_path, training={"curriculum": "vqa"}))
+    with pytest.raises(SettingsError, match="copy the store to a file system"):
+        run(replace(tiny_run(tmp_path), output="s3://bucket/output"))
+    with pytest.raises(InputError, match="holds no finished token store"):
+        run(replace(tiny_run(tmp_path), output=str(tmp_path / "nowhere")))
+    with pytest.raises(InputError, match="no language model is given"):
+        run(tiny_run(tmp_path, model={"llm": ""}))
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tiny_run: MakeRun, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"the loss of step \d+ is not finite; lower training.learning_rate"):
+        run(tiny_run(tmp_path, training={"learning_rate": 1e30, "warmup_ratio": 0.0, "max_steps": 30}))
