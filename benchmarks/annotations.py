@@ -28,7 +28,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from mmgic.cleaning.rules import LabelCounts, clean_image, count_objects, count_predicates, kept_labels
+from mmgic.cleaning.clean import clean_image
+from mmgic.cleaning.counting import count_objects, count_predicates
+from mmgic.cleaning.labels import LabelCounts, kept_labels
 from mmgic.schema import ANNOTATED_IMAGE
 from mmgic.settings import CleaningSettings, SourceSettings
 from mmgic.sources.formats import read_source

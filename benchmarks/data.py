@@ -20,7 +20,9 @@ os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 import torch
 from tokenizers import Tokenizer
 
-from mmgic.cleaning.rules import clean_image, count_objects, count_predicates, kept_labels
+from mmgic.cleaning.clean import clean_image
+from mmgic.cleaning.counting import count_objects, count_predicates
+from mmgic.cleaning.labels import kept_labels
 from mmgic.documents.make import MakeDocument
 from mmgic.images import read_image
 from mmgic.model.vocabulary import VLVocabulary

@@ -9,14 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from mmgic.cleaning.rules import (
-    KeptLabels,
-    LabelCounts,
-    clean_image,
-    count_objects,
-    count_predicates,
-    remove_invalid_labels,
-)
+from mmgic.cleaning.clean import clean_image, remove_invalid_labels
+from mmgic.cleaning.counting import count_objects, count_predicates
+from mmgic.cleaning.labels import KeptLabels, LabelCounts
 from mmgic.descriptions.reading import read_descriptions
 from mmgic.regions import make_regions
 from mmgic.settings import CleaningSettings, RegionSettings, SourceSettings
@@ -49,7 +44,7 @@ def _by_source(rows: list[Row], count: Callable[[list[Row], str], LabelCounts]) 
 def objects_by_source(
     rows: list[Row], sources: Mapping[str, SourceSettings], cleaning: CleaningSettings
 ) -> CountsBySource:
-    """The first counting pass of `mmgic.cleaning.rules` over rows of any sources."""
+    """The first counting pass of `mmgic.cleaning` over rows of any sources."""
     return _by_source(rows, lambda group, name: count_objects(group, sources[name], cleaning))
 
 

@@ -1,11 +1,11 @@
 """What the senses of polysemous labels are called (F.2, Visual Genome, step 3): proposed from WordNet, decided by a
-person in a review file, used by `mmgic.cleaning.rules`."""
+person in a review file, used by `mmgic.cleaning`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mmgic.cleaning.rules import KeptLabels, LabelCounts, sense_name
+from mmgic.cleaning.labels import KeptLabels, LabelCounts, sense_name
 from mmgic.descriptions.review import ReviewForm, append_review, read_review
 from mmgic.descriptions.wordnet import WordNet
 
@@ -17,7 +17,7 @@ def propose_names(
 ) -> int:
     """Appends the senses of each source's labels that are kept with several synsets to the review file `path`.
 
-    `counts` and `labels` are those of `mmgic.cleaning.rules` by source. Returns the number of new rows.
+    `counts` and `labels` are those of `mmgic.cleaning` by source. Returns the number of new rows.
     """
     rows = []
     for source, kept in sorted(labels.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from mmgic.cleaning.rules import image_fault
+from mmgic.cleaning.images import image_fault
 from mmgic.download import DownloadImages
 from mmgic.images import ImageError, stored_size
 from mmgic.schema import reject

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from mmgic.cleaning.by_source import objects_by_source
-from mmgic.cleaning.rules import kept_labels
+from mmgic.cleaning.labels import kept_labels
 from mmgic.cleaning.senses import propose_names
 from mmgic.descriptions.labels import Concept, Key, count_uses
 from mmgic.descriptions.table import Entry, describe, write_table

@@ -12,7 +12,7 @@ from functools import partial
 
 from mmgic import schema
 from mmgic.cleaning.by_source import CountsBySource, FindRegions, clean_row, objects_by_source, predicates_by_source
-from mmgic.cleaning.rules import KeptLabels, kept_labels
+from mmgic.cleaning.labels import KeptLabels, kept_labels
 from mmgic.cleaning.senses import load_names
 from mmgic.documents.make import MakeDocument
 from mmgic.model.vocabulary import VLVocabulary

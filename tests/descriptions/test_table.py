@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmgic.cleaning.rules import LabelCounts, kept_labels
+from mmgic.cleaning.labels import LabelCounts, kept_labels
 from mmgic.cleaning.senses import load_names, propose_names
 from mmgic.descriptions.labels import Concept
 from mmgic.descriptions.reading import load_descriptions

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 
-from mmgic.cleaning.rules import LabelCounts
+from mmgic.cleaning.labels import LabelCounts
 from mmgic.errors import InputError
 from mmgic.schema import KEPT, reject, row_id
 from mmgic.stages import tables

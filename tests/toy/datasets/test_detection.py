@@ -6,7 +6,9 @@ from collections import Counter
 
 import pytest
 
-from mmgic.cleaning.rules import clean_image, count_objects, count_predicates, kept_labels
+from mmgic.cleaning.clean import clean_image
+from mmgic.cleaning.counting import count_objects, count_predicates
+from mmgic.cleaning.labels import kept_labels
 from mmgic.images import ImageError, read_image
 from mmgic.settings import CleaningSettings, SourceSettings
 from mmgic.sources.detection.v3det import v3det_descriptions

@@ -7,16 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgic.cleaning.by_source import CountsBySource
-from mmgic.cleaning.rules import (
-    KeptLabels,
-    LabelCounts,
-    clean_image,
-    count_objects,
-    count_predicates,
-    kept_labels,
-    remove_invalid_labels,
-    sense_name,
-)
+from mmgic.cleaning.clean import clean_image, remove_invalid_labels
+from mmgic.cleaning.counting import count_objects, count_predicates
+from mmgic.cleaning.labels import KeptLabels, LabelCounts, kept_labels, sense_name
 from mmgic.regions import make_regions
 from mmgic.schema import ANNOTATED_IMAGE, IMAGE_WITH_REGIONS, reject
 from mmgic.settings import CleaningSettings, RegionSettings, SourceSettings

@@ -1,0 +1,55 @@
+"""One image cleaned, with the labels that its dataset keeps (F.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from mmgic.cleaning.images import image_fault
+from mmgic.cleaning.labels import KeptLabels
+from mmgic.cleaning.objects import clean_objects, with_objects
+from mmgic.schema import reject
+from mmgic.settings import CleaningSettings, SourceSettings
+
+Row = dict[str, Any]
+
+
+def clean_image(row: Row, labels: KeptLabels, source: SourceSettings, cleaning: CleaningSettings) -> Row:
+    """Returns the row with its faulty annotations removed and counted in `drops`, or set aside with a reason.
+
+    Boxes that leave the image by no more than `cleaning.box_tolerance` pixels are cut to it.
+    """
+    if not row["keep"]:
+        return row
+    fault = image_fault(row, cleaning)
+    if fault:
+        return {**row, **reject(fault, f"{row['width']} x {row['height']} pixels")}
+    frequent = {"attribute": labels.attributes, "relationship": labels.relationships}
+
+    def fault_of(kind: str, label: str) -> str:
+        return "" if label in frequent[kind] else f"{kind}_rare" if label else f"{kind}_empty"
+
+    cleaned = with_objects(row, *clean_objects(row, labels, cleaning), fault_of)
+    if not cleaned["objects"]:
+        return {**cleaned, **reject("no_objects", f"none of {len(row['objects'])} annotated objects is usable")}
+    return cleaned
+
+
+def remove_invalid_labels(row: Row, invalid: Collection[tuple[str, str]]) -> Row:
+    """F.2 step 8: the row without the labels of `invalid` (kind, label), which are no reasonable concepts.
+
+    What was said of a removed object goes with it. Everything removed is counted in `drops`; a row left without objects
+    is set aside as `no_objects`.
+    """
+    if not invalid or not row["keep"]:
+        return row
+    objects = [o for o in row["objects"] if ("object", o["label"]) not in invalid]
+    drops = ["object_label_invalid"] * (len(row["objects"]) - len(objects))
+
+    def fault_of(kind: str, label: str) -> str:
+        return f"{kind}_label_invalid" if (kind, label) in invalid else ""
+
+    cleaned = with_objects(row, objects, drops, fault_of)
+    if not objects:
+        return {**cleaned, **reject("no_objects", f"none of the labels of its {len(row['objects'])} objects is valid")}
+    return cleaned

@@ -1,0 +1,49 @@
+"""The two counting passes over a dataset's rows, before any row is cleaned (F.2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from mmgic.cleaning.images import image_fault
+from mmgic.cleaning.labels import KeptLabels, LabelCounts
+from mmgic.cleaning.objects import clean_objects, object_fault
+from mmgic.settings import CleaningSettings, SourceSettings
+
+Row = dict[str, Any]
+
+# set aside after the counts of F.2, in its last step
+SPLIT_REASONS = ("heldout_split", "validation_split")
+
+
+def count_objects(rows: Iterable[Row], source: SourceSettings, cleaning: CleaningSettings) -> LabelCounts:
+    """Counts the (label, synset) pairs of the rows of `source`: the first pass."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in filter(_counts, rows):
+        objects = row["objects"]
+        if source.format == "visual_genome":
+            objects = [] if image_fault(row, cleaning) else [o for o in objects if not object_fault(o, row, cleaning)]
+        counts.update((o["label"], o["synset"]) for o in objects)
+    return LabelCounts(objects=counts)
+
+
+def count_predicates(
+    rows: Iterable[Row], labels: KeptLabels, source: SourceSettings, cleaning: CleaningSettings
+) -> LabelCounts:
+    """Counts the attributes and relationships of the objects that stay: the second pass, with `labels` of the first."""
+    attributes: Counter[str] = Counter()
+    relationships: Counter[str] = Counter()
+    for row in filter(_counts, rows):
+        if image_fault(row, cleaning):
+            continue
+        kept = {o["object_id"] for o in clean_objects(row, labels, cleaning)[0]}
+        attributes.update(a["label"] for a in row["attributes"] if a["object_id"] in kept)
+        relationships.update(
+            r["label"] for r in row["relationships"] if r["subject_id"] in kept and r["object_id"] in kept
+        )
+    return LabelCounts(attributes=attributes, relationships=relationships)
+
+
+def _counts(row: Row) -> bool:
+    return bool(row["keep"]) or row["reason"] in SPLIT_REASONS
