@@ -24,8 +24,11 @@ from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.presets import preset
 from mmgic.settings import Settings, load_settings
 from mmgic.stages import tables
+from mmgic.stages.ingest import ingest
 from mmgic.stages.rows import EachRow, Row
-from mmgic.stages.stage import Stage, ingest, ray_session, run_stage
+from mmgic.stages.run import run_stage
+from mmgic.stages.session import ray_session
+from mmgic.stages.stage import Stage
 from mmgic.toy.datasets.write import make_world
 
 

@@ -36,7 +36,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
 
     from mmgic.descriptions.table import status_table
     from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sense_names
-    from mmgic.stages.stage import ray_session
+    from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import make_world
 
     if settings.toy.scenes:

@@ -40,7 +40,7 @@ def main() -> None:
     def work() -> None:
         from contextlib import nullcontext
 
-        from mmgic.stages.stage import ray_session
+        from mmgic.stages.session import ray_session
         from mmgic.training.recipes.pixel_decoder import PixelJob, run
         from mmgic.vision.lavit.exporting import save_lavit
         from mmgic.vision.learning.pixel_learner import PixelTraining

@@ -73,7 +73,7 @@ def main() -> None:
     def work() -> None:
         from contextlib import nullcontext
 
-        from mmgic.stages.stage import ray_session
+        from mmgic.stages.session import ray_session
         from mmgic.toy.models.probe import TOY_ENCODER, measure_probe, write_pictures
         from mmgic.training.recipes.visual_tokenizer import TokenizerJob, run
         from mmgic.vision.lavit.exporting import save_lavit

@@ -11,7 +11,7 @@ from mmgic.pipelines.build import BuildReport, build, build_tables
 from mmgic.pipelines.build import check_corpus as check_corpus
 from mmgic.settings import Settings
 from mmgic.sources.formats import Corpus
-from mmgic.stages.stage import ray_session as ray_session
+from mmgic.stages.session import ray_session as ray_session
 from mmgic.stages.tables import Manifest
 from mmgic.toy.datasets.write import make_world
 from mmgic.training.export import export_checkpoint, export_untrained

@@ -20,6 +20,7 @@ from mmgic.analysis.frequency import Curve, curve
 from mmgic.analysis.phrases import FREQUENCIES, Frequencies, read_frequencies
 from mmgic.descriptions.reading import Descriptions, load_descriptions
 from mmgic.errors import InputError
+from mmgic.files import absolute, find_files, read_text
 from mmgic.stages import tables
 
 CORPORA = ("mmgic", "ic", "mmc4", "sft")
@@ -92,11 +93,11 @@ class Statistics:
 
 def statistics(folder: str | os.PathLike[str]) -> Statistics:
     """Counts the finished tables in the output folder of a run. Raises InputError where there are none."""
-    root = tables.absolute(folder)
+    root = absolute(folder)
     if not any(tables.finished_tables(f"{root}/{corpus}") for corpus in CORPORA):
         raise InputError(f"{root} holds no finished table; give the 'output' folder of a run")
     labels = _label_counts(_table(root, "mmgic", BEFORE_TOKENS))
-    phrases = tables.read_text(f"{root}/ic/selected/{FREQUENCIES}")
+    phrases = read_text(f"{root}/ic/selected/{FREQUENCIES}")
     return Statistics(
         _detection(root, labels),
         tuple(_instructions(root)),
@@ -233,10 +234,10 @@ def _concepts(labels: Counter[tuple[str, str, str]], descriptions: Descriptions)
 
 def _descriptions(root: str) -> Descriptions:
     """The label descriptions that the run's settings name; none where they are gone."""
-    text = tables.read_text(f"{root}/{tables.SETTINGS}")
+    text = read_text(f"{root}/{tables.SETTINGS}")
     settings = yaml.safe_load(text) if text else None
     path = settings.get("descriptions") if isinstance(settings, dict) else None
-    return load_descriptions(path) if path and tables.find_files(path) else Descriptions()
+    return load_descriptions(path) if path and find_files(path) else Descriptions()
 
 
 def _documents(folders: Sequence[str], by: str) -> dict[str, tuple[int, int, int, int]]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import fsspec
 
 from mmgic.errors import InputError
+from mmgic.files import find_files
 from mmgic.schema import KEPT, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import stream_json, text_id
-from mmgic.stages.tables import find_files
 
 # F.2: restval, which captioning work trains on, is validation here
 _VERDICTS = {"test": "heldout_split", "val": "validation_split", "restval": "validation_split"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import fsspec
 
 from mmgic.errors import InputError
-from mmgic.stages import tables
+from mmgic.files import write_text
 
 VERDICTS = ("", "accept", "edit", "reject")
 _PERSONAL = ("verdict", "edit")
@@ -61,7 +61,7 @@ def append_review(path: str, form: ReviewForm, rows: Iterable[ReviewRow]) -> int
         writer.writerow(form.columns)
     writer.writerows([_cell(row.get(name, "")) for name in form.columns] for row in new)
     ended = before if not before or before.endswith("\n") else f"{before}\n"
-    tables.write_text(path, ended + text.getvalue())
+    write_text(path, ended + text.getvalue())
     return len(new)
 
 

@@ -18,8 +18,8 @@ from mmgic.descriptions.parse import STATUSES, Reply, Status, parse_edit, parse_
 from mmgic.descriptions.prompts import label_prompt
 from mmgic.descriptions.review import ReviewForm, ReviewRow, append_review, read_review
 from mmgic.errors import InputError
+from mmgic.files import write_text
 from mmgic.language_model.client import LanguageModel, Prompt
-from mmgic.stages import tables
 
 REVIEW = ReviewForm(("source", "kind", "label"), ("count", "definition", "status", "text"))
 
@@ -76,7 +76,7 @@ def describe(
 
 def write_table(path: str, entries: Iterable[Entry]) -> None:
     lines = (json.dumps(asdict(entry), ensure_ascii=False) for entry in entries)
-    tables.write_text(path, "".join(f"{line}\n" for line in lines))
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def status_table(entries: Iterable[Entry]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmgic.files import find_files, remove, whole_file
 from mmgic.images import ImageError, slice_path
 from mmgic.stages import tables
 
@@ -56,7 +57,7 @@ def write_shard(stem: str, entries: Sequence[Entry]) -> dict[str, str]:
     paths = {}
     metadata = []
     with (
-        tables.whole_file(f"{stem}.tar") as file,
+        whole_file(f"{stem}.tar") as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for entry in entries:
@@ -79,9 +80,9 @@ def remove_orphans(folder: str, image_paths: Iterable[pa.Array]) -> None:
     for paths in image_paths:
         found = pc.extract_regex(paths, r"(?P<stem>[0-9a-f]{16})\.tar#bytes=")
         named.update(pc.unique(pc.struct_field(found, "stem")).to_pylist())
-    for file in tables.find_files(f"{folder}/*"):
+    for file in find_files(f"{folder}/*"):
         if file.endswith(".unfinished") or posixpath.basename(file).partition(".")[0] not in named:
-            tables.remove(file)
+            remove(file)
 
 
 def _record(entry: Entry, content: bytes) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.dataset
 import yaml
 
+from mmgic.files import read_text
 from mmgic.hub.layout import DATA, IMAGE, IMAGES, ExportRecord
 from mmgic.stages import tables
 from mmgic.stages.tables import Manifest
@@ -138,7 +139,7 @@ def _run_of(dataset: str) -> tuple[dict[str, Any], str]:
     folder = dataset
     for _ in range(NEAR):
         folder = posixpath.dirname(folder)
-        text = tables.read_text(posixpath.join(folder, tables.SETTINGS))
+        text = read_text(posixpath.join(folder, tables.SETTINGS))
         loaded = yaml.safe_load(text) if text else None
         if isinstance(loaded, dict) and "preset" in loaded and isinstance(loaded.get("sources"), list):
             return loaded, folder

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from mmgic.errors import InputError
+from mmgic.files import absolute, file_digest, read_text, remove, write_text
 from mmgic.hub.card import dataset_card
 from mmgic.hub.layout import CARD, DATA, IMAGE, IMAGE_FILE, IMAGES, RECORD, UNFINISHED, ExportRecord, check_columns
 from mmgic.images import ImageError, read_bytes
@@ -33,7 +34,7 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
     counted in the record. Rows that were set aside are exported too: a table says what became of every record. Memory
     does not grow with the table. Raises InputError where there is no finished table, and where `folder` is in use.
     """
-    dataset, folder = tables.absolute(dataset), tables.absolute(folder)
+    dataset, folder = absolute(dataset), absolute(folder)
     found = tables.finished_tables(dataset)
     if not found:
         raise InputError(f"{dataset} holds no finished table; give the folder of a stage that has a {tables.MANIFEST}")
@@ -43,7 +44,7 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
         raise InputError(f"{folder} is not empty; delete it or export to another folder")
     embed = _embedding(table.schema) if images else None
     unfinished = posixpath.join(folder, UNFINISHED)
-    tables.remove(unfinished)  # what an export that was cut short left
+    remove(unfinished)  # what an export that was cut short left
 
     _, made = fsspec.url_to_fs(unfinished)
     shards = _write_shards(table, unfinished, embed, shard_bytes)
@@ -51,7 +52,7 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
     for number, (name, size) in enumerate(shards):
         final = f"{DATA}/train-{number:05}-of-{len(shards):05}.parquet"
         filesystem.mv(posixpath.join(made, name), posixpath.join(made, final))
-        files[final] = {"bytes": size, "sha256": tables.file_digest(posixpath.join(unfinished, final))}
+        files[final] = {"bytes": size, "sha256": file_digest(posixpath.join(unfinished, final))}
     manifests = [_manifest(place) for place in found]
     record = ExportRecord(
         recipe=_recipe(found, manifests),
@@ -61,11 +62,11 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
         files=files,
         not_embedded=dict(sorted(embed.not_embedded.items())) if embed else {},
     )
-    tables.write_text(posixpath.join(unfinished, CARD), dataset_card(dataset, table, manifests, record, images))
-    tables.write_text(posixpath.join(unfinished, RECORD), record.to_json())
+    write_text(posixpath.join(unfinished, CARD), dataset_card(dataset, table, manifests, record, images))
+    write_text(posixpath.join(unfinished, RECORD), record.to_json())
     for name in (CARD, RECORD, DATA):  # the data last and at once: nobody reads a part of it
         filesystem.mv(posixpath.join(made, name), posixpath.join(path, name), recursive=True)
-    tables.remove(unfinished)
+    remove(unfinished)
     return record
 
 
@@ -90,7 +91,7 @@ def _recipe(folders: list[str], manifests: list[Manifest]) -> dict[str, Any]:
     """The content of a table's settings.yaml; of several tables, such as the repeats of documents, side by side."""
     recipes = []
     for folder, manifest in zip(folders, manifests, strict=True):
-        text = tables.read_text(posixpath.join(folder, tables.SETTINGS))
+        text = read_text(posixpath.join(folder, tables.SETTINGS))
         recipes.append(
             yaml.safe_load(text) if text else {"stage": manifest.stage, "input": manifest.fingerprint, "settings": {}}
         )

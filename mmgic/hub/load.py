@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from mmgic.errors import InputError
+from mmgic.files import absolute, file_digest, find_files, read_text, whole_file, write_text
 from mmgic.hub.layout import DATA, IMAGE, IMAGES, MAX_RECORD_BYTES, RECORD, ExportRecord, check_columns, read_record
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin
@@ -34,7 +35,7 @@ def import_dataset(folder: str, output: str, images: str = "") -> Manifest:
     rows keep their paths, of which `read_image` opens those of its STORES alone. Raises InputError where the folder is
     no such dataset, where its files are not those that were exported, and where `output` has its images elsewhere.
     """
-    folder, output, images = tables.absolute(folder), tables.absolute(output), images and tables.absolute(images)
+    folder, output, images = absolute(folder), absolute(output), images and absolute(images)
     record = _record(folder)
     files = _files(folder, record)
     schema = _checked_schema(files)
@@ -42,25 +43,25 @@ def import_dataset(folder: str, output: str, images: str = "") -> Manifest:
         raise InputError(f"{folder} holds no embedded images; import it without --images")
     recipe: Any = record.recipe if record else {"stage": "imported", "input": "", "settings": {}}
     if not record:
-        recipe = {**recipe, "settings": {"files": {posixpath.basename(f): tables.file_digest(f) for f in files}}}
-    fresh = tables.read_text(posixpath.join(output, tables.SETTINGS)) is None
+        recipe = {**recipe, "settings": {"files": {posixpath.basename(f): file_digest(f) for f in files}}}
+    fresh = read_text(posixpath.join(output, tables.SETTINGS)) is None
     filesystem, path = fsspec.url_to_fs(output)
     if fresh and filesystem.exists(path) and filesystem.ls(path):
         raise InputError(f"{output} is not empty; delete it or import to another folder")
     nonce = recipe.get("nonce")  # of rows that were fetched: this is that very table
     if nonce and fresh:
-        tables.write_text(posixpath.join(output, tables.SETTINGS), yaml.safe_dump(dict(recipe), sort_keys=False))
+        write_text(posixpath.join(output, tables.SETTINGS), yaml.safe_dump(dict(recipe), sort_keys=False))
     fingerprint, done = begin(output, recipe["stage"], recipe["settings"], recipe["input"], repeatable=not nonce)
     # not among the settings: where the images are makes no other rows, and a build knows nothing of it
     note = posixpath.join(output, IMAGE_FOLDER)
     if done is not None:
-        if images != (before := tables.read_text(note) or ""):
+        if images != (before := read_text(note) or ""):
             raise InputError(
                 f"{output} has its images in {before or 'the folders they were in before'}, not in "
                 f"{images or 'those'}; delete it to import it again"
             )
         return done
-    tables.write_text(note, images)
+    write_text(note, images)
 
     rows = _write_rows(files, schema, output, images)
     written = tables.open_table(output)
@@ -94,7 +95,7 @@ def _record(folder: str) -> ExportRecord | None:
 
 def _files(folder: str, record: ExportRecord | None) -> list[str]:
     """The folder's Parquet files, which are exactly those of the record, where there is one."""
-    found = tables.find_files(posixpath.join(folder, DATA, "*.parquet"))
+    found = find_files(posixpath.join(folder, DATA, "*.parquet"))
     if not found:
         raise InputError(f"{folder} holds no {DATA}/*.parquet; give a folder that 'mmgic export' wrote")
     if record is None:
@@ -105,7 +106,7 @@ def _files(folder: str, record: ExportRecord | None) -> list[str]:
         path = posixpath.join(folder, name)
         if not filesystem.exists(path):
             raise InputError(f"{path} is missing; copy the folder again")
-        if filesystem.size(path) != entry["bytes"] or tables.file_digest(path) != entry["sha256"]:
+        if filesystem.size(path) != entry["bytes"] or file_digest(path) != entry["sha256"]:
             raise InputError(f"{path} is not the file that was exported (see {RECORD}); copy the folder again")
         files.append(path)
     if extra := {posixpath.basename(file) for file in found} - {posixpath.basename(file) for file in files}:
@@ -195,6 +196,6 @@ def _unpack(file: dict[str, Any] | None, path: str, before: str) -> str:
         raise InputError(f"an embedded image has {len(content):,} bytes, more than {MAX_IMAGE_BYTES:,}; refusing it")
     ending = next((ending for magic, ending in ENDINGS.items() if content.startswith(magic)), "img")
     path = f"{path}.{ending}"
-    with tables.whole_file(path) as out:
+    with whole_file(path) as out:
         out.write(content)
     return path

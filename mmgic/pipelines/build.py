@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmgic.files import absolute, write_text
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import check_sources, sources_of, vocabulary_of
 from mmgic.pipelines.ic import build_ic
@@ -14,7 +15,6 @@ from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.pipelines.sft import build_sft
 from mmgic.settings import Settings, SettingsError, to_yaml
 from mmgic.sources.formats import Corpus
-from mmgic.stages import tables
 from mmgic.stages.tables import Manifest
 from mmgic.training.store import StoreManifest, build_store
 
@@ -43,9 +43,7 @@ def build(settings: Settings) -> BuildReport:
     that cannot be used.
     """
     stages = [manifest for corpus in _corpora(settings) for manifest in build_tables(settings, corpus)]
-    documents = [
-        f"{tables.absolute(settings.output)}/{manifest.stage}" for manifest in stages if _is_documents(manifest)
-    ]
+    documents = [f"{absolute(settings.output)}/{manifest.stage}" for manifest in stages if _is_documents(manifest)]
     store_folder = Path(settings.output) / "store"
     store = build_store(documents, store_folder, vocabulary_of(settings).size)
     print(f"store: {store.samples:,} documents of {store.tokens:,} tokens in {store_folder}", flush=True)
@@ -55,7 +53,7 @@ def build(settings: Settings) -> BuildReport:
 def build_tables(settings: Settings, corpus: Corpus) -> list[Manifest]:
     """Builds the tables of one corpus. Raises like `build`, and SettingsError where the corpus has no sources."""
     check_corpus(settings, corpus)
-    tables.write_text(f"{tables.absolute(settings.output)}/settings.yaml", to_yaml(settings))
+    write_text(f"{absolute(settings.output)}/settings.yaml", to_yaml(settings))
     return PIPELINES[corpus](settings, vocabulary_of(settings))
 
 

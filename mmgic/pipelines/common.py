@@ -14,13 +14,15 @@ import pyarrow as pa
 from mmgic import schema
 from mmgic.documents.pairs import MakePair
 from mmgic.documents.rounds import MakeRounds
+from mmgic.files import absolute, file_digest, find_files
 from mmgic.model.vl_llama import load_llama_config
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import Settings, SettingsError, SourceSettings
 from mmgic.sources.formats import READERS, SCHEMAS, Corpus, annotation_files, read_source
-from mmgic.stages import tables
+from mmgic.stages.ingest import ingest
 from mmgic.stages.rows import EachRow
-from mmgic.stages.stage import Stage, ingest, run_stage
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
 from mmgic.stages.tables import Manifest
 from mmgic.vision import VisionConfig
 from mmgic.vision.folders import LAVIT_FILES, load_config
@@ -36,12 +38,12 @@ def sources_of(settings: Settings, corpus: Corpus) -> tuple[SourceSettings, ...]
 
 def corpus_folder(settings: Settings, corpus: Corpus) -> str:
     """Where the tables of a corpus lie."""
-    return f"{tables.absolute(settings.output)}/{corpus}"
+    return f"{absolute(settings.output)}/{corpus}"
 
 
 def table_of(settings: Settings, manifest: Manifest) -> str:
     """The folder of the table that a stage of these settings made."""
-    return f"{tables.absolute(settings.output)}/{manifest.stage}"
+    return f"{absolute(settings.output)}/{manifest.stage}"
 
 
 def stages_run(*manifests: Manifest) -> list[Manifest]:
@@ -93,7 +95,7 @@ def read_annotations(settings: Settings, corpus: Corpus) -> Manifest:
 
 def file_digests(patterns: Iterable[str]) -> dict[str, str]:
     """Path -> SHA-256 of the files that are there."""
-    return {path: tables.file_digest(path) for pattern in patterns for path in tables.find_files(pattern)}
+    return {path: file_digest(path) for pattern in patterns for path in find_files(pattern)}
 
 
 def vision_config(checkpoint: str) -> VisionConfig:

@@ -20,15 +20,15 @@ from mmgic.cleaning.senses import propose_names
 from mmgic.descriptions.labels import Concept, Key, count_uses
 from mmgic.descriptions.table import Entry, describe, write_table
 from mmgic.descriptions.wordnet import WordNet
+from mmgic.files import write_text
 from mmgic.language_model.answers import Usage
 from mmgic.language_model.client import LanguageModel
 from mmgic.pipelines.common import check_sources, corpus_folder, read_annotations, sources_of
 from mmgic.pipelines.mmgic import run_cleaning
 from mmgic.settings import Settings, SettingsError
 from mmgic.sources.detection.v3det import v3det_descriptions
-from mmgic.stages import tables
+from mmgic.stages.passes import fold
 from mmgic.stages.progress import progress_line
-from mmgic.stages.stage import fold
 
 PURPOSE = "labels"
 
@@ -88,7 +88,7 @@ def describe_labels(settings: Settings, concepts: list[Concept]) -> LabelReport:
         )
     usage = model.usage() if model else Usage(0, 0, 0, 0.0)
     write_table(f"{folder}/descriptions.jsonl", entries)
-    tables.write_text(
+    write_text(
         f"{folder}/usage.json", json.dumps({"model": settings.language_model.model, **asdict(usage)}, indent=2) + "\n"
     )
     written = (f"{folder}/descriptions.jsonl", f"{folder}/review.tsv")

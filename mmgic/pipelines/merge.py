@@ -10,6 +10,7 @@ from functools import partial
 from mmgic import schema
 from mmgic.captions.merging import MergeCaptions, merge_prompt
 from mmgic.errors import InputError
+from mmgic.files import read_text, write_text
 from mmgic.language_model.answers import Usage
 from mmgic.language_model.client import LanguageModel, check_language_model
 from mmgic.pipelines.common import corpus_folder, stage
@@ -58,13 +59,13 @@ def run_merge(settings: Settings, table: str) -> Manifest:
         rows_per_call=max(100, 4 * model.concurrency),  # a batch ends when its slowest request does
         repeatable=False,
     )
-    if (used := tables.read_text(f"{output}/{USAGE}")) is not None:
+    if (used := read_text(f"{output}/{USAGE}")) is not None:
         print(f"ic/merged: all answers in the cache of the actor: {Usage(**json.loads(used)).summary()}", flush=True)
     return manifest
 
 
 def _make(settings: LanguageModelSettings, max_error_rate: float, usage_file: str) -> MergeCaptions:
     def report(usage: Usage) -> None:
-        tables.write_text(usage_file, json.dumps(asdict(usage)))
+        write_text(usage_file, json.dumps(asdict(usage)))
 
     return MergeCaptions(LanguageModel(settings, PURPOSE), max_error_rate, report)

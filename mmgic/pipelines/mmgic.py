@@ -30,8 +30,8 @@ from mmgic.pipelines.common import (
     vision_config,
 )
 from mmgic.settings import Settings
+from mmgic.stages.passes import fold
 from mmgic.stages.rows import EachRow
-from mmgic.stages.stage import fold
 from mmgic.stages.tables import Manifest
 
 

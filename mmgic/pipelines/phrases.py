@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmgic.analysis.phrases import FREQUENCIES, FREQUENCY_PLOT, frequencies, frequency_plot
+from mmgic.files import write_text
 from mmgic.noun_phrases.extract import CAPTION_OF, PHRASES, ExtractPhrases, pipeline_files
 from mmgic.noun_phrases.pool import (
     Captions,
@@ -32,8 +33,8 @@ from mmgic.pipelines.common import corpus_folder, file_digests, sources_of, stag
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
 from mmgic.stages import tables
+from mmgic.stages.passes import map_blocks
 from mmgic.stages.rows import EachRow
-from mmgic.stages.stage import map_blocks
 from mmgic.stages.tables import Manifest
 
 
@@ -91,8 +92,8 @@ def _selection(settings: Settings, table: str, sources: tuple[str, ...], output:
     pool = make_pool(counts, hashes, limits, settings.seed)
     after = add_counts(_parts(settings, table, sources, partial(_count_drawn, pool=pool)))
     found = frequencies(counts[1], after[1], limits)
-    tables.write_text(posixpath.join(output, FREQUENCY_PLOT), frequency_plot(found))
-    tables.write_text(posixpath.join(output, FREQUENCIES), found.to_json())
+    write_text(posixpath.join(output, FREQUENCY_PLOT), frequency_plot(found))
+    write_text(posixpath.join(output, FREQUENCIES), found.to_json())
     return SelectRows(pool, sources)
 
 

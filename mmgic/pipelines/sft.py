@@ -25,8 +25,8 @@ from mmgic.pipelines.playback import build_playback
 from mmgic.settings import Settings
 from mmgic.sources.copies import RejectCopies
 from mmgic.sources.instructions.duplicates import CONVERSATIONS, Contents, contents
+from mmgic.stages.passes import fold
 from mmgic.stages.rows import EachRow
-from mmgic.stages.stage import fold
 from mmgic.stages.tables import Manifest
 
 _BY_URL = ("laion_gpt4v", "ocrvqa", "textcaps")

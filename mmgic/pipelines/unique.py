@@ -12,8 +12,8 @@ from mmgic.pipelines.common import corpus_folder, sources_of, stage, table_of
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
 from mmgic.sources.copies import COLUMNS, ENTRY, RejectCopies, later_copies_on_disk, url_entries
+from mmgic.stages.passes import map_blocks
 from mmgic.stages.rows import EachRow
-from mmgic.stages.stage import map_blocks
 from mmgic.stages.tables import Manifest
 
 BY_URL = ("blip_captions", "capsfusion", "laion_coco_aesthetic", "cc3m", "cc12m", "sbu", "webdataset")

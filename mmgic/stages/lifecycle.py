@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmgic.errors import InputError
+from mmgic.files import read_text, remove
 from mmgic.stages import tables
 from mmgic.stages.tables import Manifest
 
@@ -24,12 +25,12 @@ def begin(
     output: str, name: str, settings: Mapping[str, Any], source: str, repeatable: bool = True
 ) -> tuple[str, Manifest | None]:
     """The fingerprint of a table that is to be made, and its manifest if it is finished (see `tables.claim`)."""
-    if tables.read_text(f"{output}/{tables.SETTINGS}") is None:
-        tables.remove(checkpoint_folder(output))  # of a table that was deleted
+    if read_text(f"{output}/{tables.SETTINGS}") is None:
+        remove(checkpoint_folder(output))  # of a table that was deleted
     fingerprint = tables.claim(output, name, settings, source, repeatable)
     done = tables.read_manifest(output)
     if done is not None:
-        tables.remove(checkpoint_folder(output))
+        remove(checkpoint_folder(output))
         print(f"{done.summary()} (done before)", flush=True)
     return fingerprint, done
 
@@ -41,7 +42,7 @@ def finish(output: str, manifest: Manifest, max_error_rate: float) -> Manifest:
         found = ", ".join(f"{reason} {number:,}" for reason, number in errors.items())
         raise too_many_errors(manifest.stage, output, found, max_error_rate)
     tables.write_manifest(output, manifest)
-    tables.remove(checkpoint_folder(output))
+    remove(checkpoint_folder(output))
     print(manifest.summary(), flush=True)
     return manifest
 

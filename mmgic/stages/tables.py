@@ -6,17 +6,14 @@ A folder is any fsspec path. A table is finished if and only if its manifest is 
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import hashlib
 import json
-import os
 import posixpath
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -27,6 +24,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from mmgic.errors import InputError
+from mmgic.files import absolute, find_files, read_text, whole_file, write_text
 
 MANIFEST = "manifest.json"
 SETTINGS = "settings.yaml"
@@ -53,12 +51,6 @@ class Manifest:
             f"{self.stage}: {self.rows_in:,} rows in, {self.kept:,} kept, {self.rows_out - self.kept:,} set aside"
             f"{f' ({reasons})' if reasons else ''}; {self.seconds:.1f} s"
         )
-
-
-def absolute(folder: str | os.PathLike[str]) -> str:
-    """`folder` as every process of a cluster understands it: a URL as it is, a local path from the root."""
-    folder = os.fspath(folder)
-    return folder.rstrip("/") if "://" in folder else os.path.abspath(folder)
 
 
 def read_manifest(folder: str) -> Manifest | None:
@@ -119,8 +111,8 @@ def _flat(tree: Any, name: str = "") -> dict[str, Any]:
 def open_table(*folders: str) -> pyarrow.dataset.Dataset:
     """The Parquet files of one table, or of several with one schema. Raises InputError where there are none."""
     filesystem, _ = fsspec.url_to_fs(absolute(folders[0]))
-    paths = [fsspec.url_to_fs(absolute(folder))[1] for folder in folders]
-    files = [file for path in paths for file in _matches(filesystem, posixpath.join(path, "*.parquet"))]
+    found = [file for folder in folders for file in find_files(posixpath.join(absolute(folder), "*.parquet"))]
+    files = [fsspec.url_to_fs(file)[1] for file in found]
     if not files:
         raise InputError(f"{folders[0]} holds no table; run the stage that makes it first")
     return pyarrow.dataset.dataset(files, filesystem=filesystem, format="parquet")
@@ -210,81 +202,7 @@ def _values(column: pa.Array) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in column.value_counts().to_pylist()}
 
 
-def find_files(pattern: str) -> list[str]:
-    """The files that `pattern` names, sorted: a path whose last part may hold * ? or [.
-
-    Its folders are taken as they are, for a folder may be called anything, and so is the name of a file that is there.
-    """
-    filesystem, path = fsspec.url_to_fs(pattern)
-    return [filesystem.unstrip_protocol(file) for file in _matches(filesystem, path)]
-
-
-def _matches(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:
-    folder, name = posixpath.split(path)
-    if filesystem.isfile(path):
-        return [path]
-    if not _is_pattern(name) or not filesystem.isdir(folder):
-        return []
-    paths = [posixpath.join(folder, posixpath.basename(file)) for file in filesystem.ls(folder, detail=False)]
-    fits = (file for file in paths if fnmatch.fnmatchcase(posixpath.basename(file), name))
-    return sorted(file for file in fits if filesystem.isfile(file))
-
-
-def _is_pattern(name: str) -> bool:
-    return any(mark in name for mark in "*?[")
-
-
-def file_digest(path: str) -> str:
-    """SHA-256 of a file's bytes, in memory of one block. Raises InputError where it cannot be read."""
-    try:
-        with fsspec.open(path, "rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    return digest.hexdigest()
-
-
-def read_text(path: str) -> str | None:
-    """The text of a file, or None where there is none."""
-    filesystem, path = fsspec.url_to_fs(path)
-    return str(filesystem.read_text(path, encoding="utf-8")) if filesystem.exists(path) else None
-
-
-def write_text(path: str, text: str) -> None:
-    """Writes a file that is either whole or not there."""
-    with whole_file(path) as file:
-        file.write(text.encode())
-
-
 def write_part(path: str, rows: pa.Table) -> None:
     """Writes a Parquet file that is either whole or not there."""
     with whole_file(path) as file:
         pq.write_table(rows, file)
-
-
-def remove(folder: str) -> None:
-    filesystem, path = fsspec.url_to_fs(folder)
-    if filesystem.exists(path):
-        filesystem.rm(path, recursive=True)
-
-
-@contextmanager
-def whole_file(path: str) -> Iterator[IO[bytes]]:
-    """A file to write, which is at `path` once it is whole.
-
-    A task that was thought lost and the one that does its work again may write one path at once: each writes a file of
-    its own, and the last to finish stands.
-    """
-    filesystem, path = fsspec.url_to_fs(path)
-    filesystem.makedirs(posixpath.dirname(path), exist_ok=True)
-    unfinished = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.unfinished"  # two machines may give one pid
-    try:
-        with filesystem.open(unfinished, "wb") as file:
-            yield file
-        filesystem.mv(unfinished, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            filesystem.rm_file(unfinished)
-        raise

@@ -16,6 +16,7 @@ from fastapi import Response
 from nicegui import app, run, ui
 
 from mmgic.errors import InputError
+from mmgic.files import absolute
 from mmgic.images import ImageError, read_image
 from mmgic.stages import tables
 from mmgic.view.access import TokenGate
@@ -38,8 +39,8 @@ class Dataset:
     """The finished tables in a folder, by their names; each is indexed when it is first looked at."""
 
     def __init__(self, folder: str) -> None:
-        self.root = tables.absolute(folder)
-        found = [tables.absolute(table.removeprefix("file://")) for table in tables.finished_tables(folder)]
+        self.root = absolute(folder)
+        found = [absolute(table.removeprefix("file://")) for table in tables.finished_tables(folder)]
         if not found:
             raise InputError(f"{folder} holds no finished table; give the output folder of a build, or one table of it")
         self.folders = {table.removeprefix(self.root).strip("/") or PurePosixPath(table).name: table for table in found}

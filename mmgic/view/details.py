@@ -13,6 +13,7 @@ import yaml
 
 from mmgic.documents.make import load_tokenizer
 from mmgic.errors import InputError
+from mmgic.files import absolute, read_text
 from mmgic.model.vl_llama import load_llama_config
 from mmgic.stages import tables
 
@@ -137,7 +138,7 @@ class TokenReader:
 
 def token_reader(output: str) -> TokenReader | None:
     """The reader for the run in `output`, or None where its settings or its language model are not at hand."""
-    text = tables.read_text(posixpath.join(tables.absolute(output), tables.SETTINGS))
+    text = read_text(posixpath.join(absolute(output), tables.SETTINGS))
     llm = (yaml.safe_load(text).get("model") or {}).get("llm") if text else None
     if not llm or not Path(llm).is_dir():
         return None

@@ -253,7 +253,7 @@ def run_train(arguments: argparse.Namespace) -> None:
     from contextlib import nullcontext
 
     from mmgic.settings import merge
-    from mmgic.stages.stage import ray_session
+    from mmgic.stages.session import ray_session
     from mmgic.training.recipes import pixel_decoder, visual_tokenizer
     from mmgic.vision.learning.frozen import load_frozen
     from mmgic.vision.learning.objective import TokenizerTraining, decoder_config

@@ -25,6 +25,7 @@ from mmgic.analysis.statistics import (
 from mmgic.analysis.statistics_figures import statistics_figures
 from mmgic.cli import main
 from mmgic.errors import InputError
+from mmgic.files import write_text
 from mmgic.schema import KEPT, reject
 from mmgic.settings import PhraseSettings
 from mmgic.stages import tables
@@ -62,7 +63,7 @@ def run(tmp_path: Path) -> Path:
     ]
     (tmp_path / "descriptions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     run = tmp_path / "run"
-    tables.write_text(f"{run}/settings.yaml", f"descriptions: {tmp_path}/descriptions.jsonl\n")
+    write_text(f"{run}/settings.yaml", f"descriptions: {tmp_path}/descriptions.jsonl\n")
     make_table(run, "mmgic/cleaned", schema.ANNOTATED_IMAGE, [image("vg", ["never counted"] * 9, [], 0)])
     images = [
         image("vg", ["dog", "dog", "cat"], ["red"], 2),
@@ -99,7 +100,7 @@ def run(tmp_path: Path) -> Path:
     make_table(run, "sft/playback", schema.DOCUMENT, [document("vg", "text_first", 8, 4, 1)])
     before, after = np.array([9, 1, 4, 1]), np.array([4, 4])
     found = frequencies(before, after, PhraseSettings(min_count=4, captions_per_phrase=4))
-    tables.write_text(f"{run}/ic/selected/{FREQUENCIES}", found.to_json())
+    write_text(f"{run}/ic/selected/{FREQUENCIES}", found.to_json())
     return run
 
 

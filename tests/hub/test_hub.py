@@ -14,6 +14,7 @@ from PIL import Image
 from mmgic import schema
 from mmgic.cli import main
 from mmgic.errors import InputError
+from mmgic.files import write_text
 from mmgic.hub.export import export
 from mmgic.hub.load import import_dataset
 from mmgic.schema import KEPT, reject, row_id
@@ -45,7 +46,7 @@ def run(tmp_path: Path) -> Path:
     image.parent.mkdir()
     Image.new("RGB", (30, 20), "teal").save(image)
     sources = (SourceSettings(name="vg", format="visual_genome"), SourceSettings(name="chat", format="alpaca"))
-    tables.write_text(f"{folder}/settings.yaml", to_yaml(Settings(preset="toy", sources=sources)))
+    write_text(f"{folder}/settings.yaml", to_yaml(Settings(preset="toy", sources=sources)))
 
     def key(number: int, source: str = "vg") -> dict:
         return {"row_id": row_id(source, str(number)), "source": source, "image_id": str(number)}

@@ -9,7 +9,8 @@ import ray
 
 from mmgic.schema import KEPT, KEY, VERDICT, record_generator, reject
 from mmgic.stages.rows import EachRow
-from mmgic.stages.stage import Stage, run_stage
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
 
 NUMBERS = pa.schema([*KEY, pa.field("number", pa.int64()), *VERDICT])
 DRAWN = pa.schema([*KEY, pa.field("number", pa.int64()), pa.field("drawn", pa.list_(pa.float64())), *VERDICT])

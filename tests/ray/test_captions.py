@@ -12,7 +12,7 @@ from mmgic.schema import ANNOTATED_IMAGE, KEPT, row_id
 from mmgic.settings import Settings, merge
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
-from mmgic.stages.stage import ingest
+from mmgic.stages.ingest import ingest
 from mmgic.toy.world.render import render
 from mmgic.toy.world.scenes import make_scene
 

@@ -26,7 +26,7 @@ from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings, merge
 from mmgic.sources.captions.pairs import captioned_image
 from mmgic.stages import tables
-from mmgic.stages.stage import ingest
+from mmgic.stages.ingest import ingest
 
 DRIVER = Path(__file__).with_name("download_driver.py")
 CHANGES = runpy.run_path(str(DRIVER))["CHANGES"]

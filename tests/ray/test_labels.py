@@ -16,7 +16,7 @@ from mmgic.schema import CAPTIONED_IMAGE, KEPT, row_id
 from mmgic.settings import LanguageModelSettings, Settings, SettingsError, load_settings
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
-from mmgic.stages.stage import ingest
+from mmgic.stages.ingest import ingest
 from mmgic.toy.datasets.write import make_world
 from mmgic.toy.models.language_model_server import MODEL, ToyServer, serve
 from mmgic.toy.world.words import CATEGORIES

@@ -16,7 +16,7 @@ from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject, row_id
 from mmgic.settings import Settings, SourceSettings, merge
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
-from mmgic.stages.stage import ingest
+from mmgic.stages.ingest import ingest
 from mmgic.toy.world.scenes import make_scene
 from mmgic.toy.world.text import captions
 

@@ -18,11 +18,14 @@ from ray import cloudpickle
 
 from mmgic.cleaning.labels import LabelCounts
 from mmgic.errors import InputError
+from mmgic.files import remove
 from mmgic.schema import KEPT, reject, row_id
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
+from mmgic.stages.ingest import ingest
+from mmgic.stages.passes import fold
 from mmgic.stages.rows import EachRow
-from mmgic.stages.stage import fold, ingest, run_stage
+from mmgic.stages.run import run_stage
 
 DRIVER = Path(__file__).with_name("stage_driver.py")
 _spec = importlib.util.spec_from_file_location("stage_driver", DRIVER)
@@ -113,7 +116,7 @@ def test_what_was_made_of_a_table_that_is_gone_is_refused(table: str, tmp_path: 
     for _ in range(2):  # the second time all is done
         run_stage(driver.stage(table, fetched, repeatable=False, sources=("b",)))
         run_stage(driver.stage(fetched, later))
-    tables.remove(fetched)
+    remove(fetched)
     run_stage(driver.stage(table, fetched, repeatable=False, sources=("b",)))
     with pytest.raises(InputError, match="later was built from another input; delete it"):
         run_stage(driver.stage(fetched, later))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from mmgic.cleaning.splits import read_splits
+from mmgic.files import find_files, write_text
 from mmgic.pipelines.common import file_digests
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import annotation_files, read_source
@@ -61,7 +62,7 @@ def test_lists_and_tables_are_found(folder: Path) -> None:
     assert read_splits(SourceSettings(flickr30k=str(folder))).flickr30k == {"123"}
     rows = to_table([{"a": 1}], pa.schema([("a", pa.int64())]))
     tables.write_part(f"{folder}/table/part.parquet", rows)
-    tables.write_text(f"{folder}/table/{tables.MANIFEST}", "")
+    write_text(f"{folder}/table/{tables.MANIFEST}", "")
     assert tables.open_table(f"{folder}/table").to_table() == rows
     assert [Path(path.removeprefix("file://")) for path in tables.finished_tables(str(folder))] == [folder / "table"]
 
@@ -69,5 +70,5 @@ def test_lists_and_tables_are_found(folder: Path) -> None:
 def test_file_names_may_hold_marks_too(tmp_path: Path) -> None:
     for name in ("a[1].json", "a1.json", "b.json"):
         (tmp_path / name).write_text(name)
-    names = [[Path(path).name for path in tables.find_files(f"{tmp_path}/{n}")] for n in ("a[1].json", "a?.json", "c")]
+    names = [[Path(path).name for path in find_files(f"{tmp_path}/{n}")] for n in ("a[1].json", "a?.json", "c")]
     assert names == [["a[1].json"], ["a1.json"], []]

@@ -6,19 +6,20 @@ import fsspec
 import pytest
 
 from mmgic.errors import InputError
+from mmgic.files import read_text, remove, whole_file, write_text
 from mmgic.stages import tables
 
 
 @pytest.mark.parametrize("root", ["local", "memory://whole"])
 def test_two_writers_of_one_file_do_not_mix(root: str, tmp_path: Path) -> None:
     folder = str(tmp_path) if root == "local" else root
-    with tables.whole_file(f"{folder}/a.tar") as late:
+    with whole_file(f"{folder}/a.tar") as late:
         late.write(b"la")
-        with tables.whole_file(f"{folder}/a.tar") as early:
+        with whole_file(f"{folder}/a.tar") as early:
             early.write(b"early")
-        assert tables.read_text(f"{folder}/a.tar") == "early"
+        assert read_text(f"{folder}/a.tar") == "early"
         late.write(b"te")
-    assert tables.read_text(f"{folder}/a.tar") == "late"
+    assert read_text(f"{folder}/a.tar") == "late"
     filesystem, path = fsspec.url_to_fs(folder)
     assert [name.split("/")[-1] for name in filesystem.ls(path, detail=False)] == ["a.tar"]
 
@@ -26,16 +27,16 @@ def test_two_writers_of_one_file_do_not_mix(root: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("root", ["local", "memory://failed"])
 def test_a_writer_that_fails_leaves_what_was_there(root: str, tmp_path: Path) -> None:
     folder = str(tmp_path) if root == "local" else root
-    tables.write_text(f"{folder}/a.tar", "before")
+    write_text(f"{folder}/a.tar", "before")
 
     def fail() -> None:
-        with tables.whole_file(f"{folder}/a.tar") as file:
+        with whole_file(f"{folder}/a.tar") as file:
             file.write(b"half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fail()
-    assert tables.read_text(f"{folder}/a.tar") == "before"
+    assert read_text(f"{folder}/a.tar") == "before"
     filesystem, path = fsspec.url_to_fs(folder)
     assert [name.split("/")[-1] for name in filesystem.ls(path, detail=False)] == ["a.tar"]
 
@@ -46,7 +47,7 @@ def test_a_table_that_is_not_repeatable_is_another_one_when_it_is_made_again(tmp
     assert tables.claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False) == first  # a resume
     with pytest.raises(InputError, match="max_bytes = 1, now 2"):
         tables.claim(folder, "ic/images", {"max_bytes": 2}, "x", repeatable=False)
-    tables.remove(folder)
+    remove(folder)
     assert tables.claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False) != first
     again = [tables.claim(str(tmp_path / name), "ic/tokens", {}, "x") for name in ("one", "two")]
     assert again[0] == again[1]

@@ -19,6 +19,7 @@ from typing import Any
 import fsspec
 
 from mmgic.errors import InputError
+from mmgic.files import find_files
 from mmgic.images import ImageError, stored_size
 from mmgic.schema import count_drops, reject
 from mmgic.settings import SourceSettings
@@ -36,7 +37,6 @@ from mmgic.sources.detection.open_images_content import (
 from mmgic.sources.reading.files import ImageFinder, check_folder, is_safe_name
 from mmgic.sources.reading.sorting import BadLine, Group, Sorter, merge_groups
 from mmgic.sources.rows import annotated_image, bad_record
-from mmgic.stages.tables import find_files
 
 Row = dict[str, Any]
 

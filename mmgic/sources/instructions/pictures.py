@@ -8,9 +8,9 @@ from typing import Any
 import fsspec
 
 from mmgic.errors import InputError
+from mmgic.files import whole_file
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import ImageFinder, is_safe_name
-from mmgic.stages import tables
 
 MAX_BYTES = 64 << 20  # of an image inside a Parquet file
 UNPACKED = "unpacked"  # folder in the source's image folder
@@ -46,7 +46,7 @@ class Pictures:
         filesystem, inner = fsspec.url_to_fs(path)
         try:
             if not filesystem.exists(inner) or filesystem.size(inner) != len(content):
-                with tables.whole_file(path) as file:
+                with whole_file(path) as file:
                     file.write(content)
         except OSError as error:
             raise InputError(

@@ -11,9 +11,9 @@ import fsspec
 import ijson
 
 from mmgic.errors import InputError
+from mmgic.files import find_files
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.json_text import mended_blocks
-from mmgic.stages.tables import find_files
 
 
 def check_folder(source: SourceSettings) -> None:

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmgic.errors import InputError
+from mmgic.files import find_files
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.json_text import load_json
-from mmgic.stages.tables import find_files
 
 MAX_LINE = 64 << 20  # bytes; what is longer is no record
 _ROWS = 5000  # of a Parquet file that are read at once

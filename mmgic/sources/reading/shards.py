@@ -19,13 +19,13 @@ from typing import Any
 import fsspec
 
 from mmgic.errors import InputError
+from mmgic.files import find_files
 from mmgic.images import slice_path
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import image_size, is_safe_name
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
 from mmgic.sources.reading.lines import parquet_records
-from mmgic.stages.tables import find_files
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
 _MEMBER = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # a sample's key ends at the first dot of the file's name

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 
 from mmgic.errors import InputError
+from mmgic.files import absolute, read_text, write_text
 from mmgic.stages import tables
 from mmgic.training.store.files import (
     LENGTHS,
@@ -79,14 +80,14 @@ def build_store(documents: Sequence[str | Path], folder: str | Path, vocabulary_
         shard_samples=shard_samples,
         inputs=inputs,
     )
-    tables.write_text(str(folder / MANIFEST), json.dumps(asdict(manifest), indent=2) + "\n")
+    write_text(str(folder / MANIFEST), json.dumps(asdict(manifest), indent=2) + "\n")
     return manifest
 
 
 def _fingerprint(table: str) -> str:
     """The fingerprint of a finished stage's table; "" for a table that no stage made."""
     manifest = tables.read_manifest(table)
-    if manifest is None and tables.read_text(f"{tables.absolute(table)}/{tables.SETTINGS}") is not None:
+    if manifest is None and read_text(f"{absolute(table)}/{tables.SETTINGS}") is not None:
         raise InputError(f"{table} is not finished; run the job that builds it again, it goes on where it was")
     return manifest.fingerprint if manifest else ""
 

@@ -1,0 +1,96 @@
+"""Files of any fsspec path: found, read, written whole, known by their content."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import posixpath
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO
+
+import fsspec
+
+from mmgic.errors import InputError
+
+
+def absolute(folder: str | os.PathLike[str]) -> str:
+    """`folder` as every process of a cluster understands it: a URL as it is, a local path from the root."""
+    folder = os.fspath(folder)
+    return folder.rstrip("/") if "://" in folder else os.path.abspath(folder)
+
+
+def find_files(pattern: str) -> list[str]:
+    """The files that `pattern` names, sorted: a path whose last part may hold * ? or [.
+
+    Its folders are taken as they are, for a folder may be called anything, and so is the name of a file that is there.
+    """
+    filesystem, path = fsspec.url_to_fs(pattern)
+    return [filesystem.unstrip_protocol(file) for file in _matches(filesystem, path)]
+
+
+def _matches(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:
+    folder, name = posixpath.split(path)
+    if filesystem.isfile(path):
+        return [path]
+    if not _is_pattern(name) or not filesystem.isdir(folder):
+        return []
+    paths = [posixpath.join(folder, posixpath.basename(file)) for file in filesystem.ls(folder, detail=False)]
+    fits = (file for file in paths if fnmatch.fnmatchcase(posixpath.basename(file), name))
+    return sorted(file for file in fits if filesystem.isfile(file))
+
+
+def _is_pattern(name: str) -> bool:
+    return any(mark in name for mark in "*?[")
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a file's bytes, in memory of one block. Raises InputError where it cannot be read."""
+    try:
+        with fsspec.open(path, "rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    return digest.hexdigest()
+
+
+def read_text(path: str) -> str | None:
+    """The text of a file, or None where there is none."""
+    filesystem, path = fsspec.url_to_fs(path)
+    return str(filesystem.read_text(path, encoding="utf-8")) if filesystem.exists(path) else None
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a file that is either whole or not there."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def remove(folder: str) -> None:
+    filesystem, path = fsspec.url_to_fs(folder)
+    if filesystem.exists(path):
+        filesystem.rm(path, recursive=True)
+
+
+@contextmanager
+def whole_file(path: str) -> Iterator[IO[bytes]]:
+    """A file to write, which is at `path` once it is whole.
+
+    A task that was thought lost and the one that does its work again may write one path at once: each writes a file of
+    its own, and the last to finish stands.
+    """
+    filesystem, path = fsspec.url_to_fs(path)
+    filesystem.makedirs(posixpath.dirname(path), exist_ok=True)
+    unfinished = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.unfinished"  # two machines may give one pid
+    try:
+        with filesystem.open(unfinished, "wb") as file:
+            yield file
+        filesystem.mv(unfinished, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            filesystem.rm_file(unfinished)
+        raise

@@ -1,0 +1,45 @@
+"""How this process meets Ray: the cluster that it joins or starts, and Ray Data's settings for one execution."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.data import DataContext
+
+LOCAL_CPUS = 6  # logical CPUs of a cluster that starts here, at least
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Joins the cluster that a job was submitted to or RAY_ADDRESS names; otherwise starts one on this machine."""
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init()
+    else:
+        # The stages' own small actors need logical CPUs beside the work, also on a laptop of two cores. The dashboard's
+        # state service is what Ray Train cleans up with, and the address is how its actors find this cluster's.
+        cluster = ray.init(address="local", num_cpus=max(LOCAL_CPUS, os.cpu_count() or 1), include_dashboard=True)
+        os.environ["RAY_ADDRESS"] = cluster.address_info["gcs_address"]
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def execution_context() -> DataContext:
+    """Ray Data's settings for one execution. Its progress bars are off and its logs go to its log file alone."""
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # The newer reader starts 32 actors to read the footers of even one file: minutes on a small machine.
+    context.use_datasource_v2 = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if type(handler).__name__ == "PlainRayHandler":
+            handler.setLevel(logging.CRITICAL)
+    return context
