@@ -18,11 +18,12 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     from mmgic import road
     from mmgic.analysis.report import write_report
     from mmgic.analysis.summary import summary_table
+    from mmgic.evaluation.controls import score_with_controls
 
     with road.ray_session():
         road.prepare_data(settings)
-        road.pretrain(settings)
-    road.score_with_controls(settings)
+        model = road.pretrain(settings)
+    score_with_controls(settings, model)
     report = write_report(Path(settings.output), settings)
     print(summary_table(Path(settings.output), settings))
     print(f"report: {report.resolve()}")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
-from mmgic.evaluation.running import evaluate
 from mmgic.pipelines.build import BuildReport, build, build_tables
 from mmgic.pipelines.build import check_corpus as check_corpus
 from mmgic.settings import Settings
@@ -14,7 +13,7 @@ from mmgic.sources.formats import Corpus
 from mmgic.stages.session import ray_session as ray_session
 from mmgic.stages.tables import Manifest
 from mmgic.toy.datasets.write import make_world
-from mmgic.training.export import export_checkpoint, export_untrained
+from mmgic.training.export import export_checkpoint
 from mmgic.training.recipes.pretrain import run, training_folder
 
 disable_progress_bar()  # of weights that load in a blink
@@ -44,21 +43,3 @@ def pretrain(settings: Settings) -> Path:
     if not model.exists():  # an export appears only when it is complete
         export_checkpoint(result.checkpoint, settings, model)
     return model
-
-
-def score_with_controls(settings: Settings) -> dict[str, dict[str, float]]:
-    """Scores the trained model beside two controls; files under `<output>/evaluation/{trained,untrained,other_image}`.
-
-    The controls are the model before training, and the trained model given another image's visual tokens: what is not
-    above the second was learned from text alone.
-    """
-    model = pretrain(settings)
-    untrained = model.with_name("model_untrained")
-    if not untrained.exists():
-        export_untrained(settings, untrained)
-    folder = Path(settings.output) / "evaluation"
-    return {
-        "untrained": evaluate(settings, untrained, folder / "untrained"),
-        "other_image": evaluate(settings, model, folder / "other_image", control="other_image"),
-        "trained": evaluate(settings, model, folder / "trained"),
-    }
