@@ -5,13 +5,17 @@ Everything is computed in the frame, the unit square that the whole image is squ
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from mmgic.cleaning.clean import remove_invalid_labels
+from mmgic.descriptions.reading import read_descriptions
 from mmgic.schema import add_drops
 from mmgic.settings import RegionSettings
+from mmgic.stages.rows import Row
 
 # F.7 step 2, in the order of the 3 x 3 grid, rows first
 LOCATIONS = (
@@ -28,6 +32,19 @@ LOCATIONS = (
 
 # a length that rounding put this little beside a limit is at the limit
 EPSILON = 1e-9
+
+
+@dataclass(frozen=True)
+class FindRegions:
+    """Cleaned row -> IMAGE_WITH_REGIONS row: labels that a description calls invalid go (F.2 step 8), regions come."""
+
+    settings: RegionSettings
+    patches: int
+    descriptions: str  # file of label descriptions; "" for none
+
+    def __call__(self, row: Row) -> Row:
+        invalid = read_descriptions(self.descriptions).of(row["source"]).invalid
+        return make_regions(remove_invalid_labels(row, invalid), self.settings, self.patches)
 
 
 def make_regions(row: dict[str, Any], settings: RegionSettings, patches: int) -> dict[str, Any]:

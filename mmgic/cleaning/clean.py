@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from mmgic.cleaning.images import image_fault
 from mmgic.cleaning.labels import KeptLabels
 from mmgic.cleaning.objects import clean_objects, with_objects
 from mmgic.schema import reject
 from mmgic.settings import CleaningSettings, SourceSettings
-
-Row = dict[str, Any]
+from mmgic.stages.rows import Row
 
 
 def clean_image(row: Row, labels: KeptLabels, source: SourceSettings, cleaning: CleaningSettings) -> Row:
@@ -33,6 +31,16 @@ def clean_image(row: Row, labels: KeptLabels, source: SourceSettings, cleaning: 
     if not cleaned["objects"]:
         return {**cleaned, **reject("no_objects", f"none of {len(row['objects'])} annotated objects is usable")}
     return cleaned
+
+
+def clean_row(
+    row: Row,
+    labels: Mapping[str, KeptLabels],
+    sources: Mapping[str, SourceSettings],
+    cleaning: CleaningSettings,
+) -> Row:
+    """`clean_image` with the labels and rules of the row's source."""
+    return clean_image(row, labels[row["source"]], sources[row["source"]], cleaning)
 
 
 def remove_invalid_labels(row: Row, invalid: Collection[tuple[str, str]]) -> Row:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
 
 from mmgic.cleaning.images import image_fault
 from mmgic.cleaning.labels import KeptLabels, LabelCounts
 from mmgic.cleaning.objects import clean_objects, object_fault
 from mmgic.settings import CleaningSettings, SourceSettings
-
-Row = dict[str, Any]
+from mmgic.stages.rows import Row
 
 # set aside after the counts of F.2, in its last step
 SPLIT_REASONS = ("heldout_split", "validation_split")
@@ -47,3 +47,43 @@ def count_predicates(
 
 def _counts(row: Row) -> bool:
     return bool(row["keep"]) or row["reason"] in SPLIT_REASONS
+
+
+@dataclass(frozen=True)
+class CountsBySource:
+    """Label counts of each source; those of a further batch are added in place, with +=."""
+
+    sources: dict[str, LabelCounts] = field(default_factory=dict)
+
+    def __iadd__(self, other: CountsBySource) -> Self:
+        for name, counts in other.sources.items():
+            merged = self.sources.setdefault(name, LabelCounts())
+            merged += counts
+        return self
+
+    def of(self, source: str) -> LabelCounts:
+        return self.sources.get(source, LabelCounts())
+
+
+def objects_by_source(
+    rows: list[Row], sources: Mapping[str, SourceSettings], cleaning: CleaningSettings
+) -> CountsBySource:
+    """The first counting pass of `mmgic.cleaning` over rows of any sources."""
+    return _by_source(rows, lambda group, name: count_objects(group, sources[name], cleaning))
+
+
+def predicates_by_source(
+    rows: list[Row],
+    labels: Mapping[str, KeptLabels],
+    sources: Mapping[str, SourceSettings],
+    cleaning: CleaningSettings,
+) -> CountsBySource:
+    """The second counting pass, with the labels that each source keeps after the first."""
+    return _by_source(rows, lambda group, name: count_predicates(group, labels[name], sources[name], cleaning))
+
+
+def _by_source(rows: list[Row], count: Callable[[list[Row], str], LabelCounts]) -> CountsBySource:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["source"], []).append(row)
+    return CountsBySource({name: count(group, name) for name, group in groups.items()})

@@ -17,7 +17,7 @@ from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import record_generator
 from mmgic.settings import DocumentSettings, Recipe
 from mmgic.stages.rows import Row
-from mmgic.stages.sampling import Sample
+from mmgic.stages.sampling import RowSample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,7 +33,7 @@ class MakePlayback:
     descriptions: str  # JSON lines; "" for none
     vocabulary: VLVocabulary
     settings: DocumentSettings
-    sample: Sample
+    sample: RowSample
     seed: int
 
     def __call__(self, row: Row) -> Row:
@@ -59,7 +59,7 @@ class MakeAesthetic:
     llm: str  # folder with the text tokenizer
     vocabulary: VLVocabulary
     settings: DocumentSettings
-    sample: Sample
+    sample: RowSample
     seed: int
 
     def __call__(self, row: Row) -> Row:

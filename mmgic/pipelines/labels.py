@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from mmgic.cleaning.by_source import objects_by_source
+from mmgic.cleaning.counting import objects_by_source
 from mmgic.cleaning.labels import kept_labels
 from mmgic.cleaning.senses import propose_names
 from mmgic.descriptions.labels import Concept, Key, count_uses

@@ -11,7 +11,8 @@ from dataclasses import asdict
 from functools import partial
 
 from mmgic import schema
-from mmgic.cleaning.by_source import CountsBySource, FindRegions, clean_row, objects_by_source, predicates_by_source
+from mmgic.cleaning.clean import clean_row
+from mmgic.cleaning.counting import CountsBySource, objects_by_source, predicates_by_source
 from mmgic.cleaning.labels import KeptLabels, kept_labels
 from mmgic.cleaning.senses import load_names
 from mmgic.documents.make import MakeDocument
@@ -29,6 +30,7 @@ from mmgic.pipelines.common import (
     table_of,
     vision_config,
 )
+from mmgic.regions import FindRegions
 from mmgic.settings import Settings
 from mmgic.stages.passes import fold
 from mmgic.stages.rows import EachRow

@@ -18,7 +18,7 @@ from mmgic.settings import Settings
 from mmgic.sources.formats import Corpus
 from mmgic.stages import tables
 from mmgic.stages.rows import EachRow
-from mmgic.stages.sampling import Sample, draw_sample, sample_key
+from mmgic.stages.sampling import RowSample, draw_sample, sample_key
 from mmgic.stages.tables import Manifest
 
 
@@ -93,7 +93,7 @@ def _kept(table: str, source: str) -> int:
     return manifest.sources.get(source, {}).get("kept", 0) if manifest else 0
 
 
-def _sample(name: str, table: str, sources: Sequence[str], size: int, seed: int) -> Sample:
+def _sample(name: str, table: str, sources: Sequence[str], size: int, seed: int) -> RowSample:
     batches = tables.open_table(table).to_batches(columns=["row_id"], filter=tables.select(sources))
     ids = (batch.column("row_id").to_numpy().astype(np.int64, copy=False) for batch in batches)
     sample = draw_sample(ids, size, sample_key(seed, name))

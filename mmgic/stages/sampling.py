@@ -13,7 +13,7 @@ UInt64Array = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Sample:
+class RowSample:
     """Of a table's rows those with the smallest `rank`, in two groups: the lower `half` and the rest up to `whole`.
 
     `half` and `whole` are the largest ranks of each; `rows` says how many rows there were, `size` how many were taken.
@@ -38,7 +38,7 @@ def sample_key(seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}\x1f{purpose}".encode(), digest_size=8).digest(), "little")
 
 
-def draw_sample(ids: Iterable[NDArray[np.int64]], size: int, key: int) -> Sample:
+def draw_sample(ids: Iterable[NDArray[np.int64]], size: int, key: int) -> RowSample:
     """The sample of `size` rows, or of all where there are fewer, out of distinct row ids in batches of any size.
 
     The first `size // 2` of it, by rank, are group 0. Memory is that of 2 * `size` numbers beside a batch.
@@ -52,7 +52,7 @@ def draw_sample(ids: Iterable[NDArray[np.int64]], size: int, key: int) -> Sample
             kept = _smallest(kept, size)
     kept = np.sort(_smallest(kept, size))
     half, whole = (int(kept[n - 1]) if n else -1 for n in (len(kept) // 2, len(kept)))
-    return Sample(key, half, whole, rows=total, size=len(kept))
+    return RowSample(key, half, whole, rows=total, size=len(kept))
 
 
 def ranks(ids: NDArray[np.int64], key: int) -> UInt64Array:

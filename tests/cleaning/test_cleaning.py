@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmgic.cleaning.by_source import CountsBySource
 from mmgic.cleaning.clean import clean_image, remove_invalid_labels
-from mmgic.cleaning.counting import count_objects, count_predicates
+from mmgic.cleaning.counting import CountsBySource, count_objects, count_predicates
 from mmgic.cleaning.labels import KeptLabels, LabelCounts, kept_labels, sense_name
 from mmgic.regions import make_regions
 from mmgic.schema import ANNOTATED_IMAGE, IMAGE_WITH_REGIONS, reject

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mmgic.toy.datasets.samples import Sample, World, write_bytes, write_json
+from mmgic.toy.datasets.samples import CaptionedScene, World, write_bytes, write_json
 from mmgic.toy.datasets.tables import Record, VisualGenome, caption_file
 from mmgic.toy.world.render import render
 from mmgic.toy.world.scenes import Scene
@@ -20,7 +20,7 @@ _OLD_CAR = "bus.n.04"  # WordNet: a car that is old and unreliable
 _KITE_BIRD = "A bird of prey with narrow wings that glides over open country."
 
 
-def picture(sample: Sample, fault: str = "") -> bytes:
+def picture(sample: CaptionedScene, fault: str = "") -> bytes:
     """The scene's JPEG file, or one with a `fault`: cut (it breaks off) or turned (an EXIF tag asks to rotate it)."""
     if fault == "cut":
         content = sample.jpeg()

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from mmgic.download.shard import Entry, Fetched, write_shard
 from mmgic.images import ImageError
-from mmgic.toy.datasets.samples import Sample, World, write_bytes, write_json, write_lines
+from mmgic.toy.datasets.samples import CaptionedScene, World, write_bytes, write_json, write_lines
 
 HOST = "http://toy.invalid"
 DATASETS = ("blip_captions", "capsfusion", "laion_coco_aesthetic", "journeydb", "cc3m", "cc12m", "sbu", "webdataset")
@@ -46,7 +46,7 @@ def write_image_captions(root: Path, world: World, numbers: range) -> None:
 class _Record:
     """A scene with its captions of each kind and, by its position in its dataset, its fault."""
 
-    def __init__(self, dataset: str, position: int, sample: Sample, world: World) -> None:
+    def __init__(self, dataset: str, position: int, sample: CaptionedScene, world: World) -> None:
         rng = world.generator(dataset, sample.number)
         noise = _NOISE[int(rng.integers(len(_NOISE)))].format(number=sample.image_id)
         self.position = position
@@ -185,7 +185,7 @@ def write_mmc4(root: Path, world: World, numbers: range) -> None:
         archive.writestr(zipfile.ZipInfo("docs_shard_0_v2.jsonl"), "".join(f"{json.dumps(line)}\n" for line in lines))
 
 
-def _document(folder: Path, number: int, samples: list[Sample]) -> dict[str, Any]:
+def _document(folder: Path, number: int, samples: list[CaptionedScene]) -> dict[str, Any]:
     sentences = ["These pictures were drawn by a machine."]
     sentences += [sample.captions[0] for sample in samples]
     sentences += [""] if number % 10 == 3 else ["That is all."]
@@ -200,7 +200,7 @@ def _document(folder: Path, number: int, samples: list[Sample]) -> dict[str, Any
     }
 
 
-def _image_infos(folder: Path, number: int, samples: list[Sample]) -> Iterator[dict[str, Any]]:
+def _image_infos(folder: Path, number: int, samples: list[CaptionedScene]) -> Iterator[dict[str, Any]]:
     for i, sample in enumerate(samples):
         name = f"{sample.image_id:012x}.jpg"
         if (number + i) % 8 != 6:  # else a dead link

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 
 from mmgic.download.shard import Entry, Fetched, write_shard
 from mmgic.images import ImageError
-from mmgic.toy.datasets.samples import Sample, World, write_bytes, write_json
+from mmgic.toy.datasets.samples import CaptionedScene, World, write_bytes, write_json
 from mmgic.toy.world import dialogue
 
 HOST = "http://toy.invalid"
 
 
-def write_okvqa(folder: Path, samples: list[Sample], world: World) -> None:
+def write_okvqa(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     """Ten answers without a chosen one, of which a few differ."""
     questions, annotations = [], []
     for sample in samples:
@@ -37,7 +37,7 @@ def write_okvqa(folder: Path, samples: list[Sample], world: World) -> None:
     write_json(folder / "mscoco_train2014_annotations.json", {**header, "annotations": annotations})
 
 
-def write_gqa(folder: Path, samples: list[Sample], world: World) -> None:
+def write_gqa(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     questions: dict[str, dict[str, Any]] = {}
     for sample in samples:
         asked = dialogue.short_questions(sample.scene, world.generator("gqa", sample.number))
@@ -49,7 +49,7 @@ def write_gqa(folder: Path, samples: list[Sample], world: World) -> None:
     write_json(folder / "train_balanced_questions.json", questions)
 
 
-def write_ocrvqa(folder: Path, samples: list[Sample], world: World) -> None:
+def write_ocrvqa(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     books: dict[str, dict[str, Any]] = {}
     for i, sample in enumerate(samples):
         asked = dialogue.short_questions(sample.scene, world.generator("ocrvqa", sample.number))
@@ -66,7 +66,7 @@ def write_ocrvqa(folder: Path, samples: list[Sample], world: World) -> None:
     write_json(folder / "dataset.json", books)
 
 
-def write_aokvqa(folder: Path, samples: list[Sample], world: World) -> None:
+def write_aokvqa(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     records = []
     for i, sample in enumerate(samples):
         question, choices, place = dialogue.multiple_choice(sample.scene, world.generator("aokvqa", sample.number))
@@ -76,7 +76,7 @@ def write_aokvqa(folder: Path, samples: list[Sample], world: World) -> None:
     write_json(folder / "aokvqa_v1p0_train.json", records)
 
 
-def write_textcaps(folder: Path, samples: list[Sample], world: World) -> None:
+def write_textcaps(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     records: list[dict[str, Any]] = []
     for i, sample in enumerate(samples):
         image_id = f"{sample.image_id:016x}"
@@ -88,7 +88,7 @@ def write_textcaps(folder: Path, samples: list[Sample], world: World) -> None:
     write_json(folder / "TextCaps_0.1_train.json", {"dataset_name": "TextCaps", "data": records})
 
 
-def write_laion_gpt4v(folder: Path, samples: list[Sample], world: World) -> None:
+def write_laion_gpt4v(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     rows, entries = [], []
     with tempfile.TemporaryDirectory() as scratch:
         for i, sample in enumerate(samples):

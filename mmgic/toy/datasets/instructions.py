@@ -30,7 +30,7 @@ from mmgic.toy.datasets.image_questions import (
     write_okvqa,
     write_textcaps,
 )
-from mmgic.toy.datasets.samples import Sample, World, jpeg, write_bytes, write_json
+from mmgic.toy.datasets.samples import CaptionedScene, World, jpeg, write_bytes, write_json
 from mmgic.toy.world import dialogue, text
 from mmgic.toy.world.dialogue import Turn
 
@@ -62,11 +62,11 @@ def _conversation(turns: list[Turn], image_last: bool = False, image: bool = Tru
     return spoken
 
 
-def _coco_name(sample: Sample) -> str:
+def _coco_name(sample: CaptionedScene) -> str:
     return f"{sample.image_id:012d}.jpg"
 
 
-def _llava_records(samples: list[Sample], world: World) -> list[dict[str, Any]]:
+def _llava_records(samples: list[CaptionedScene], world: World) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for i, sample in enumerate(samples):
         turns = dialogue.talk(sample.scene, sample.captions, world.generator("llava", sample.number))
@@ -79,7 +79,7 @@ def _llava_records(samples: list[Sample], world: World) -> list[dict[str, Any]]:
     return records
 
 
-def _write_llava(folder: Path, samples: list[Sample], world: World) -> None:
+def _write_llava(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     records = _llava_records(samples, world)
     records[1]["conversations"][-1]["value"] = ""  # a round without an answer
     write_json(folder / "llava_instruct_150k.json", [*records, {"id": "lost", "image": "lost.jpg"}])
@@ -87,7 +87,7 @@ def _write_llava(folder: Path, samples: list[Sample], world: World) -> None:
         write_bytes(folder / "images" / _coco_name(sample), sample.jpeg())
 
 
-def _write_llava_mix(folder: Path, samples: list[Sample], world: World) -> None:
+def _write_llava_mix(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     """The kinds of rows take turns; a format prompt stands in the first round or in every one."""
     records: list[dict[str, Any]] = []
     for i, sample in enumerate(samples):
@@ -118,7 +118,7 @@ def _write_llava_mix(folder: Path, samples: list[Sample], world: World) -> None:
     write_json(folder / "llava_v1_5_mix665k.json", records)
 
 
-def _write_llavar(folder: Path, samples: list[Sample], world: World) -> None:
+def _write_llavar(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     records = _llava_records(samples, world)[: len(samples) // 2]
     for sample in samples:
         rng = world.generator("llavar", sample.number)
@@ -131,7 +131,7 @@ def _write_llavar(folder: Path, samples: list[Sample], world: World) -> None:
             write_bytes(folder / "images" / name, sample.jpeg())
 
 
-def _write_sharegpt4v(folder: Path, samples: list[Sample], world: World) -> None:
+def _write_sharegpt4v(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     asked = ("What do you see happening in this image?", "Describe the following image.", "How many things are there?")
     records = []
     for i, sample in enumerate(samples):
@@ -145,7 +145,7 @@ def _write_sharegpt4v(folder: Path, samples: list[Sample], world: World) -> None
     write_json(folder / "sharegpt4v_instruct_gpt4-vision_cap100k.json", records)
 
 
-def _write_unimm_chat(folder: Path, samples: list[Sample], world: World) -> None:
+def _write_unimm_chat(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     rows = []
     for i, sample in enumerate(samples):
         spoken = _conversation(
@@ -157,7 +157,7 @@ def _write_unimm_chat(folder: Path, samples: list[Sample], world: World) -> None
     _write_parquet(folder / "unimm_chat.parquet", rows, {"image": _Image, "conversation": pa.string()})
 
 
-def _write_instructpix2pix(folder: Path, samples: list[Sample], world: World) -> None:
+def _write_instructpix2pix(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     seeds: list[list[Any]] = []
     for i, sample in enumerate(samples):
         rng = world.generator("instructpix2pix", sample.number)
@@ -171,7 +171,7 @@ def _write_instructpix2pix(folder: Path, samples: list[Sample], world: World) ->
     write_json(folder / "seeds.json", seeds)
 
 
-def _write_magicbrush(folder: Path, samples: list[Sample], world: World) -> None:
+def _write_magicbrush(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     rows: list[dict[str, Any]] = []
     for i, sample in enumerate(samples):
         rng = world.generator("magicbrush", sample.number)
@@ -190,13 +190,13 @@ def _write_magicbrush(folder: Path, samples: list[Sample], world: World) -> None
     _write_parquet(folder / "train-00000-of-00001.parquet", rows, {**kinds, "target_img": _Image})
 
 
-def _write_alpaca(folder: Path, samples: list[Sample], world: World) -> None:
+def _write_alpaca(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     lessons = dialogue.word_lessons()[: len(samples)]
     records = [{"instruction": asked, "input": given, "output": said} for asked, given, said in lessons]
     write_json(folder / "alpaca_data.json", [*records, {"instruction": "Say nothing.", "input": "", "output": ""}])
 
 
-def _write_sharegpt(folder: Path, samples: list[Sample], world: World) -> None:
+def _write_sharegpt(folder: Path, samples: list[CaptionedScene], world: World) -> None:
     """Conversations that begin with an answer, are written in HTML, come in parts, or are empty."""
     lessons = dialogue.word_lessons()
     records: list[dict[str, Any]] = []

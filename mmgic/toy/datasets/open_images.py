@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmgic.toy.datasets.detection import picture
-from mmgic.toy.datasets.samples import Sample, World, write_bytes, write_json
+from mmgic.toy.datasets.samples import CaptionedScene, World, write_bytes, write_json
 from mmgic.toy.datasets.tables import Record
 from mmgic.toy.world.scenes import Scene, Thing
 from mmgic.toy.world.words import ATTRIBUTE_DESCRIPTIONS, CATEGORIES, RELATIONSHIP_DESCRIPTIONS
@@ -66,14 +66,14 @@ def write_open_images(root: Path, world: World, numbers: range) -> None:
     write_json(folder / "bigdet_oid_train.json", {**detections, "categories": categories})
 
 
-def _image_id(sample: Sample, place: int) -> str:
+def _image_id(sample: CaptionedScene, place: int) -> str:
     """16 hex digits, some of which read like a number."""
     return {2: f"{sample.number:016d}", 3: f"{sample.number}e10".rjust(16, "0")}.get(
         place % 8, f"{sample.number * 0x9E3779B97F4A7C15 % (1 << 64):016x}"
     )
 
 
-def _add(split: _Split, sample: Sample, image_id: str, place: int, rng: np.random.Generator) -> None:
+def _add(split: _Split, sample: CaptionedScene, image_id: str, place: int, rng: np.random.Generator) -> None:
     scene = sample.scene
     wide = "XClick1X" in split.boxes[0]
     clicks = [""] if not wide else ["", *["0.500000"] * len(_CLICKS)]
@@ -130,7 +130,7 @@ def _narrative(image_id: str, annotator: int, caption: str, rng: np.random.Gener
     }
 
 
-def _detect(detections: dict[str, list[Record]], sample: Sample, image_id: str, split: str) -> None:
+def _detect(detections: dict[str, list[Record]], sample: CaptionedScene, image_id: str, split: str) -> None:
     scene, number = sample.scene, len(detections["images"]) + 1
     detections["images"].append(
         {

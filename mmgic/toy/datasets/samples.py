@@ -18,7 +18,7 @@ from mmgic.toy.world.scenes import Scene, Split, make_scene
 
 
 @dataclass(frozen=True)
-class Sample:
+class CaptionedScene:
     """A drawn scene. `captions` are all true of it, the first in the usual wording."""
 
     number: int  # of the scene in its split
@@ -40,13 +40,13 @@ class World:
         self.seed = seed
         self._progress = progress
 
-    def samples(self, numbers: Iterable[int], split: Split = "train") -> Iterator[Sample]:
+    def samples(self, numbers: Iterable[int], split: Split = "train") -> Iterator[CaptionedScene]:
         """The scenes `numbers` of a split: two or three captions each, three to five where it is "eval"."""
         low, high = (2, 3) if split == "train" else (3, 5)
         for number in numbers:
             scene = make_scene(self.seed, split, number)
             rng = record_generator(self.seed, "toy captions", split, str(number))
-            yield Sample(number, scene, text.captions(scene, rng, int(rng.integers(low, high + 1))))
+            yield CaptionedScene(number, scene, text.captions(scene, rng, int(rng.integers(low, high + 1))))
             self._progress()
 
     def generator(self, purpose: str, number: int) -> np.random.Generator:

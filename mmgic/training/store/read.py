@@ -16,7 +16,7 @@ from mmgic.training.store.files import LENGTHS, LOCATIONS, read_store_manifest, 
 
 
 @dataclass(frozen=True)
-class Sample:
+class TrainingSample:
     """One document. `tokens` is a read-only view of the store, uint16 [tokens] (uint32 for large vocabularies)."""
 
     tokens: np.ndarray
@@ -55,7 +55,7 @@ class TokenStore:
         """The tokens of each sample, int32 [indices], without touching the tokens themselves."""
         return self._lengths[np.asarray(indices, dtype=np.int64)]
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> TrainingSample:
         """Raises IndexError outside 0 ... len - 1."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of a store of {len(self)}")
@@ -102,8 +102,8 @@ class _Shard:
         self._repeats = batch["repeat"].to_numpy()
         self._templates, self._spans = batch["template"], batch["answer_spans"]
 
-    def sample(self, row: int) -> Sample:
-        return Sample(
+    def sample(self, row: int) -> TrainingSample:
+        return TrainingSample(
             tokens=self._tokens[self._offsets[row] : self._offsets[row + 1]],
             template=self._templates[row].as_py(),
             answer_spans=self._spans[row].as_py(),

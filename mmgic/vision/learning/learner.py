@@ -22,7 +22,7 @@ from mmgic.errors import InputError
 from mmgic.training.loop import prefetched
 from mmgic.vision.learning.codebook import CodebookAverages, gathered, spherical_kmeans, summed, workers
 from mmgic.vision.learning.features import Features
-from mmgic.vision.learning.objective import Objective, Outcome, Stage, sample_policy
+from mmgic.vision.learning.objective import Objective, Outcome, TokenizerStage, sample_policy
 from mmgic.vision.network.selector import gumbel_noise
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -35,7 +35,7 @@ class StepFigures:
     """One step, over all workers."""
 
     step: int  # 0-based, over both stages
-    stage: Stage
+    stage: TokenizerStage
     loss: float
     cosine: float  # mean of rebuilt and true targets
     tokens_per_image: float
@@ -72,7 +72,7 @@ class Learner:
         self.averages = CodebookAverages(objective.quantizer, self.settings.codebook_decay)
         self.enter(self.settings.stage(0)[0])
 
-    def enter(self, stage: Stage) -> None:
+    def enter(self, stage: TokenizerStage) -> None:
         """Begins a stage: which parts learn, with an optimizer of their own."""
         objective, settings = self.objective, self.settings
         objective.requires_grad_(stage != "decoder")
@@ -81,7 +81,7 @@ class Learner:
         objective.selector.requires_grad_(stage == "continuous")
         if objective.ranks is not None:
             objective.ranks.requires_grad_(stage == "decoder")
-        self.stage: Stage = stage
+        self.stage: TokenizerStage = stage
         self.trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
             self.trained.values(), settings.learning_rate, weight_decay=settings.weight_decay

@@ -24,7 +24,7 @@ from mmgic.vision.network.merger import MaskedAttention
 from mmgic.vision.network.selector import TokenSelector
 from mmgic.vision.network.tokenizer import VisualTokenizer
 
-Stage = Literal["continuous", "quantized", "decoder"]
+TokenizerStage = Literal["continuous", "quantized", "decoder"]
 
 _RANGES = {
     "continuous_steps": (0, math.inf),
@@ -84,7 +84,7 @@ class TokenizerTraining:
     def steps(self) -> int:
         return self.continuous_steps + self.quantized_steps + self.decoder_steps
 
-    def stage(self, step: int) -> tuple[Stage, int, int]:
+    def stage(self, step: int) -> tuple[TokenizerStage, int, int]:
         """The stage of the 0-based `step`, the stage's first step, and its number of steps."""
         if step < self.continuous_steps:
             return "continuous", 0, self.continuous_steps
@@ -234,7 +234,7 @@ class Objective(nn.Module):
             rebuilt = self.decoder(vectors, policy)
         return F.cosine_similarity(rebuilt.float(), targets, dim=-1)
 
-    def forward(self, features: Tensor, noise: Tensor, stage: Stage) -> Outcome:
+    def forward(self, features: Tensor, noise: Tensor, stage: TokenizerStage) -> Outcome:
         """Encoder features [B, N, width] float32 and Gumbel noise [B, N, 2]."""
         if stage == "decoder":
             return self._decoder_stage(features, noise)
