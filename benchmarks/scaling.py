@@ -19,7 +19,7 @@ import ray
 
 from mmgic import schema
 from mmgic.documents.make import MakeDocument
-from mmgic.pipelines.common import vocabulary_of
+from mmgic.model.assemble import vocabulary_of
 from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.presets import preset
 from mmgic.settings import Settings, load_settings

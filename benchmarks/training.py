@@ -33,6 +33,7 @@ from mmgic.training.metrics import read_metrics
 from mmgic.training.packing import MicroBatch
 from mmgic.training.recipes.pretrain import make_batches, run
 from mmgic.training.store import build_store
+from mmgic.vision.folders import CODEBOOK, WEIGHTS_FILE
 
 TEXT_SIZE, NUM_CODES, CODE_WIDTH = 1000, 512, 16
 
@@ -119,7 +120,7 @@ def write_inputs(folder: Path, flags: argparse.Namespace) -> Settings:
     )
     LlamaForCausalLM(config).save_pretrained(folder / "llama")
     (folder / "tokenizer").mkdir()
-    save_file({"quantize.embedding.weight": torch.randn(NUM_CODES, CODE_WIDTH)}, folder / "tokenizer/model.safetensors")
+    save_file({CODEBOOK: torch.randn(NUM_CODES, CODE_WIDTH)}, folder / "tokenizer" / WEIGHTS_FILE)
     write_documents(folder / "documents", flags.batch_size * flags.steps, flags.mean_tokens, flags.pack_tokens)
     build_store([folder / "documents"], folder / "output" / "store", TEXT_SIZE + 2 + NUM_CODES)
     return merge(

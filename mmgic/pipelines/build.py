@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmgic.files import absolute, write_text
+from mmgic.model.assemble import vocabulary_of
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import check_sources, sources_of, vocabulary_of
+from mmgic.pipelines.common import check_sources, sources_of
 from mmgic.pipelines.ic import build_ic
 from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.pipelines.mmgic import build_mmgic

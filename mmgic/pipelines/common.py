@@ -6,7 +6,6 @@ import posixpath
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +14,6 @@ from mmgic import schema
 from mmgic.documents.pairs import MakePair
 from mmgic.documents.rounds import MakeRounds
 from mmgic.files import absolute, file_digest, find_files
-from mmgic.model.vl_llama import load_llama_config
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import Settings, SettingsError, SourceSettings
 from mmgic.sources.formats import READERS, SCHEMAS, Corpus, annotation_files, read_source
@@ -24,8 +22,7 @@ from mmgic.stages.rows import EachRow
 from mmgic.stages.run import run_stage
 from mmgic.stages.stage import Stage
 from mmgic.stages.tables import Manifest
-from mmgic.vision import VisionConfig
-from mmgic.vision.folders import LAVIT_FILES, load_config
+from mmgic.vision.folders import load_config, tokenizer_files
 from mmgic.vision.tokenize import TokenizeImages, load_frames
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
@@ -98,23 +95,9 @@ def file_digests(patterns: Iterable[str]) -> dict[str, str]:
     return {path: file_digest(path) for pattern in patterns for path in find_files(pattern)}
 
 
-def vision_config(checkpoint: str) -> VisionConfig:
-    """The sizes of a visual tokenizer; LaVIT's released folder holds no config file and has the default ones."""
-    released = all((Path(checkpoint) / name).is_file() for name in LAVIT_FILES)
-    return VisionConfig() if released else load_config(checkpoint)
-
-
-def vocabulary_of(settings: Settings) -> VLVocabulary:
-    """The VL vocabulary of the language model and the visual tokenizer that the settings name."""
-    return VLVocabulary(
-        load_llama_config(settings.model.llm).vocab_size, vision_config(settings.vision.checkpoint).codebook_size
-    )
-
-
 def run_tokens(settings: Settings, corpus: Corpus, table: str, schema: pa.Schema) -> Manifest:
     """The tokens stage of any corpus: images and regions become visual codes (F.6)."""
     vision, cluster = settings.vision, settings.cluster
-    weights = [posixpath.join(vision.checkpoint, name) for name in ("config.json", "model.safetensors", *LAVIT_FILES)]
     return stage(
         settings,
         name=f"{corpus}/tokens",
@@ -127,10 +110,10 @@ def run_tokens(settings: Settings, corpus: Corpus, table: str, schema: pa.Schema
             # products of another height, or in another order, may round in another way
             "batch_size": vision.batch_size,
             "compile": vision.compile,
-            "checkpoint": list(file_digests(weights).values()),
+            "checkpoint": [file_digest(str(path)) for path in tokenizer_files(vision.checkpoint)],
             "seed": settings.seed,
         },
-        prepare=partial(load_frames, size=vision_config(vision.checkpoint).image_size),
+        prepare=partial(load_frames, size=load_config(vision.checkpoint).image_size),
         make_transform=partial(TokenizeImages, vision.checkpoint, vision, settings.seed),
         actors=True,
         workers=cluster.tokenizer_workers,

@@ -28,13 +28,13 @@ from mmgic.pipelines.common import (
     stage,
     stages_run,
     table_of,
-    vision_config,
 )
 from mmgic.regions import FindRegions
 from mmgic.settings import Settings
 from mmgic.stages.passes import fold
 from mmgic.stages.rows import EachRow
 from mmgic.stages.tables import Manifest
+from mmgic.vision.folders import load_config
 
 
 def build_mmgic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
@@ -87,7 +87,7 @@ def _cleaning_transform(settings: Settings, annotations: str) -> EachRow:
 
 
 def _regions(settings: Settings, table: str) -> Manifest:
-    patches = vision_config(settings.vision.checkpoint).grid
+    patches = load_config(settings.vision.checkpoint).grid
     return stage(
         settings,
         name="mmgic/regions",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgic.pipelines.common import vocabulary_of
+from mmgic.model.assemble import vocabulary_of
 from mmgic.pipelines.ic import build_ic
 from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.presets import TOY_WEIGHTS, preset

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mmgic import schema
-from mmgic.pipelines.common import vocabulary_of
+from mmgic.model.assemble import vocabulary_of
 from mmgic.pipelines.playback import build_playback
 from mmgic.pipelines.sft import build_sft
 from mmgic.presets import preset

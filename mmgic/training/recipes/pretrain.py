@@ -21,9 +21,8 @@ from ray.util.metrics import Gauge
 from transformers.utils.logging import disable_progress_bar
 
 from mmgic.errors import InputError
-from mmgic.model.assemble import read_codebook, untrained_model
-from mmgic.model.vl_llama import load_llama_config, trainable_summary
-from mmgic.model.vocabulary import VLVocabulary
+from mmgic.model.assemble import untrained_model, vocabulary_of
+from mmgic.model.vl_llama import trainable_summary
 from mmgic.settings import Settings, SettingsError, to_yaml
 from mmgic.training.checkpoints import (
     Progress,
@@ -112,9 +111,7 @@ def training_folder(settings: Settings) -> Path:
 def make_batches(settings: Settings, rank: int, workers: int) -> Batches:
     """Worker `rank`'s share of every step. Raises SettingsError or InputError for input that does not fit together."""
     phases = parse_curriculum(settings.training.curriculum)
-    vocabulary = VLVocabulary(
-        load_llama_config(settings.model.llm).vocab_size, len(read_codebook(settings.vision.checkpoint))
-    )
+    vocabulary = vocabulary_of(settings)
     store = TokenStore(Path(settings.output) / "store")
     if store.manifest.vocabulary_size != vocabulary.size:
         raise InputError(

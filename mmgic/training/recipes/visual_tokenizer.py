@@ -84,8 +84,9 @@ def run(job: TokenizerJob) -> TokenizerResult:
         raise SettingsError("continuous_steps and quantized_steps must be at least 1, unless a start is given")
     if job.training.decoder_steps and job.training.decoder == "lavit":
         raise SettingsError("decoder_steps are for another decoder than lavit, which is trained all along")
-    read_target(load_frozen(job.encoder), job)  # refuses unusable input here, before workers are started for it
-    if job.start and load_config(job.start) != load_config(job.encoder):
+    frozen = load_frozen(job.encoder)
+    read_target(frozen, job)  # refuses unusable input here, before workers are started for it
+    if job.start and load_config(job.start) != frozen.model.config:
         raise InputError(f"{job.start} and {job.encoder} are of different sizes; training goes on with one encoder")
     claim_run(folder, asdict(job), list_images(job.images))
     if not (folder / RESULT_FILE).exists():

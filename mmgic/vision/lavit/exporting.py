@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mmgic.errors import InputError
-from mmgic.vision.folders import LAVIT_FILES, load_tokenizer, read_weights
+from mmgic.vision.folders import DECODER_FILES, LAVIT_FILES, load_tokenizer, read_weights, save_config
 from mmgic.vision.learning.frozen import load_frozen
 
-# of the low- and of the high-resolution feature decoder
-DECODER_FILES = ("tokenizer_decoder.bin", "highres_tokenizer_decoder.bin")
 HEAD_DIM = 1024  # of EVA-CLIP's embedding
 
 
@@ -39,10 +35,9 @@ def save_lavit(tokenizer: Path, folder: Path, encoder: Path | None = None, pixel
             raise InputError(f"the pixel decoder {pixels} reads another codebook than that of {tokenizer}")
         decoder = {k.removeprefix("decoder."): v for k, v in weights.items() if k.startswith("decoder.")}
         files[DECODER_FILES["unet_proj_1.weight" in decoder]] = decoder
-    folder.mkdir(parents=True, exist_ok=True)
+    save_config(model.config, folder)
     for name, tensors in files.items():
         torch.save({key: value.contiguous() for key, value in tensors.items()}, folder / name)
-    (folder / "config.json").write_text(json.dumps(asdict(model.config), indent=2) + "\n", encoding="utf-8")
     return [
         f"{name} is left out: its projection to a UNet is part of a trained pixel decoder"
         for name in DECODER_FILES

@@ -25,7 +25,8 @@ from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.sources.reading.files import is_safe_name
 from mmgic.training.export import VOCABULARY_FILE
-from mmgic.vision.lavit.release import Release, Shapes, load_mapped, save, shapes
+from mmgic.vision.folders import CODEBOOK, DECODER_FILES, LAVIT_FILES, WEIGHTS_FILE, read_file, save_config
+from mmgic.vision.lavit.release import Release, Shapes, save, shapes
 from mmgic.vision.network.config import VisionConfig
 from mmgic.vision.network.continuous import ContinuousFeatures, own_keys
 from mmgic.vision.network.feature_decoder import DecoderConfig, make_decoder
@@ -34,12 +35,9 @@ from mmgic.vision.pixels.pixel_decoder import HIGHRES_SIZES, LOWRES_SIZES, Pixel
 
 Writer = Callable[[Path], None]
 
-ENCODER = "visual_tokenizer/eva_vitg_psz14.bin"
-TOKENIZER = "visual_tokenizer/tokenizer_encoder.bin"
-LOWRES = "visual_tokenizer/tokenizer_decoder.bin"
-HIGHRES = "visual_tokenizer/highres_tokenizer_decoder.bin"
+ENCODER, TOKENIZER = (f"visual_tokenizer/{name}" for name in LAVIT_FILES)
+LOWRES, HIGHRES = (f"visual_tokenizer/{name}" for name in DECODER_FILES)
 UNDERSTANDING = "language_model/visual_weight.bin"
-CODEBOOK = "quantize.embedding.weight"
 TEXT_SIZE = 32000  # LLaMA's text vocabulary; [IMG], [/IMG] and the codes follow it
 VAE_RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # diffusers' names before 0.17
 
@@ -82,10 +80,10 @@ def plan_tokenizer(release: Release, sizes: LavitSizes) -> Writer:
 
     def write(out: Path) -> None:
         # two gigabytes of the encoder stay mapped until they are written
-        tensors = {f"encoder.{key}": value for key, value in load_mapped(release.folder / ENCODER).items()}
-        tensors |= load_mapped(release.folder / TOKENIZER)
-        save(out / "model.safetensors", {key: tensors[key] for key in expected})
-        (out / "config.json").write_text(json.dumps(asdict(sizes.vision), indent=2) + "\n", encoding="utf-8")
+        tensors = {f"encoder.{key}": value for key, value in read_file(release.folder / ENCODER).items()}
+        tensors |= read_file(release.folder / TOKENIZER)
+        save(out / WEIGHTS_FILE, {key: tensors[key] for key in expected})
+        save_config(sizes.vision, out)
 
     return write
 
@@ -98,7 +96,7 @@ def plan_understanding(release: Release, sizes: LavitSizes) -> Writer:
         own = own_keys(make())  # type: ignore[arg-type]
     expected = {key: shape for key, shape in shapes(make).items() if key in own}
     release.check(UNDERSTANDING, expected)
-    return lambda out: save(out / "model.safetensors", load_mapped(release.folder / UNDERSTANDING))
+    return lambda out: save(out / "model.safetensors", read_file(release.folder / UNDERSTANDING))
 
 
 def plan_pixels(release: Release, sizes: LavitSizes, *, highres: bool) -> Writer:
@@ -134,10 +132,10 @@ def plan_pixels(release: Release, sizes: LavitSizes, *, highres: bool) -> Writer
     release.compare(TOKENIZER, found, {CODEBOOK: codebook}, lambda key: False)
 
     def write(out: Path) -> None:
-        tensors = {f"decoder.{k}": v for k, v in load_mapped(release.folder / decoder_file).items()}
-        tensors["codebook"] = load_mapped(release.folder / TOKENIZER)[CODEBOOK]
+        tensors = {f"decoder.{k}": v for k, v in read_file(release.folder / decoder_file).items()}
+        tensors["codebook"] = read_file(release.folder / TOKENIZER)[CODEBOOK]
         if not highres:
-            tensors["uncond_embeddings"] = load_mapped(release.folder / uncond_file)
+            tensors["uncond_embeddings"] = read_file(release.folder / uncond_file)
         write_conditions(out, config, tensors)
         for name, write_part in parts.items():
             write_part(out / name)
@@ -166,7 +164,7 @@ def plan_diffusers(release: Release, folder: str, kind: Any, renamed: Mapping[st
         release.compare(name, today(found) if expected else None, expected, lambda key: False)
 
     def write(out: Path) -> None:
-        save(out / "diffusion_pytorch_model.safetensors", today(load_mapped(release.folder / name)))
+        save(out / "diffusion_pytorch_model.safetensors", today(read_file(release.folder / name)))
         shutil.copy(release.folder / folder / "config.json", out / "config.json")
 
     return write
@@ -213,7 +211,7 @@ def plan_language_model(release: Release, sizes: LavitSizes) -> Writer:
         size = 0
         for number, (shard, keys) in enumerate(sorted(shards.items()), start=1):
             name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-            tensors = {k: v for k, v in load_mapped(release.folder / folder / shard).items() if k in keys}
+            tensors = {k: v for k, v in read_file(release.folder / folder / shard).items() if k in keys}
             tensors = {k: v for k, v in tensors.items() if not is_rotary(k)}
             save(out / name, tensors)
             weight_map |= dict.fromkeys(tensors, name)

@@ -61,7 +61,7 @@ class Release:
             self.problems.append(f"{name}: the file is missing")
             return None
         try:
-            return load_mapped(self.folder / name)
+            return read_file(self.folder / name)
         except InputError:
             self.problems.append(f"{name}: the file is damaged or holds more than tensors")
             return None
@@ -78,16 +78,6 @@ class Release:
                 return value
             self.problems.append(f"{name}: the file is no JSON object")
         return None
-
-
-def load_mapped(path: Path) -> Any:
-    """As `read_file`, but a PyTorch file's tensors stay on disk until they are used, if its format allows that."""
-    if path.suffix != ".safetensors":
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception:  # files older than the zip format cannot be mapped; what else is wrong, the next line says
-            pass
-    return read_file(path)
 
 
 def shapes(make: Callable[[], nn.Module]) -> Shapes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from mmgic.errors import InputError
-from mmgic.vision.folders import LAVIT_FILES, lavit_config, load_config, read_weights
+from mmgic.vision.folders import load_config, read_encoder
 from mmgic.vision.network.encoder import NORM_EPS
 from mmgic.vision.network.tokenizer import VisualTokenizer, listing
 
@@ -23,16 +23,13 @@ class FrozenEncoder:
 
 
 def load_frozen(folder: str | Path) -> FrozenEncoder:
-    """Reads the encoder of a folder with config.json and model.safetensors (a tokenizer's, or one that
-    jobs/train_clip.py left), or LaVIT's released encoder file. Raises InputError where it is not all there.
+    """Reads the encoder of a tokenizer's folder, or of one that holds an encoder alone (`mmgic.vision.folders`).
+
+    Raises InputError if it is not all there.
     """
-    folder = Path(folder)
-    released = folder / LAVIT_FILES[0]
-    config = lavit_config(folder) if released.is_file() else load_config(folder)
-    weights = read_weights(released if released.is_file() else folder / "model.safetensors")
-    model = VisualTokenizer(config)
+    model = VisualTokenizer(load_config(folder))
+    weights = read_encoder(folder)
     own = model.encoder.state_dict()
-    weights = {key.removeprefix("encoder."): value for key, value in weights.items()}
     wrong = sorted(key for key in own if key not in weights or weights[key].shape != own[key].shape)
     if wrong:
         raise InputError(
