@@ -13,11 +13,12 @@ was; with other settings it refuses to mix tables. The result is `<output>/store
 import argparse
 
 from mmgic.cli import add_settings_flags, run_job
+from mmgic.schema import CORPORA
 from mmgic.settings import Settings
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", choices=("mmgic", "ic", "mmc4", "sft"), help="build the tables of this corpus alone")
+    parser.add_argument("--only", choices=CORPORA, help="build the tables of this corpus alone")
     add_settings_flags(parser)
 
 

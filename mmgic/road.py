@@ -8,8 +8,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from mmgic.pipelines.build import BuildReport, build, build_tables
 from mmgic.pipelines.build import check_corpus as check_corpus
+from mmgic.schema import Corpus
 from mmgic.settings import Settings
-from mmgic.sources.formats import Corpus
 from mmgic.stages.session import ray_session as ray_session
 from mmgic.stages.tables import Manifest
 from mmgic.toy.datasets.write import make_world

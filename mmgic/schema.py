@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -208,6 +209,20 @@ INTERLEAVED = pa.schema(
         *VERDICT,
     ]
 )
+
+# ---------------------------------------------------------------- corpora
+
+# What is pre-processed in one way; instructions play back what the corpora before them hold.
+Corpus = Literal["mmgic", "ic", "mmc4", "sft"]
+CORPORA: tuple[Corpus, ...] = get_args(Corpus)
+
+# The rows that the readers of each corpus yield
+SCHEMAS: dict[Corpus, pa.Schema] = {
+    "mmgic": ANNOTATED_IMAGE,
+    "ic": CAPTIONED_IMAGE,
+    "mmc4": INTERLEAVED,
+    "sft": INTERLEAVED,
+}
 
 # ---------------------------------------------------------------- documents
 

@@ -15,46 +15,18 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 
+from mmgic.sources.formats import FORMATS
+
 Recipe = Literal["C", "CL", "CLD", "CLDR", "LDR"]
 
-# The on-disk formats; `mmgic.sources` says which module reads each and which corpus it belongs to.
-Format = Literal[
-    # detection (F.1)
-    "coco",
-    "open_images",
-    "v3det",
-    "visual_genome",
-    # image-caption (G.1)
-    "blip_captions",
-    "capsfusion",
-    "laion_coco_aesthetic",
-    "journeydb",
-    "cc3m",
-    "cc12m",
-    "sbu",
-    "webdataset",
-    # interleaved (C.6)
-    "mmc4",
-    "mmc4_pairs",
-    # instructions (Table 14)
-    "llava",
-    "unimm_chat",
-    "vqav2",
-    "okvqa",
-    "gqa",
-    "ocrvqa",
-    "aokvqa",
-    "laion_gpt4v",
-    "textcaps",
-    "instructpix2pix",
-    "magicbrush",
-    "alpaca",
-    "sharegpt",
-]
+if TYPE_CHECKING:
+    FormatName = str
+else:
+    FormatName = Literal[tuple(FORMATS)]
 
 # Appendix H.2, the system prompt of instruction rounds
 SYSTEM_PROMPT = (
@@ -70,10 +42,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """One dataset on disk. `path` is its folder; the files inside it are found by the format's own names."""
+    """One dataset on disk. `path` is its folder; `mmgic.sources.formats` knows the files inside it by its `format`."""
 
     name: str = ""
-    format: Format = "coco"
+    format: FormatName = "coco"
     path: str = ""
     corpus: str = ""  # what a curriculum calls its documents; "": mmgic, ic, mmc4 or sft, by the format
     annotations: str = ""  # file inside `path`, where the format names none itself; a name with *, or "best | good"

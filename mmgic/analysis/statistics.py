@@ -21,9 +21,9 @@ from mmgic.analysis.phrases import FREQUENCIES, Frequencies, read_frequencies
 from mmgic.descriptions.reading import Descriptions, load_descriptions
 from mmgic.errors import InputError
 from mmgic.files import absolute, find_files, read_text
+from mmgic.schema import CORPORA
 from mmgic.stages import tables
 
-CORPORA = ("mmgic", "ic", "mmc4", "sft")
 RARE = 5  # Figure 12's text: labels with a frequency below this
 BEFORE_TOKENS = ("regions", "captions", "cleaned")  # what Table 13 counts: the first of these that is there
 COLLECTED = ("unique", "annotations")  # the same for Table 14

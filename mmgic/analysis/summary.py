@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmgic.schema import CORPORA
 from mmgic.settings import Settings
 from mmgic.stages import tables
 from mmgic.stages.tables import Manifest
@@ -21,7 +22,6 @@ STAGES = (
     *("annotations", "cleaned", "unique", "phrases", "selected", "images", "captions", "merged", "regions", "tokens"),
     *("documents", "playback", "aesthetic"),
 )
-CORPORA = ("mmgic", "ic", "mmc4", "sft")  # the folders of tables, in the order of their making
 EVALUATIONS = {"untrained": "untrained", "other_image": "other image", "trained": "trained"}
 LOSSES = {"loss": "L", "visual_loss": "L_V", "text_loss": "L_T"}
 SCORES = {"cider": "CIDEr", "pope_f1": "POPE F1"}

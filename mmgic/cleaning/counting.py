@@ -11,6 +11,7 @@ from mmgic.cleaning.images import image_fault
 from mmgic.cleaning.labels import KeptLabels, LabelCounts
 from mmgic.cleaning.objects import clean_objects, object_fault
 from mmgic.settings import CleaningSettings, SourceSettings
+from mmgic.sources.formats import FORMATS
 from mmgic.stages.rows import Row
 
 # set aside after the counts of F.2, in its last step
@@ -22,7 +23,7 @@ def count_objects(rows: Iterable[Row], source: SourceSettings, cleaning: Cleanin
     counts: Counter[tuple[str, str]] = Counter()
     for row in filter(_counts, rows):
         objects = row["objects"]
-        if source.format == "visual_genome":
+        if FORMATS[source.format].noisy_labels:
             objects = [] if image_fault(row, cleaning) else [o for o in objects if not object_fault(o, row, cleaning)]
         counts.update((o["label"], o["synset"]) for o in objects)
     return LabelCounts(objects=counts)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from mmgic.settings import CleaningSettings, SourceSettings
+from mmgic.sources.formats import FORMATS
 
 _PARTS_OF_SPEECH = {"v": "verb", "a": "adjective", "s": "adjective", "r": "adverb"}
 
@@ -46,8 +47,8 @@ def kept_labels(
 
     An object without a synset is taken for its label's most frequent synset (of equals the first by name). Pairs seen
     fewer than `source.min_label_count` times go. A label left with several synsets is told apart by `names`, which maps
-    (label, synset) to a name, or by `sense_name` where that has none. Only Visual Genome's attributes and relationships
-    have a least frequency.
+    (label, synset) to a name, or by `sense_name` where that has none. Only noisy attributes and relationships, which are
+    Visual Genome's, have a least frequency.
     """
     synsets: dict[str, dict[str, int]] = {}
     for (label, synset), count in counts.objects.items():
@@ -65,7 +66,7 @@ def kept_labels(
             objects[label, synset] = (given or (sense_name(label, synset) if len(kept) > 1 else label), synset)
         if unmapped and usual in kept:
             objects[label, ""] = objects[label, usual]
-    thresholds = source.format == "visual_genome"
+    thresholds = FORMATS[source.format].noisy_labels
     return KeptLabels(
         objects,
         _frequent(counts.attributes, cleaning.min_attribute_count if thresholds else 1),

@@ -12,24 +12,10 @@ import yaml
 
 from mmgic.files import read_text
 from mmgic.hub.layout import DATA, IMAGE, IMAGES, ExportRecord
+from mmgic.sources.formats import FORMATS
 from mmgic.stages import tables
 from mmgic.stages.tables import Manifest
 
-# Terms of each format's data, as far as they are known; who publishes an export checks them at the source.
-TERMS = {
-    "coco": "as the owner of the annotations states (COCO's own: CC BY 4.0); the photos keep their Flickr terms",
-    "open_images": "annotations CC BY 4.0; photos listed as CC BY 2.0",
-    "v3det": "annotations CC BY 4.0; photos may not be passed on (Flickr terms)",
-    "visual_genome": "CC BY 4.0",
-    "laion_coco_aesthetic": "tagged Apache-2.0; the images belong to their sites",
-    "journeydb": "gated, non-commercial terms",
-    "cc3m": "captions free to use with attribution; the images belong to their sites",
-    "cc12m": "captions free to use with attribution; the images belong to their sites",
-    "mmc4": "ODC-BY; the images belong to their sites",
-    "mmc4_pairs": "ODC-BY; the images belong to their sites",
-    "magicbrush": "CC BY 4.0",
-    "alpaca": "CC BY-NC 4.0",
-}
 UNKNOWN = "see the source"
 NEAR = 4  # folders above a table among which the run's settings are looked for
 
@@ -97,10 +83,7 @@ def dataset_card(
         "## Sources",
         _table(
             ("source", "format", "rows", "kept", "terms"),
-            [
-                (n, formats.get(n, UNKNOWN), f"{rows[n]:,}", f"{kept[n]:,}", TERMS.get(formats.get(n, ""), UNKNOWN))
-                for n in rows
-            ],
+            [(n, formats.get(n, UNKNOWN), f"{rows[n]:,}", f"{kept[n]:,}", _terms(formats.get(n, ""))) for n in rows],
         ),
         "The terms are those of the sources' own files; this collection adds none.",
         "## Rows set aside",
@@ -123,6 +106,10 @@ def dataset_card(
         settings = yaml.safe_dump(run, sort_keys=False).rstrip()
         parts += ["The settings of the whole run:", _code(settings, language="yaml")]
     return "\n\n".join(parts) + "\n"
+
+
+def _terms(name: str) -> str:
+    return FORMATS[name].terms if name in FORMATS else UNKNOWN
 
 
 def _about_images(record: ExportRecord, with_images: bool) -> str:

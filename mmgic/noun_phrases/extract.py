@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Span
 
-# The caption that a source's phrases come from; the filter applies to no other format (G.2).
-CAPTION_OF = {"blip_captions": "caption_coco", "capsfusion": "caption_capsfusion"}
-
 # the components that `noun_chunks` depends on, by factory
 NEEDED = ("tok2vec", "transformer", "curated_transformer", "tagger", "morphologizer", "attribute_ruler", "parser")
 LEADING = ("DT", "PDT", "WDT", "PRP$", "WP$")  # Penn tags of determiners and possessive pronouns

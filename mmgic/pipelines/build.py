@@ -14,8 +14,8 @@ from mmgic.pipelines.ic import build_ic
 from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.pipelines.sft import build_sft
+from mmgic.schema import Corpus
 from mmgic.settings import Settings, SettingsError, to_yaml
-from mmgic.sources.formats import Corpus
 from mmgic.stages.tables import Manifest
 from mmgic.training.store import StoreManifest, build_store
 

@@ -12,8 +12,8 @@ from mmgic.captions import ReadImage, SynthesizeCaptions
 from mmgic.captions.folders import check_folder
 from mmgic.errors import InputError
 from mmgic.pipelines.common import corpus_folder, file_digests, stage
+from mmgic.schema import Corpus
 from mmgic.settings import Settings
-from mmgic.sources.formats import Corpus
 from mmgic.stages import tables
 from mmgic.stages.tables import Manifest
 

@@ -15,8 +15,10 @@ from mmgic.documents.pairs import MakePair
 from mmgic.documents.rounds import MakeRounds
 from mmgic.files import absolute, file_digest, find_files
 from mmgic.model.vocabulary import VLVocabulary
+from mmgic.schema import Corpus
 from mmgic.settings import Settings, SettingsError, SourceSettings
-from mmgic.sources.formats import READERS, SCHEMAS, Corpus, annotation_files, read_source
+from mmgic.sources.formats import FORMATS, read_source
+from mmgic.sources.reading.files import annotation_files
 from mmgic.stages.ingest import ingest
 from mmgic.stages.rows import EachRow
 from mmgic.stages.run import run_stage
@@ -30,7 +32,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json",
 
 def sources_of(settings: Settings, corpus: Corpus) -> tuple[SourceSettings, ...]:
     """The sources whose format belongs to `corpus`."""
-    return tuple(source for source in settings.sources if READERS[source.format].corpus == corpus)
+    return tuple(source for source in settings.sources if FORMATS[source.format].corpus == corpus)
 
 
 def corpus_folder(settings: Settings, corpus: Corpus) -> str:
@@ -82,7 +84,7 @@ def read_annotations(settings: Settings, corpus: Corpus) -> Manifest:
     return ingest(
         f"{corpus}/annotations",
         f"{corpus_folder(settings, corpus)}/annotations",
-        SCHEMAS[corpus],
+        schema.SCHEMAS[corpus],
         [partial(read_source, source) for source in sources],
         {"sources": described},
         rows_per_file=settings.cluster.rows_per_block,

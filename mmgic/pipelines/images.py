@@ -14,8 +14,8 @@ from mmgic.download import DownloadImages
 from mmgic.download.pairs import PairImages
 from mmgic.download.shard import remove_orphans
 from mmgic.pipelines.common import corpus_folder, stage
+from mmgic.schema import Corpus
 from mmgic.settings import CleaningSettings, Settings
-from mmgic.sources.formats import Corpus
 from mmgic.stages import tables
 from mmgic.stages.rows import Transform
 from mmgic.stages.tables import Manifest

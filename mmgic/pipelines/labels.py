@@ -26,7 +26,7 @@ from mmgic.language_model.client import LanguageModel
 from mmgic.pipelines.common import check_sources, corpus_folder, read_annotations, sources_of
 from mmgic.pipelines.mmgic import run_cleaning
 from mmgic.settings import Settings, SettingsError
-from mmgic.sources.detection.v3det import v3det_descriptions
+from mmgic.sources.formats import FORMATS, label_descriptions
 from mmgic.stages.passes import fold
 from mmgic.stages.progress import progress_line
 
@@ -81,7 +81,7 @@ def describe_labels(settings: Settings, concepts: list[Concept]) -> LabelReport:
             concepts,
             model,
             f"{folder}/review.tsv",
-            noisy=frozenset(s.name for s in sources_of(settings, "mmgic") if s.format == "visual_genome"),
+            noisy=frozenset(s.name for s in sources_of(settings, "mmgic") if FORMATS[s.format].noisy_labels),
             given=given,
             define=_definitions(settings),
             progress=arrived.append,
@@ -116,7 +116,7 @@ def propose_sense_names(settings: Settings) -> tuple[str, int]:
 
 def own_descriptions(settings: Settings) -> dict[Key, str]:
     """(source, kind, label) -> description, of the sources that bring descriptions along (V3Det)."""
-    rows = (row for s in sources_of(settings, "mmgic") if s.format == "v3det" for row in v3det_descriptions(s))
+    rows = (row for source in sources_of(settings, "mmgic") for row in label_descriptions(source))
     return {(row["source"], "object", row["label"]): row["description"] for row in rows}
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from mmgic.analysis.phrases import FREQUENCIES, FREQUENCY_PLOT, frequencies, frequency_plot
 from mmgic.files import write_text
-from mmgic.noun_phrases.extract import CAPTION_OF, PHRASES, ExtractPhrases, pipeline_files
+from mmgic.noun_phrases.extract import PHRASES, ExtractPhrases, pipeline_files
 from mmgic.noun_phrases.pool import (
     Captions,
     Part,
@@ -32,6 +32,7 @@ from mmgic.noun_phrases.pool import (
 from mmgic.pipelines.common import corpus_folder, file_digests, sources_of, stage
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
+from mmgic.sources.formats import FORMATS
 from mmgic.stages import tables
 from mmgic.stages.passes import map_blocks
 from mmgic.stages.rows import EachRow
@@ -44,7 +45,8 @@ def select_by_phrases(settings: Settings, table: str) -> Manifest:
     Rows of sources that the filter does not apply to pass. Raises InputError where the spaCy pipeline is missing.
     """
     sources = sources_of(settings, "ic")
-    columns = {source.name: CAPTION_OF[source.format] for source in sources if source.format in CAPTION_OF}
+    captions = {source.name: FORMATS[source.format].filtered_caption for source in sources}
+    columns = {source: column for source, column in captions.items() if column}
     output = f"{corpus_folder(settings, 'ic')}/selected"
     select = partial(stage, settings, name="ic/selected", output=output, schema=CAPTIONED_IMAGE, rows_per_call=1000)
     if not columns:

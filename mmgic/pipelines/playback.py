@@ -14,8 +14,9 @@ from mmgic import schema
 from mmgic.documents.playback import MakeAesthetic, MakePlayback
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import corpus_folder, document_inputs, file_digests, sources_of, stage
+from mmgic.schema import Corpus
 from mmgic.settings import Settings
-from mmgic.sources.formats import Corpus
+from mmgic.sources.formats import FORMATS
 from mmgic.stages import tables
 from mmgic.stages.rows import EachRow
 from mmgic.stages.sampling import RowSample, draw_sample, sample_key
@@ -28,7 +29,7 @@ def build_playback(settings: Settings, vocabulary: VLVocabulary) -> list[Manifes
     manifests = []
     if instructions.playback and (table := _finished(settings, "mmgic", "sft/playback")):
         manifests.append(_mmgic(settings, vocabulary, table))
-    aesthetic = [source.name for source in sources_of(settings, "ic") if source.format == "laion_coco_aesthetic"]
+    aesthetic = [source.name for source in sources_of(settings, "ic") if FORMATS[source.format].played_back]
     if instructions.aesthetic and aesthetic and (table := _finished(settings, "ic", "sft/aesthetic")):
         kept = [name for name in aesthetic if _kept(table, name)]
         manifests += [_aesthetic(settings, vocabulary, table, kept)] if kept else []

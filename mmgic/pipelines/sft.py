@@ -24,21 +24,20 @@ from mmgic.pipelines.images import run_images
 from mmgic.pipelines.playback import build_playback
 from mmgic.settings import Settings
 from mmgic.sources.copies import RejectCopies
-from mmgic.sources.instructions.duplicates import CONVERSATIONS, Contents, contents
+from mmgic.sources.formats import FORMATS
+from mmgic.sources.instructions.duplicates import Contents, contents
 from mmgic.stages.passes import fold
 from mmgic.stages.rows import EachRow
 from mmgic.stages.tables import Manifest
-
-_BY_URL = ("laion_gpt4v", "ocrvqa", "textcaps")
 
 
 def build_sft(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
     """Runs the stages of the instruction sources and returns their manifests, those of documents last."""
     stages = [read_annotations(settings, "sft")]
     sources = sources_of(settings, "sft")
-    if sum(source.format in CONVERSATIONS for source in sources) > 1:
+    if sum(FORMATS[source.format].copied for source in sources) > 1:
         stages.append(_unique(settings, table_of(settings, stages[-1])))
-    if any(source.format in _BY_URL for source in sources):
+    if any(FORMATS[source.format].by_url for source in sources):
         stages.append(run_images(settings, "sft", table_of(settings, stages[-1]), schema.INTERLEAVED))
     stages.append(run_tokens(settings, "sft", table_of(settings, stages[-1]), schema.INTERLEAVED))
     stages.append(run_documents(settings, "sft", vocabulary, table_of(settings, stages[-1]), MakeRounds))
@@ -46,7 +45,7 @@ def build_sft(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
 
 
 def _unique(settings: Settings, table: str) -> Manifest:
-    ranks = {s.name: i for i, s in enumerate(sources_of(settings, "sft")) if s.format in CONVERSATIONS}
+    ranks = {s.name: i for i, s in enumerate(sources_of(settings, "sft")) if FORMATS[s.format].copied}
 
     def transform() -> EachRow:
         found: Contents = fold(table, partial(contents, sources=ranks), settings.cluster.data_workers)

@@ -12,11 +12,10 @@ from mmgic.pipelines.common import corpus_folder, sources_of, stage, table_of
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
 from mmgic.sources.copies import COLUMNS, ENTRY, RejectCopies, later_copies_on_disk, url_entries
+from mmgic.sources.formats import FORMATS
 from mmgic.stages.passes import map_blocks
 from mmgic.stages.rows import EachRow
 from mmgic.stages.tables import Manifest
-
-BY_URL = ("blip_captions", "capsfusion", "laion_coco_aesthetic", "cc3m", "cc12m", "sbu", "webdataset")
 
 
 def run_unique(settings: Settings, annotations: Manifest) -> Manifest:
@@ -25,7 +24,8 @@ def run_unique(settings: Settings, annotations: Manifest) -> Manifest:
     The paper counts unique images (52M); BLIP's LAION captions and CapsFusion, for one, share urls. With fewer than two
     sources that may, the stage is left out and the manifest is that of the annotations.
     """
-    ranks = {source.name: i for i, source in enumerate(sources_of(settings, "ic")) if source.format in BY_URL}
+    sources = enumerate(sources_of(settings, "ic"))
+    ranks = {source.name: i for i, source in sources if FORMATS[source.format].by_url}
     if len(ranks) < 2:
         return annotations
     table = table_of(settings, annotations)

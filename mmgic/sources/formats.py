@@ -1,97 +1,171 @@
-"""Datasets on disk as rows, one module per format."""
+"""The registry of formats: a row for each way in which a dataset lies on disk, with all that the platform asks of it.
+
+A new format is its reader and a row here. A reader is a function of the source's settings that yields rows in the
+columns of its corpus's schema. It is named as "module:function" below `mmgic.sources` and imported when a source is
+read, so that the settings can check a format's name without it.
+"""
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from mmgic.schema import ANNOTATED_IMAGE, CAPTIONED_IMAGE, INTERLEAVED
-from mmgic.settings import SourceSettings
-from mmgic.sources.captions.blip_captions import read_blip_captions
-from mmgic.sources.captions.capsfusion import read_capsfusion, read_laion_coco_aesthetic
-from mmgic.sources.captions.caption_lists import read_cc3m, read_cc12m, read_sbu
-from mmgic.sources.captions.journeydb import read_journeydb
-from mmgic.sources.captions.webdataset import read_webdataset
-from mmgic.sources.detection.coco import read_coco
-from mmgic.sources.detection.open_images import FILES as OPEN_IMAGES_FILES
-from mmgic.sources.detection.open_images import read_open_images
-from mmgic.sources.detection.v3det import read_v3det
-from mmgic.sources.detection.visual_genome import read_visual_genome
-from mmgic.sources.instructions.captions import read_laion_gpt4v, read_textcaps
-from mmgic.sources.instructions.editing import read_instructpix2pix, read_magicbrush
-from mmgic.sources.instructions.llava import read_llava
-from mmgic.sources.instructions.questions import read_aokvqa, read_gqa, read_ocrvqa
-from mmgic.sources.instructions.texts import read_alpaca, read_sharegpt
-from mmgic.sources.instructions.unimm_chat import read_unimm_chat
-from mmgic.sources.instructions.vqav2 import OKVQA_FILES, read_okvqa, read_vqav2
-from mmgic.sources.interleaved.mmc4 import read_mmc4, read_mmc4_pairs
-from mmgic.sources.reading.files import choices
-
-Corpus = Literal["mmgic", "ic", "mmc4", "sft"]
-
-# The rows of each corpus: annotated images, image-caption pairs, interleaved documents, instruction rounds
-SCHEMAS: dict[Corpus, pa.Schema] = {
-    "mmgic": ANNOTATED_IMAGE,
-    "ic": CAPTIONED_IMAGE,
-    "mmc4": INTERLEAVED,
-    "sft": INTERLEAVED,
-}
+if TYPE_CHECKING:
+    from mmgic.schema import Corpus
+    from mmgic.settings import SourceSettings
 
 
 @dataclass(frozen=True)
-class Reader:
-    """How a format is read. `files` are the names below the source's folder, with *, that its rows depend on."""
+class Format:
+    """What is known of one format. `files` and `more_files` are names below the source's folder.
+
+    A name may hold *, and choices parted by |, of which the first one that is there is read: from the format's own
+    names to any file of their kind. All `files` are needed; `annotations` of a source stands for the first one.
+    """
 
     corpus: Corpus
-    read: Callable[[SourceSettings], Iterator[dict[str, Any]]]
+    reader: str
     files: tuple[str, ...] = ()
+    more_files: tuple[str, ...] = ()  # read as well, where they are there
+    by_url: bool = False  # images are named by url: they may have to be fetched, and another source may have them too
+    filtered_caption: str = ""  # the column whose noun phrases decide about a row (G.2); "": the filter does not apply
+    copied: bool = False  # other sources ship copies of its conversations
+    noisy_labels: bool = False  # people wrote them freely: rare ones go (F.2), and a description may call them invalid
+    descriptions: str = ""  # function that yields the descriptions that labels bring along (F.5), named as the reader
+    played_back: bool = False  # instruction tuning draws captioning and generation samples from it (H.1)
+    terms: str = "see the source"  # of the data, as far as they are known; who publishes an export checks them there
 
 
-READERS: dict[str, Reader] = {
-    "coco": Reader("mmgic", read_coco),
-    "open_images": Reader("mmgic", read_open_images, OPEN_IMAGES_FILES),
-    "v3det": Reader("mmgic", read_v3det),
-    "visual_genome": Reader(
-        "mmgic", read_visual_genome, ("image_data.json", "objects.json", "attributes.json", "relationships.json")
+_FLICKR = "as the owner of the annotations states (COCO's own: CC BY 4.0); the photos keep their Flickr terms"
+_CONCEPTUAL = "captions free to use with attribution; the images belong to their sites"
+_ODC = "ODC-BY; the images belong to their sites"
+_MMC4_SHARDS = ("docs_*shard_*.jsonl* | *.jsonl | *.jsonl.zip | *.jsonl.gz",)
+
+FORMATS: dict[str, Format] = {
+    # detection (F.1)
+    "coco": Format("mmgic", "detection.coco:read_coco", terms=_FLICKR),
+    "open_images": Format(
+        "mmgic",
+        "detection.open_images:read_open_images",
+        files=("*bbox.csv", "*class-descriptions*.csv"),
+        more_files=(
+            *("*vrd.csv", "*attributes-description*.csv", "*relationships-description*.csv"),
+            *("*sizes*.csv", "*narratives*.jsonl"),
+        ),
+        terms="annotations CC BY 4.0; photos listed as CC BY 2.0",
     ),
-    "blip_captions": Reader("ic", read_blip_captions),
-    "capsfusion": Reader("ic", read_capsfusion, ("*.parquet", "*.json")),
-    "laion_coco_aesthetic": Reader("ic", read_laion_coco_aesthetic, ("*.parquet",)),
-    "journeydb": Reader("ic", read_journeydb, ("*anno*.jsonl", "data/train/*anno*.jsonl")),
-    "cc3m": Reader("ic", read_cc3m, ("*.tsv",)),
-    "cc12m": Reader("ic", read_cc12m, ("*.tsv",)),
-    "sbu": Reader("ic", read_sbu, ("sbu-captions-all.json",)),
-    "webdataset": Reader("ic", read_webdataset, ("*.parquet",)),
-    "mmc4": Reader("mmc4", read_mmc4, ("*.jsonl*",)),
-    "mmc4_pairs": Reader("mmc4", read_mmc4_pairs, ("*.jsonl*",)),
-    "llava": Reader("sft", read_llava, ("*.json",)),
-    "unimm_chat": Reader("sft", read_unimm_chat, ("*.parquet", "data/*.parquet", "*.json")),
-    "vqav2": Reader("sft", read_vqav2),
-    "okvqa": Reader("sft", read_okvqa, OKVQA_FILES),
-    "gqa": Reader("sft", read_gqa, ("train_balanced_questions.json", "train_all_questions/*.json")),
-    "ocrvqa": Reader("sft", read_ocrvqa, ("dataset.json",)),
-    "aokvqa": Reader("sft", read_aokvqa, ("aokvqa_v1p0_train.json",)),
-    "laion_gpt4v": Reader("sft", read_laion_gpt4v, ("*.parquet", "data/*.parquet", "*.jsonl")),
-    "textcaps": Reader("sft", read_textcaps, ("TextCaps_0.1_train.json",)),
-    "instructpix2pix": Reader("sft", read_instructpix2pix, ("seeds.json", "*.parquet", "data/*.parquet")),
-    "magicbrush": Reader("sft", read_magicbrush, ("*.parquet", "data/*.parquet")),
-    "alpaca": Reader("sft", read_alpaca, ("*.json",)),
-    "sharegpt": Reader("sft", read_sharegpt, ("*.json",)),
+    "v3det": Format(
+        "mmgic",
+        "detection.v3det:read_v3det",
+        descriptions="detection.v3det:v3det_descriptions",
+        terms="annotations CC BY 4.0; photos may not be passed on (Flickr terms)",
+    ),
+    "visual_genome": Format(
+        "mmgic",
+        "detection.visual_genome:read_visual_genome",
+        files=("image_data.json", "objects.json", "attributes.json", "relationships.json"),
+        noisy_labels=True,
+        terms="CC BY 4.0",
+    ),
+    # image-caption (G.1)
+    "blip_captions": Format(
+        "ic", "captions.blip_captions:read_blip_captions", by_url=True, filtered_caption="caption_coco"
+    ),
+    "capsfusion": Format(
+        "ic",
+        "captions.capsfusion:read_capsfusion",
+        files=("capsfusion_*.parquet | *.parquet | capsfusion*.json | example_data*.json | *.json",),
+        by_url=True,
+        filtered_caption="caption_capsfusion",
+    ),
+    "laion_coco_aesthetic": Format(
+        "ic",
+        "captions.capsfusion:read_laion_coco_aesthetic",
+        files=("laion-coco*.parquet | *.parquet",),
+        by_url=True,
+        played_back=True,
+        terms="tagged Apache-2.0; the images belong to their sites",
+    ),
+    "journeydb": Format(
+        "ic",
+        "captions.journeydb:read_journeydb",
+        files=("*anno*.jsonl | data/train/*anno*.jsonl",),
+        terms="gated, non-commercial terms",
+    ),
+    "cc3m": Format(
+        "ic",
+        "captions.caption_lists:read_cc3m",
+        files=("*GCC-training.tsv | *.tsv",),
+        by_url=True,
+        terms=_CONCEPTUAL,
+    ),
+    "cc12m": Format(
+        "ic", "captions.caption_lists:read_cc12m", files=("cc12m.tsv | *.tsv",), by_url=True, terms=_CONCEPTUAL
+    ),
+    "sbu": Format("ic", "captions.caption_lists:read_sbu", files=("sbu-captions-all.json",), by_url=True),
+    "webdataset": Format(
+        "ic", "captions.webdataset:read_webdataset", files=("*.tar",), more_files=("*.parquet",), by_url=True
+    ),
+    # interleaved (C.6)
+    "mmc4": Format("mmc4", "interleaved.mmc4:read_mmc4", files=_MMC4_SHARDS, by_url=True, terms=_ODC),
+    "mmc4_pairs": Format("mmc4", "interleaved.mmc4:read_mmc4_pairs", files=_MMC4_SHARDS, by_url=True, terms=_ODC),
+    # instructions (Table 14)
+    "llava": Format(
+        "sft",
+        "instructions.llava:read_llava",
+        files=("llava*.json | share*.json | chat*.json | *.json",),
+        copied=True,
+    ),
+    "unimm_chat": Format(
+        "sft",
+        "instructions.unimm_chat:read_unimm_chat",
+        files=("*.parquet | data/*.parquet | [Uu]ni[Mm][Mm]*.json | *.json",),
+        copied=True,
+    ),
+    "vqav2": Format(
+        "sft",
+        "instructions.vqav2:read_vqav2",
+        files=("v2_OpenEnded_mscoco_train2014_questions.json", "v2_mscoco_train2014_annotations.json"),
+    ),
+    "okvqa": Format(
+        "sft",
+        "instructions.vqav2:read_vqav2",
+        files=("OpenEnded_mscoco_train2014_questions.json", "mscoco_train2014_annotations.json"),
+    ),
+    "gqa": Format(
+        "sft",
+        "instructions.questions:read_gqa",
+        files=("train_balanced_questions.json | train_all_questions/*.json",),
+    ),
+    "ocrvqa": Format("sft", "instructions.questions:read_ocrvqa", files=("dataset.json",), by_url=True),
+    "aokvqa": Format("sft", "instructions.questions:read_aokvqa", files=("aokvqa_v1p0_train.json",)),
+    "laion_gpt4v": Format(
+        "sft",
+        "instructions.captions:read_laion_gpt4v",
+        files=("*.parquet | data/*.parquet | *gpt4v*.jsonl | *.jsonl",),
+        by_url=True,
+    ),
+    "textcaps": Format("sft", "instructions.captions:read_textcaps", files=("TextCaps_0.1_train.json",), by_url=True),
+    "instructpix2pix": Format(
+        "sft",
+        "instructions.editing:read_instructpix2pix",
+        files=("seeds.json | *.parquet | data/*.parquet",),
+    ),
+    "magicbrush": Format(
+        "sft",
+        "instructions.editing:read_magicbrush",
+        files=("train-*.parquet | data/train-*.parquet | *.parquet",),
+        terms="CC BY 4.0",
+    ),
+    "alpaca": Format(
+        "sft", "instructions.texts:read_alpaca", files=("alpaca*.json | *.json",), copied=True, terms="CC BY-NC 4.0"
+    ),
+    "sharegpt": Format(
+        "sft", "instructions.texts:read_sharegpt", files=("[Ss]hare[Gg][Pp][Tt]*.json | *.json",), copied=True
+    ),
 }
-
-
-def annotation_files(source: SourceSettings) -> list[str]:
-    """Paths, with *, of the annotation files that a source's rows depend on; its reader says which must be there."""
-    named = (source.annotations, source.captions, source.answers)
-    names = [*READERS[source.format].files, *(choice for name in named if name for choice in choices(name))]
-    inside = [posixpath.join(source.path, name) for name in names]
-    shards = [posixpath.join(source.path, source.images, "*.parquet")] if source.images else []
-    flickr30k = [posixpath.join(source.flickr30k, "*.txt")] if source.flickr30k else []
-    return [*inside, *shards, *flickr30k, *([source.karpathy] if source.karpathy else [])]
 
 
 def read_source(source: SourceSettings) -> Iterator[dict[str, Any]]:
@@ -102,4 +176,18 @@ def read_source(source: SourceSettings) -> Iterator[dict[str, Any]]:
     in a temporary file (see `index` and `sorting`). Image files are opened for their sizes alone, where
     no annotation file tells them. Raises InputError where a file or folder is missing, damaged or of another format.
     """
-    yield from READERS[source.format].read(source)
+    yield from _function(FORMATS[source.format].reader)(source)
+
+
+def label_descriptions(source: SourceSettings) -> Iterator[dict[str, str]]:
+    """Rows {source, kind, label, description} of the labels that bring their description along; none in most formats.
+
+    Raises InputError like `read_source`.
+    """
+    if name := FORMATS[source.format].descriptions:
+        yield from _function(name)(source)
+
+
+def _function(name: str) -> Callable[[SourceSettings], Iterator[dict[str, Any]]]:
+    found: Callable[[SourceSettings], Iterator[dict[str, Any]]] = resolve_name(f"mmgic.sources.{name}")
+    return found

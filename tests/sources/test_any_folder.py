@@ -14,7 +14,8 @@ from mmgic.cleaning.splits import read_splits
 from mmgic.files import find_files, write_text
 from mmgic.pipelines.common import file_digests
 from mmgic.settings import SourceSettings
-from mmgic.sources.formats import annotation_files, read_source
+from mmgic.sources.formats import read_source
+from mmgic.sources.reading.files import annotation_files
 from mmgic.stages import tables
 from mmgic.stages.rows import to_table
 

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from mmgic.sources.copies import ENTRY, later_copies
 from mmgic.stages.rows import Row
 
-CONVERSATIONS = ("llava", "unimm_chat", "alpaca", "sharegpt")  # the formats whose records are copied around
-
 
 @dataclass(frozen=True)
 class Contents:

@@ -11,24 +11,14 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
+from mmgic.sources.formats import FORMATS
 from mmgic.sources.instructions.questions import bad_questions, question_row
 from mmgic.sources.reading.files import ImageFinder, collapse_spaces, source_file, stream_json, text_id
 from mmgic.sources.reading.index import RecordIndex
-
-OKVQA_FILES = ("OpenEnded_mscoco_train2014_questions.json", "mscoco_train2014_annotations.json")
-
-
-def read_okvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
-    """`read_vqav2` of OK-VQA's files, which are found by their names."""
-    questions, answers = OKVQA_FILES
-    yield from read_vqav2(
-        replace(source, annotations=source.annotations or questions, answers=source.answers or answers)
-    )
 
 
 def read_vqav2(source: SourceSettings) -> Iterator[dict[str, Any]]:
@@ -36,8 +26,9 @@ def read_vqav2(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
     A question without an answer is dropped and counted.
     """
-    questions = source_file(source, source.annotations, "annotations")
-    answers = source_file(source, source.answers, "answers")
+    names = FORMATS[source.format].files
+    questions = source_file(source, source.annotations or names[0], "annotations")
+    answers = source_file(source, source.answers or names[1], "answers")
     split = _split(questions)
     finder = ImageFinder(source)
     with RecordIndex() as index:

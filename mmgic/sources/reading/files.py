@@ -13,6 +13,7 @@ import ijson
 from mmgic.errors import InputError
 from mmgic.files import find_files
 from mmgic.settings import SourceSettings
+from mmgic.sources.formats import FORMATS
 from mmgic.sources.reading.json_text import mended_blocks
 
 
@@ -55,6 +56,20 @@ def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
                 print(f"{source.name}: there is no {first}; using {choice}", flush=True)
             return paths
     return [source_file(source, first, setting)]
+
+
+def annotation_files(source: SourceSettings) -> list[str]:
+    """Paths, with *, of the annotation files that a source's rows depend on; its reader says which must be there.
+
+    Tar archives are left out: they hold images.
+    """
+    form = FORMATS[source.format]
+    named = (*form.files, *form.more_files, source.annotations, source.captions, source.answers)
+    names = [choice for name in named if name for choice in choices(name) if not choice.endswith(".tar")]
+    inside = [posixpath.join(source.path, name) for name in names]
+    shards = [posixpath.join(source.path, source.images, "*.parquet")] if source.images else []
+    flickr30k = [posixpath.join(source.flickr30k, "*.txt")] if source.flickr30k else []
+    return [*inside, *shards, *flickr30k, *([source.karpathy] if source.karpathy else [])]
 
 
 def choices(name: str) -> list[str]:

@@ -13,7 +13,8 @@ from mmgic.errors import InputError
 from mmgic.schema import ANNOTATED_IMAGE
 from mmgic.settings import SourceSettings
 from mmgic.sources.detection.objects365 import corrected_name
-from mmgic.sources.formats import annotation_files, read_source
+from mmgic.sources.formats import read_source
+from mmgic.sources.reading.files import annotation_files
 
 
 def image(image_id, **fields):

@@ -16,8 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mmgic.presets import preset
+from mmgic.schema import SCHEMAS
 from mmgic.settings import SourceSettings
-from mmgic.sources.formats import READERS, SCHEMAS, read_source
+from mmgic.sources.formats import FORMATS, read_source
 from mmgic.sources.reading.files import stream_json, stream_json_members
 from mmgic.sources.reading.json_text import load_json, mend_halves, mended_blocks
 from mmgic.stages.rows import to_table
@@ -141,7 +142,7 @@ def test_every_format_reads_them(source: SourceSettings, worlds: tuple[Path, Pat
     folders = [root / Path(source.path).name for root in worlds]
     plain, odd = (list(read_source(replace(source, path=str(folder), karpathy="", flickr30k=""))) for folder in folders)
     assert [row["keep"] for row in odd] == [row["keep"] for row in plain]
-    stored = to_table(odd, SCHEMAS[READERS[source.format].corpus]).to_pylist()
+    stored = to_table(odd, SCHEMAS[FORMATS[source.format].corpus]).to_pylist()
     pairs = ((path, folders[0] / path.relative_to(folders[1])) for path in _json(folders[1]))
     has_odd = any(path.read_bytes() != before.read_bytes() for path, before in pairs)
     assert has_odd == (source.name not in NOT_JSON)
@@ -175,6 +176,6 @@ def test_other_forms_too(kind: str, tmp_path: Path) -> None:
     else:
         (tmp_path / name).write_bytes(content)
     rows = list(read_source(SourceSettings(name="s", format=kind, path=str(tmp_path))))
-    [stored] = to_table(rows, SCHEMAS[READERS[kind].corpus]).to_pylist()
+    [stored] = to_table(rows, SCHEMAS[FORMATS[kind].corpus]).to_pylist()
     assert stored["keep"]
     assert repr(READ.replace(" ", "-") if kind == "capsfusion" else READ)[1:-1] in str(stored)
