@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -18,12 +17,12 @@ from mmgic.sources.formats import FORMATS, label_descriptions
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_reader_is_there(name: str) -> None:
-    """Its one parameter is the source's settings, and calling it reads nothing yet."""
     form = FORMATS[name]
     for function in filter(None, (form.reader, form.descriptions)):
         found = resolve_name(f"mmgic.sources.{function}")
-        assert list(inspect.signature(found).parameters) == ["source"]
-        assert isinstance(found(SourceSettings(name=name, format=name)), Iterator)
+        signature = inspect.signature(found)
+        assert list(signature.parameters) == ["source"]
+        assert signature.return_annotation.startswith("Iterator[")
 
 
 @pytest.mark.parametrize("name", FORMATS)
