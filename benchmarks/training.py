@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=160)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--mean-tokens", type=int, default=250, help="of a document")
-    parser.add_argument("--pack-tokens", type=int, default=512)
+    parser.add_argument("--longest", type=int, default=512, help="tokens of the longest document; 4 fill a micro batch")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -121,7 +121,7 @@ def write_inputs(folder: Path, flags: argparse.Namespace) -> Settings:
     LlamaForCausalLM(config).save_pretrained(folder / "llama")
     (folder / "tokenizer").mkdir()
     save_file({CODEBOOK: torch.randn(NUM_CODES, CODE_WIDTH)}, folder / "tokenizer" / WEIGHTS_FILE)
-    write_documents(folder / "documents", flags.batch_size * flags.steps, flags.mean_tokens, flags.pack_tokens)
+    write_documents(folder / "documents", flags.batch_size * flags.steps, flags.mean_tokens, flags.longest)
     build_store([folder / "documents"], folder / "output" / "store", TEXT_SIZE + 2 + NUM_CODES)
     return merge(
         Settings(output=str(folder / "output")),
@@ -130,7 +130,7 @@ def write_inputs(folder: Path, flags: argparse.Namespace) -> Settings:
             "model": {"llm": str(folder / "llama"), "lora_rank": 16, "dtype": flags.dtype},
             "training": {
                 "batch_size": flags.batch_size,
-                "pack_tokens": flags.pack_tokens,
+                "micro_batch_tokens": 4 * flags.longest,
                 "max_steps": flags.steps,
                 "checkpoint_every": flags.steps,
             },

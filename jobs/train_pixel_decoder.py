@@ -19,7 +19,7 @@ from pathlib import Path
 from train_tokenizer import changed_settings
 
 from mmgic.cli import report_errors
-from mmgic.settings import merge
+from mmgic.settings import PixelTraining, merge
 
 
 def main() -> None:
@@ -43,7 +43,6 @@ def main() -> None:
         from mmgic.stages.session import ray_session
         from mmgic.training.recipes.pixel_decoder import PixelJob, run
         from mmgic.vision.lavit.exporting import save_lavit
-        from mmgic.vision.learning.pixel_learner import PixelTraining
 
         names = ("output", "images", "tokenizer", "start", "seed", "workers", "gpus")
         settings = merge(PixelTraining(), changed_settings(arguments))

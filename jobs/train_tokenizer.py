@@ -25,7 +25,7 @@ from typing import Any
 import yaml
 
 from mmgic.cli import report_errors
-from mmgic.settings import SettingsError, merge
+from mmgic.settings import SettingsError, TokenizerTraining, merge
 
 TOY_SEED = 100  # of the world that the toy encoder learned on
 
@@ -77,7 +77,7 @@ def main() -> None:
         from mmgic.toy.models.probe import TOY_ENCODER, measure_probe, write_pictures
         from mmgic.training.recipes.visual_tokenizer import TokenizerJob, run
         from mmgic.vision.lavit.exporting import save_lavit
-        from mmgic.vision.learning.objective import TOY_TRAINING, TokenizerTraining
+        from mmgic.vision.learning.objective import TOY_TRAINING
 
         if not arguments.toy and not (arguments.images and arguments.encoder):
             raise SettingsError("name --images and --encoder, or take the toy world's with --toy")

@@ -49,8 +49,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings
                 "training": {
                     "batch_size": 8,
                     "max_steps": 6,
-                    "pack_tokens": 64,
-                    "rows_per_micro_batch": 1,
+                    "micro_batch_tokens": 64,
                     "learning_rate": 1e-2,
                     "checkpoint_every": 2,
                 },

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgic.presets import PRESETS, preset
-from mmgic.settings import RANGES, Settings, SettingsError, load_settings, merge, to_yaml
+from mmgic.settings import Settings, SettingsError, TokenizerTraining, load_settings, merge, to_yaml
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -22,9 +22,11 @@ def test_effective_settings_survive_yaml(name: str, tmp_path: Path) -> None:
 
 
 def test_defaults_are_table_10() -> None:
-    training = preset("mmgic-7b").training
+    settings = preset("mmgic-7b")
+    training = settings.training
     assert (training.learning_rate, training.weight_decay, training.batch_size) == (2e-4, 0.05, 512)
-    assert (training.warmup_ratio, training.min_lr_ratio, training.epochs, training.pack_tokens) == (0.1, 0.1, 1, 2048)
+    assert (training.warmup_ratio, training.min_lr_ratio, training.epochs) == (0.1, 0.1, 1)
+    assert settings.documents.max_tokens == 2048
 
 
 def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
@@ -54,13 +56,13 @@ def test_numbers_in_range_are_taken_exactly(value: float) -> None:
         ("training=3", "is a group of settings"),
         ("training.batch_size", "write --set"),
         ("evaluation.pope=file.json", "takes a list"),
-        ("vision.batch_size=0", "'vision.batch_size' is 0; it must lie between 1"),
-        ("regions.min_patches=-1", "between 0"),
-        ("training.adam_beta2=1", "between 0 and 1"),
-        ("language_model.usd_per_million_prompt_tokens=-0.5", "between 0"),
+        ("vision.batch_size=0", "'vision.batch_size' is 0; it must be at least 1"),
+        ("regions.min_patches=-1", "at least 0"),
+        ("training.adam_beta2=1", "be at least 0 and less than 1"),
+        ("language_model.usd_per_million_prompt_tokens=-0.5", "at least 0"),
         ("captions.min_words=30", r"'captions\.min_words' is 30 and 'captions\.max_words' is 25"),
         ("regions.max_patches=1", r"'regions\.min_patches' is 2 and 'regions\.max_patches' is 1"),
-        ("sources=[{name: a}, {name: b, repeats: 0}]", r"'sources\[1\]\.repeats' is 0; it must lie between 1"),
+        ("sources=[{name: a}, {name: b, repeats: 0}]", r"'sources\[1\]\.repeats' is 0; it must be at least 1"),
         ("sources=[{min_pairing_iou: 1.5}]", r"'sources\[0\]\.min_pairing_iou' is 1.5; it must lie between 0 and 1"),
         ("sources=[{min_pairing_iou: .nan}]", "between 0 and 1"),
         ("output=", "'output' is empty"),
@@ -79,17 +81,31 @@ def test_rules_of_two_settings_hold_of_the_final_ones() -> None:
     assert (captions.min_words, captions.max_words) == (30, 40)
 
 
-def numbers(kind: type, where: str = "") -> Iterator[str]:
-    for name, hint in typing.get_type_hints(kind).items():
+def fields(kind: type) -> Iterator[tuple[str, type, dataclasses.Field]]:
+    """Group and name, type and declaration of each setting."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
         inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
         if dataclasses.is_dataclass(inner):
-            yield from numbers(inner, f"{where}{name}.")
-        elif inner in (int, float):
-            yield f"{where}{name}"
+            yield from fields(inner)  # type: ignore[arg-type]
+        else:
+            yield f"{kind.__name__}.{field.name}", inner, field
 
 
 def test_every_number_has_a_range_and_every_range_a_number() -> None:
-    assert sorted(numbers(Settings)) == sorted(RANGES)
+    numbers = [name for name, kind, _ in fields(Settings) if kind in (int, float)]
+    assert len(numbers) > 100
+    assert numbers == [name for name, _, field in fields(Settings) if "range" in field.metadata]
+
+
+def test_a_group_is_checked_wherever_it_is_made() -> None:
+    with pytest.raises(SettingsError, match="'batch_size' is 0; it must be at least 1"):
+        dataclasses.replace(Settings().training, batch_size=0)
+    with pytest.raises(SettingsError, match="'keep_ratio' is 1; it must be more than 0 and less than 1"):
+        TokenizerTraining(keep_ratio=1)
+    with pytest.raises(SettingsError, match="'output' is empty"):
+        Settings(output=" ")
 
 
 @pytest.mark.parametrize("text", ["- a list", "just text", "a: [1, 2", "\x00"])

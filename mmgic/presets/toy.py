@@ -47,8 +47,7 @@ def toy() -> Settings:
             # the paper scores POPE after fine-tuning on instructions; here rounds of questions are part of training
             curriculum="vqa -> mmgic+vqa",
             batch_size=8,
-            pack_tokens=512,
-            rows_per_micro_batch=4,
+            micro_batch_tokens=2048,
             learning_rate=4e-3,
             checkpoint_every=250,
         ),

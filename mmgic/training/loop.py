@@ -78,7 +78,7 @@ class Batches:
             stop = min(stop, self._order.total)  # the last step takes what is left
         visits = self._order.visits(start, stop)
         lengths = self._store.lengths([visit.index for visit in visits])
-        shares = deal(lengths.tolist(), training.pack_tokens * training.rows_per_micro_batch, self._workers)
+        shares = deal(lengths.tolist(), training.micro_batch_tokens, self._workers)
         return [
             pack([self._document(visits[position].index, visits[position].name) for position in micro_batch])
             for micro_batch in shares[self._rank]

@@ -42,8 +42,8 @@ def deal(lengths: Sequence[int], capacity: int, workers: int) -> list[list[list[
     longest = max(lengths, default=0)
     if longest > capacity:
         raise InputError(
-            f"a document has {longest} tokens but a micro batch holds only {capacity}; raise training.pack_tokens or "
-            "training.rows_per_micro_batch, or lower documents.max_tokens and build the documents again"
+            f"a document has {longest} tokens but a micro batch holds only {capacity}; raise "
+            "training.micro_batch_tokens, or lower documents.max_tokens and build the documents again"
         )
     by_length = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
     per_worker = max(1, -(-sum(lengths) // (workers * capacity)))

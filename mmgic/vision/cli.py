@@ -252,12 +252,11 @@ def run_import(arguments: argparse.Namespace) -> None:
 def run_train(arguments: argparse.Namespace) -> None:
     from contextlib import nullcontext
 
-    from mmgic.settings import merge
+    from mmgic.settings import PixelTraining, TokenizerTraining, merge
     from mmgic.stages.session import ray_session
     from mmgic.training.recipes import pixel_decoder, visual_tokenizer
     from mmgic.vision.learning.frozen import load_frozen
-    from mmgic.vision.learning.objective import TokenizerTraining, decoder_config
-    from mmgic.vision.learning.pixel_learner import PixelTraining
+    from mmgic.vision.learning.objective import decoder_config
 
     output: Path = arguments.output
     shared = {name: getattr(arguments, name) for name in ("images", "seed", "workers", "gpus")}

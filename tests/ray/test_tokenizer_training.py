@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mmgic.errors import InputError
-from mmgic.settings import SettingsError
+from mmgic.settings import SettingsError, TokenizerTraining
 from mmgic.training.checkpoints import checkpoints
 from mmgic.training.recipes.visual_tokenizer import TokenizerJob, TokenizerResult, run
 from mmgic.vision import VisionConfig, VisualTokenizer, load_tokenizer, save_tokenizer
@@ -28,7 +28,7 @@ from mmgic.vision.folders import LAVIT_FILES
 from mmgic.vision.lavit.exporting import save_lavit
 from mmgic.vision.learning.curves import read_figures
 from mmgic.vision.learning.features import list_images
-from mmgic.vision.learning.objective import TokenizerTraining, decoder_config
+from mmgic.vision.learning.objective import decoder_config
 from mmgic.vision.network.feature_decoder import FeatureDecoder
 
 TINY = VisionConfig(

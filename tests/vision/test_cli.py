@@ -293,7 +293,7 @@ def test_train_makes_both_and_goes_on_where_it_was(folders, tmp_path, capsys):
         "decoder_depth=1",
         "dtype=float32",
     )
-    few_pixels = ("steps=2", "batch_size=2", "warmup=1", "dtype=float32")
+    few_pixels = ("steps=2", "batch_size=2", "warmup_steps=1", "dtype=float32")
     flags = [
         *("--output", tmp_path / "out", "--images", tmp_path / "images", "--encoder", folders / "tokenizer"),
         *("--pixels", folders / "pixels", "--workers", 0),

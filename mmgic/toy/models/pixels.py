@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from mmgic.vision.learning.diffusion import DiffusionTraining
+from mmgic.settings import PixelTraining
 from mmgic.vision.network.config import VisionConfig
 from mmgic.vision.network.feature_decoder import DecoderConfig, LowresDecoder
 
@@ -27,9 +27,9 @@ CONDITION_DIM = 96
 UNCOND_SLOTS = 8
 PICTURE = ((64, 64),)  # height, width
 STEPS, GUIDANCE = 25, 1.5
-TRAINING = DiffusionTraining(steps=5000, batch_size=16, learning_rate=1.5e-3, warmup=100)
+TRAINING = PixelTraining(steps=5000, batch_size=16, learning_rate=1.5e-3, warmup_steps=100)
 # then with the feature decoder: what draws a picture is more than what rebuilds its features
-JOINT_TRAINING = DiffusionTraining(steps=2800, batch_size=16, learning_rate=8e-4, warmup=100)
+JOINT_TRAINING = PixelTraining(steps=2800, batch_size=16, learning_rate=8e-4, warmup_steps=100)
 
 
 def decoder_config(vision: VisionConfig) -> DecoderConfig:

@@ -13,6 +13,7 @@ import ray.train.torch
 import torch
 
 from mmgic.errors import InputError
+from mmgic.settings import PixelTraining
 from mmgic.training.checkpoints import (
     Progress,
     checkpoints,
@@ -27,7 +28,7 @@ from mmgic.vision.learning.curves import FiguresLog
 from mmgic.vision.learning.diffusion import load_trunk
 from mmgic.vision.learning.features import list_images
 from mmgic.vision.learning.learner import train
-from mmgic.vision.learning.pixel_learner import Pictures, PixelFigures, PixelLearner, PixelTraining
+from mmgic.vision.learning.pixel_learner import Pictures, PixelFigures, PixelLearner
 from mmgic.vision.network.config import VisionConfig
 from mmgic.vision.network.feature_decoder import DecoderConfig
 from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder, save_pixel_decoder

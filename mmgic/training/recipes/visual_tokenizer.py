@@ -14,7 +14,7 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from mmgic.errors import InputError
-from mmgic.settings import SettingsError
+from mmgic.settings import SettingsError, TokenizerTraining
 from mmgic.training.checkpoints import (
     Progress,
     checkpoints,
@@ -32,7 +32,6 @@ from mmgic.vision.learning.learner import Learner, StepFigures, train
 from mmgic.vision.learning.objective import (
     Objective,
     RanksDecoder,
-    TokenizerTraining,
     make_feature_decoder,
     start_weights,
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +17,10 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
 from mmgic.errors import InputError
-from mmgic.settings import check_ranges
+from mmgic.settings import PixelTraining
 from mmgic.vision.folders import read_weights
 from mmgic.vision.network.feature_decoder import HighresDecoder, LowresDecoder
 from mmgic.vision.pixels.pixel_decoder import time_ids, unconditional
-
-RANGES = {
-    "steps": (1, math.inf),
-    "batch_size": (1, math.inf),
-    "learning_rate": (1e-12, 10),
-    "weight_decay": (0, 10),
-    "warmup": (1, math.inf),
-    "unconditional_share": (0, 1),
-    "report_every": (1, math.inf),
-}
-
-
-@dataclass(frozen=True)
-class DiffusionTraining:
-    """The defaults suit a UNet that was trained before; LaVIT's own are not published."""
-
-    steps: int = 100_000
-    batch_size: int = 256
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-    warmup: int = 1000
-    unconditional_share: float = 0.1
-    report_every: int = 50
-
-    def __post_init__(self) -> None:
-        check_ranges(self, RANGES)
 
 
 class Denoiser(nn.Module):
@@ -164,9 +137,10 @@ def train_denoiser(
     scheduler: DDIMScheduler,
     latents: Tensor,
     codes: Sequence[Tensor],
-    settings: DiffusionTraining,
+    settings: PixelTraining,
     generator: torch.Generator,
     report: Callable[[int, float], None],
+    report_every: int = 50,
 ) -> None:
     """Trains on scaled `latents` [M, C, h, w] and the `codes` int64 [T] of the same M images; AdamW with warm-up and
     cosine. `report(step, mean loss since the last report)` is called every `report_every` steps."""
@@ -174,7 +148,7 @@ def train_denoiser(
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
 
     def factor(step: int) -> float:
-        return min(1.0, (step + 1) / settings.warmup) * (0.51 + 0.49 * math.cos(math.pi * step / settings.steps))
+        return min(1.0, (step + 1) / settings.warmup_steps) * (0.51 + 0.49 * math.cos(math.pi * step / settings.steps))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     total = 0.0
@@ -194,6 +168,6 @@ def train_denoiser(
         optimizer.step()
         schedule.step()
         total += loss.item()
-        if (step + 1) % settings.report_every == 0:
-            report(step + 1, total / settings.report_every)
+        if (step + 1) % report_every == 0:
+            report(step + 1, total / report_every)
             total = 0.0

@@ -19,10 +19,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmgic.errors import InputError
+from mmgic.settings import TokenizerStage
 from mmgic.training.loop import prefetched
 from mmgic.vision.learning.codebook import CodebookAverages, gathered, spherical_kmeans, summed, workers
 from mmgic.vision.learning.features import Features
-from mmgic.vision.learning.objective import Objective, Outcome, TokenizerStage, sample_policy
+from mmgic.vision.learning.objective import Objective, Outcome, sample_policy
 from mmgic.vision.network.selector import gumbel_noise
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -7,15 +7,13 @@ decoder on the finished codes, where another decoder judged them before.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgic.settings import SettingsError, check_ranges
+from mmgic.settings import TokenizerStage, TokenizerTraining
 from mmgic.vision.learning.codebook import summed, workers
 from mmgic.vision.network.config import VisionConfig
 from mmgic.vision.network.encoder import NORM_EPS, Block, Mlp
@@ -23,75 +21,6 @@ from mmgic.vision.network.feature_decoder import DecoderConfig, FeatureDecoder
 from mmgic.vision.network.merger import MaskedAttention
 from mmgic.vision.network.selector import TokenSelector
 from mmgic.vision.network.tokenizer import VisualTokenizer
-
-TokenizerStage = Literal["continuous", "quantized", "decoder"]
-
-_RANGES = {
-    "continuous_steps": (0, math.inf),
-    "quantized_steps": (0, math.inf),
-    "decoder_steps": (0, math.inf),
-    "batch_size": (1, math.inf),
-    "learning_rate": (1e-12, 10),
-    "warmup_steps": (1, math.inf),
-    "weight_decay": (0, 10),
-    "keep_ratio": (0, 1),
-    "keep_weight": (0, math.inf),
-    "commitment_weight": (0, math.inf),
-    "codebook_decay": (0, 1),
-    "vectors_per_code": (1, math.inf),
-    "kmeans_rounds": (0, math.inf),
-    "revive_every": (1, math.inf),
-    "decoder_depth": (1, math.inf),
-    "checkpoint_every": (1, math.inf),
-    "keep_checkpoints": (1, math.inf),
-}
-
-
-@dataclass(frozen=True)
-class TokenizerTraining:
-    """Steps of the stages and the weights of what is minimised. Stages, losses and the codebook's recipe are LaVIT's;
-    its step counts and rates were never published, so these are ours."""
-
-    continuous_steps: int = 50_000
-    quantized_steps: int = 100_000
-    decoder_steps: int = 0  # of LaVIT's decoder, on codes that no longer change; where `decoder` is another one
-    batch_size: int = 1024  # images of one step over all workers
-    learning_rate: float = 2e-4
-    warmup_steps: int = 50
-    weight_decay: float = 0.01
-    keep_ratio: float = 1 / 3
-    keep_weight: float = 20.0
-    commitment_weight: float = 0.25
-    codebook_decay: float = 0.99
-    vectors_per_code: int = 40  # that k-means starts from
-    kmeans_rounds: int = 10
-    revive_every: int = 25  # steps between looks for rows that nothing chooses
-    # "lavit": LaVIT's own decoder, which is told a code's rank alone; "places": a small one that knows codes' patches
-    decoder: Literal["lavit", "places"] = "lavit"
-    decoder_depth: int = 12
-    # what is rebuilt: the encoder's patch features, or what the encoder's own head reads from them, standardised
-    target: Literal["features", "head"] = "features"
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # that encoder, merger and decoder compute in
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 2
-
-    def __post_init__(self) -> None:
-        check_ranges(self, _RANGES)
-        if self.keep_ratio in (0, 1):
-            raise SettingsError(f"keep_ratio is {self.keep_ratio}; it must lie between 0 and 1, and be neither")
-
-    @property
-    def steps(self) -> int:
-        return self.continuous_steps + self.quantized_steps + self.decoder_steps
-
-    def stage(self, step: int) -> tuple[TokenizerStage, int, int]:
-        """The stage of the 0-based `step`, the stage's first step, and its number of steps."""
-        if step < self.continuous_steps:
-            return "continuous", 0, self.continuous_steps
-        if step < self.continuous_steps + self.quantized_steps:
-            return "quantized", self.continuous_steps, self.quantized_steps
-        return "decoder", self.continuous_steps + self.quantized_steps, self.decoder_steps
-
 
 # about ten minutes of one CPU core
 TOY_TRAINING = TokenizerTraining(

@@ -12,35 +12,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mmgic.settings import check_ranges
+from mmgic.settings import PixelTraining
 from mmgic.vision.learning.codebook import summed, workers
-from mmgic.vision.learning.diffusion import RANGES, Denoiser, DiffusionTraining, draw, loss_of_draws
+from mmgic.vision.learning.diffusion import Denoiser, draw, loss_of_draws
 from mmgic.vision.learning.features import read_frame
 from mmgic.vision.learning.learner import MOMENTS, drawn
 from mmgic.vision.network.selector import gumbel_noise
 from mmgic.vision.network.tokenizer import VisualTokenizer
 from mmgic.vision.pixels.pixel_decoder import PixelDecoder
 from mmgic.vision.preprocess import normalise
-
-
-@dataclass(frozen=True)
-class PixelTraining(DiffusionTraining):
-    """Of a run on Ray; the steps and rates are ours, as LaVIT's are not published."""
-
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    micro_batch: int = 8  # images of a worker that go through tokenizer, autoencoder and UNet at once: memory alone
-    checkpoint_every: int = 500
-    keep_checkpoints: int = 2
-
-    def __post_init__(self) -> None:
-        own = ("micro_batch", "checkpoint_every", "keep_checkpoints")
-        check_ranges(self, RANGES | dict.fromkeys(own, (1, math.inf)))
 
 
 @dataclass(frozen=True)
@@ -115,7 +100,7 @@ class PixelLearner:
 
     def step(self, step: int, loaded: tuple[Tensor, Tensor]) -> PixelFigures:
         settings = self.settings
-        rate = settings.learning_rate * min(1.0, (step + 1) / settings.warmup)
+        rate = settings.learning_rate * min(1.0, (step + 1) / settings.warmup_steps)
         rate *= 0.51 + 0.49 * math.cos(math.pi * step / settings.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -71,8 +71,8 @@ def test_a_pixel_decoder_of_another_tokenizer_is_refused(small, tiny_pixels, tmp
 
 
 def test_targets_that_need_a_head_are_refused_where_there_is_none(small, tmp_path):
+    from mmgic.settings import TokenizerTraining
     from mmgic.training.recipes.visual_tokenizer import TokenizerJob, run
-    from mmgic.vision.learning.objective import TokenizerTraining
 
     save_tokenizer(small, tmp_path / "encoder")
     job = TokenizerJob(

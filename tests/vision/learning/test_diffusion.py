@@ -4,9 +4,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
+from mmgic.settings import PixelTraining
 from mmgic.vision.learning.diffusion import (
     Denoiser,
-    DiffusionTraining,
     denoising_loss,
     freeze_trunk,
     start_projection,
@@ -71,7 +71,7 @@ def test_it_learns_to_draw_from_codes(tiny_pixels):
             module.reset_parameters()
     latents = torch.stack([torch.full((4, 8, 8), value) for value in (-1.0, 1.0)])
     codes = [torch.tensor([1, 2]), torch.tensor([3])]
-    settings = DiffusionTraining(steps=60, batch_size=8, learning_rate=5e-3, warmup=5, report_every=20)
+    settings = PixelTraining(steps=60, batch_size=8, learning_rate=5e-3, warmup_steps=5)
     losses = []
     train_denoiser(
         model,
@@ -81,6 +81,7 @@ def test_it_learns_to_draw_from_codes(tiny_pixels):
         settings,
         torch.Generator().manual_seed(0),
         lambda step, loss: losses.append((step, loss)),
+        report_every=20,
     )
     assert [step for step, _ in losses] == [20, 40, 60]
     assert losses[-1][1] < 0.8 * losses[0][1]
@@ -117,7 +118,7 @@ def test_a_frozen_trunk_stays_as_it_is(tiny_pixels):
     freeze_trunk(pixels.decoder)
     model = denoiser(pixels)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    settings = DiffusionTraining(steps=3, batch_size=2, learning_rate=1e-2, warmup=1, report_every=3)
+    settings = PixelTraining(steps=3, batch_size=2, learning_rate=1e-2, warmup_steps=1)
     generator = torch.Generator().manual_seed(0)
     train_denoiser(
         model, scheduler("epsilon"), torch.randn(2, 4, 8, 8), CODES[::2], settings, generator, lambda step, loss: None

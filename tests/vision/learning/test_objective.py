@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from mmgic.errors import InputError
-from mmgic.settings import SettingsError
+from mmgic.settings import SettingsError, TokenizerTraining
 from mmgic.toy.models.clip import Clip, Pairs, contrastive_loss, patch_shares, train_clip
 from mmgic.vision import VisionConfig, VisualTokenizer
 from mmgic.vision.learning.codebook import CodebookAverages, spherical_kmeans
@@ -17,7 +17,6 @@ from mmgic.vision.learning.features import CachedFeatures, EncodedImages, cache_
 from mmgic.vision.learning.learner import Learner, train
 from mmgic.vision.learning.objective import (
     Objective,
-    TokenizerTraining,
     make_feature_decoder,
     sample_policy,
     start_weights,

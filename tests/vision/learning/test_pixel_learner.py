@@ -10,13 +10,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mmgic.errors import InputError
-from mmgic.settings import SettingsError
+from mmgic.settings import PixelTraining, SettingsError
 from mmgic.training.checkpoints import checkpoints
 from mmgic.training.recipes import pixel_decoder
 from mmgic.training.recipes.pixel_decoder import PixelJob, run
 from mmgic.vision import save_tokenizer
 from mmgic.vision.learning.curves import read_figures
-from mmgic.vision.learning.pixel_learner import PixelTraining
 from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder, save_pixel_decoder
 
 
@@ -34,7 +33,7 @@ def job(small, tiny_pixels, tmp_path):
         tokenizer=str(tmp_path / "tokenizer"),
         start=str(tmp_path / "start"),
         training=PixelTraining(
-            steps=6, batch_size=4, learning_rate=1e-3, warmup=2, dtype="float32", checkpoint_every=2
+            steps=6, batch_size=4, learning_rate=1e-3, warmup_steps=2, dtype="float32", checkpoint_every=2
         ),
         workers=0,
     )
@@ -89,12 +88,11 @@ def test_what_does_not_fit_together_is_refused(job, tiny_pixels, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"warmup": 0},
+        {"warmup_steps": 0},
         {"batch_size": 0},
         {"learning_rate": 0.0},
         {"learning_rate": float("nan")},
         {"unconditional_share": 1.5},
-        {"report_every": 0},
         {"checkpoint_every": 0},
         {"keep_checkpoints": 0},
     ],

@@ -1,0 +1,64 @@
+"""Settings of every job: frozen dataclasses whose defaults are the paper's, with each field's range beside it.
+
+A job's settings are a preset (`mmgic.presets`), then a YAML file over it, then `a.b=value` overrides.
+"""
+
+from mmgic.settings.data import (
+    SYSTEM_PROMPT,
+    CaptionSettings,
+    CleaningSettings,
+    DocumentSettings,
+    DownloadSettings,
+    InstructionSettings,
+    LabelSettings,
+    LanguageModelSettings,
+    PhraseSettings,
+    Recipe,
+    RegionSettings,
+    SourceSettings,
+)
+from mmgic.settings.fields import SettingsError
+from mmgic.settings.merge import load_settings, merge, to_yaml
+from mmgic.settings.models import (
+    EvaluationSettings,
+    LossSettings,
+    ModelSettings,
+    PixelTraining,
+    RunSettings,
+    TokenizerStage,
+    TokenizerTraining,
+    TrainingSettings,
+    VisionSettings,
+)
+from mmgic.settings.run import ClusterSettings, Settings, ToySettings
+
+__all__ = [
+    "SYSTEM_PROMPT",
+    "CaptionSettings",
+    "CleaningSettings",
+    "ClusterSettings",
+    "DocumentSettings",
+    "DownloadSettings",
+    "EvaluationSettings",
+    "InstructionSettings",
+    "LabelSettings",
+    "LanguageModelSettings",
+    "LossSettings",
+    "ModelSettings",
+    "PhraseSettings",
+    "PixelTraining",
+    "Recipe",
+    "RegionSettings",
+    "RunSettings",
+    "Settings",
+    "SettingsError",
+    "SourceSettings",
+    "TokenizerStage",
+    "TokenizerTraining",
+    "ToySettings",
+    "TrainingSettings",
+    "VisionSettings",
+    "load_settings",
+    "merge",
+    "to_yaml",
+]

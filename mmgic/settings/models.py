@@ -1,0 +1,153 @@
+"""The groups of settings that models are trained, run and scored with; defaults are the paper's where it gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mmgic.settings.fields import Group, free, number
+
+
+@dataclass(frozen=True)
+class VisionSettings(Group):
+    """The visual tokenizer that turns images into codes."""
+
+    checkpoint: str = ""  # folder with config.json and model.safetensors
+    pixels: str = ""  # folder of the pixel decoder for its codes, for the report's pictures; "" shows none
+    selection: Literal["gumbel", "argmax"] = "gumbel"
+    batch_size: int = number(64, 1)  # crops per forward pass
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False  # the model through torch.compile: a minute at the start of each worker, then faster
+
+
+@dataclass(frozen=True)
+class ModelSettings(Group):
+    """The language model and what of it is trained (Sections 3.1 and D.1)."""
+
+    llm: str = free("")  # a Hugging Face Llama folder with its tokenizer
+    lora_rank: int = number(64, 0, 4096)
+    lora_alpha: int = number(128, 1)
+    lora_dropout: float = number(0.0, 0, 1)
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+@dataclass(frozen=True)
+class LossSettings(Group):
+    """Appendix E.1: L = visual_weight * L_V + L_T."""
+
+    visual_weight: float = number(0.1, 0)
+    mask_prob: float = number(0.9, 0, 1)
+
+
+@dataclass(frozen=True)
+class RunSettings(Group):
+    """Where a Ray Train run lies and how it survives failures; it belongs to the settings of every one."""
+
+    name: str = free("")  # its folder under <output>/training
+    checkpoint_every: int = number(500, 1, free=True)  # steps
+    keep_checkpoints: int = number(2, 1, free=True)
+    max_failures: int = number(3, -1, free=True)  # restarts of the workers; -1: any number
+
+
+@dataclass(frozen=True)
+class TrainingSettings(RunSettings):
+    """Table 10. `batch_size` counts samples (documents) of one optimizer step over all workers."""
+
+    name: str = free("pretrain")
+    curriculum: str = "mmgic"
+    epochs: float = number(1.0, 0)
+    max_steps: int = number(0, 0)  # 0: as many as the epochs need
+    batch_size: int = number(512, 1)
+    # most tokens of the whole documents that a worker computes at once; they do not see each other
+    micro_batch_tokens: int = number(8192, 16, free=True)
+    learning_rate: float = number(2e-4, 0)
+    min_lr_ratio: float = number(0.1, 0, 1)
+    warmup_ratio: float = number(0.1, 0, 1)
+    weight_decay: float = number(0.05, 0)
+    adam_beta1: float = number(0.9, 0, below=1)
+    adam_beta2: float = number(0.95, 0, below=1)
+    grad_clip: float = number(1.0, 0)
+    zero_stage: Literal[0, 1, 2] = free(2)
+    gradient_checkpointing: bool = free(False)
+
+
+TokenizerStage = Literal["continuous", "quantized", "decoder"]
+
+
+@dataclass(frozen=True)
+class TokenizerTraining(RunSettings):
+    """Training of a visual tokenizer on a frozen image encoder. Stages, losses and the codebook's recipe are LaVIT's;
+    its step counts and rates were never published, so these are ours."""
+
+    name: str = free("tokenizer")
+    images: str = free("")  # a folder of images at any depth, or a finished stage's table that names them
+    encoder: str = free("")  # folder of the frozen encoder: a tokenizer's, LaVIT's, or the toy CLIP's
+    start: str = free("")  # folder of a tokenizer with this encoder to go on from; "": new weights
+    held_out: int = number(1000, 1)  # images that the result's figures are measured on; a tenth of all at most
+    cache: bool = False  # encode every image once, into features.npy (2 bytes a number), not at every step
+    continuous_steps: int = number(50_000, 0)
+    quantized_steps: int = number(100_000, 0)
+    decoder_steps: int = number(0, 0)  # of LaVIT's decoder, on codes that no longer change; if `decoder` is another
+    batch_size: int = number(1024, 1)  # images of one step over all workers
+    learning_rate: float = number(2e-4, 1e-12, 10)
+    warmup_steps: int = number(50, 1)
+    weight_decay: float = number(0.01, 0, 10)
+    keep_ratio: float = number(1 / 3, above=0, below=1)
+    keep_weight: float = number(20.0, 0)
+    commitment_weight: float = number(0.25, 0)
+    codebook_decay: float = number(0.99, 0, 1)
+    vectors_per_code: int = number(40, 1)  # that k-means starts from
+    kmeans_rounds: int = number(10, 0)
+    revive_every: int = number(25, 1)  # steps between looks for rows that nothing chooses
+    # "lavit": LaVIT's own decoder, which is told a code's rank alone; "places": a small one that knows codes' patches
+    decoder: Literal["lavit", "places"] = "lavit"
+    decoder_depth: int = number(12, 1)
+    # what is rebuilt: the encoder's patch features, or what the encoder's own head reads from them, standardised
+    target: Literal["features", "head"] = "features"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # that encoder, merger and decoder compute in
+    checkpoint_every: int = number(1000, 1, free=True)
+
+    @property
+    def steps(self) -> int:
+        return self.continuous_steps + self.quantized_steps + self.decoder_steps
+
+    def stage(self, step: int) -> tuple[TokenizerStage, int, int]:
+        """The stage of the 0-based `step`, the stage's first step, and its number of steps."""
+        if step < self.continuous_steps:
+            return "continuous", 0, self.continuous_steps
+        if step < self.continuous_steps + self.quantized_steps:
+            return "quantized", self.continuous_steps, self.quantized_steps
+        return "decoder", self.continuous_steps + self.quantized_steps, self.decoder_steps
+
+
+@dataclass(frozen=True)
+class PixelTraining(RunSettings):
+    """Training of a pixel decoder on a tokenizer's codes. The defaults suit a UNet that was trained before; LaVIT's own
+    were never published."""
+
+    name: str = free("pixels")
+    images: str = free("")  # as tokenizer_training.images, which is taken if this is empty
+    tokenizer: str = free("")  # folder of the tokenizer, which stays as it is; "": what tokenizer_training made
+    start: str = free("")  # folder of the pixel decoder to begin with: decoder, UNet, autoencoder and scheduler
+    steps: int = number(100_000, 1)
+    batch_size: int = number(256, 1)  # images of one step over all workers
+    micro_batch: int = number(8, 1, free=True)  # images that a worker computes at once: memory alone
+    learning_rate: float = number(1e-4, 1e-12, 10)
+    warmup_steps: int = number(1000, 1)
+    weight_decay: float = number(0.01, 0, 10)
+    unconditional_share: float = number(0.1, 0, 1)
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+@dataclass(frozen=True)
+class EvaluationSettings(Group):
+    """Appendix E.2."""
+
+    engine: Literal["transformers", "vllm"] = "vllm"
+    captions: str = ""  # COCO-captions JSON with the references
+    caption_images: str = ""  # folder of its images
+    pope: tuple[str, ...] = ()  # POPE files
+    pope_images: str = ""
+    max_images: int = number(0, 0)  # 0: all
+    max_new_tokens: int = number(64, 1)
+    batch_size: int = number(32, 1)
