@@ -153,7 +153,7 @@ class DocumentSettings(Group):
     """Appendix F.6 and F.7."""
 
     recipe: Recipe = "CLDR"
-    max_tokens: int = number(2048, 1, 1 << 20)
+    max_tokens: int = number(2048, 1)
     image_first_prob: float = number(0.5, 0, 1)
     description_dropout: float = number(0.5, 0, 1)
     system_prompt: str = SYSTEM_PROMPT  # of instruction rounds (H.2)
