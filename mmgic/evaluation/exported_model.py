@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mmgic.errors import InputError
 from mmgic.evaluation.engines import Engine, load_engine
-from mmgic.evaluation.scorers.files import read_json
+from mmgic.evaluation.files import read_json
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.training.export import VOCABULARY_FILE, load_text_tokenizer
 

@@ -9,8 +9,8 @@ from typing import Any
 from mmgic.documents.prompts import caption_prompt, caption_stop_ids
 from mmgic.errors import InputError
 from mmgic.evaluation.exported_model import ExportedModel
+from mmgic.evaluation.files import read_json, require
 from mmgic.evaluation.scorers.cider import read_references
-from mmgic.evaluation.scorers.files import read_json, require
 
 
 def read_caption_images(path: str | Path) -> tuple[dict[Any, str], dict[Any, list[str]]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.evaluation.scorers.files import read_json, read_records, require, some
+from mmgic.evaluation.files import read_json, read_records, require, some
 
 # What the tokenizer takes for the end of a line; inside a caption it would shift all later captions to other images.
 LINE_SEPARATORS = re.compile("[\n\r\x0b\x0c\u2028\u2029]")

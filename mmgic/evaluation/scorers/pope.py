@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.evaluation.scorers.files import read_records, require, some
+from mmgic.evaluation.files import read_records, require, some
 
 
 @dataclass(frozen=True)
