@@ -162,10 +162,9 @@ def print_quality(settings: CaptionSettings, rows: list[Row], references: list[l
     rng = np.random.default_rng(0)
     anyone = [row["candidates"][int(rng.integers(len(row["candidates"])))]["caption"] for row in first]
     said = {"chosen by CLIP": [row["caption"] for row in made], "a random candidate": anyone}
-    targets = dict(enumerate(references))
     print(f"\n{'captions of ' + str(len(rows)) + ' unseen scenes':<32} {'CIDEr':>7}")
     for name, texts in said.items():
-        print(f"{name:<32} {100 * score_captions(dict(enumerate(texts)), targets).cider:>7.1f}")
+        print(f"{name:<32} {100 * score_captions(texts, references).cider:>7.1f}")
     chosen = [Candidate(**row["candidates"][0]) for row in made]
     rounds = Counter(candidate.round for candidate in chosen if fits(candidate, settings))
     for number, count in sorted(rounds.items()):

@@ -1,4 +1,4 @@
-"""Scores an exported model on COCO captions (CIDEr) and POPE, and prints the scores.
+"""Scores an exported model on the benchmarks of the settings, and prints the scores.
 
     python jobs/evaluate_model.py --model output/toy/training/pretrain/model     # toy world: half a minute
     python jobs/evaluate_model.py --model DIR --control other_image              # shown another image each time
@@ -23,11 +23,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from mmgic.evaluation.cli import scores_text
     from mmgic.evaluation.running import evaluate
 
     folder = flags.to or Path(settings.output) / "evaluation" / (flags.control or flags.model.name)
-    for name, score in evaluate(settings, flags.model, folder, flags.control).items():
-        print(f"{name:<8} {score:.2f}")
+    results = evaluate(settings, flags.model, folder, flags.control)
+    print("\n\n".join(map(scores_text, results.benchmarks)))
     print(f"scores and predictions: {folder}")
 
 

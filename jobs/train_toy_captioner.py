@@ -43,7 +43,7 @@ def greedy_cider(folder: Path, pictures: Captioned) -> float:
         ids = model.generate(normalise(pixels), max_new_tokens=48, do_sample=False)
         said += [text.strip() for text in processor.tokenizer.batch_decode(ids, skip_special_tokens=True)]
     print("\n".join(said[:5]), flush=True)
-    return round(score_captions(dict(enumerate(said)), dict(enumerate(map(list, pictures.captions)))).cider, 3)
+    return round(score_captions(said, pictures.captions).cider, 3)
 
 
 def main() -> None:

@@ -25,8 +25,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--values", type=float, nargs="+", default=PAPER_VALUES, help="mask_prob of each trial")
 
 
-def trial(config: dict[str, Any]) -> dict[str, float]:
-    """Trains and scores one value. Ray Tune runs it as a trial, which only drives the Ray Train run that it starts."""
+def trial(config: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Trains and scores one value; "figures" are its losses and each benchmark's number.
+
+    Ray Tune runs it as a trial, which only drives the Ray Train run that it starts.
+    """
     from mmgic import road
     from mmgic.evaluation.running import evaluate
     from mmgic.training.metrics import read_metrics
@@ -41,8 +44,9 @@ def trial(config: dict[str, Any]) -> dict[str, float]:
     )
     model = road.pretrain(settings)
     last = read_metrics(training_folder(settings))[-1]
-    scores = evaluate(settings, model, sweep_folder(settings) / settings.training.name)
-    return {"visual_loss": last["visual_loss"], "text_loss": last["text_loss"], **scores}
+    results = evaluate(settings, model, sweep_folder(settings) / settings.training.name)
+    losses = {name: last[name] for name in ("visual_loss", "text_loss")}
+    return {"figures": losses | results.numbers()}
 
 
 def sweep_folder(settings: Settings) -> Path:
@@ -84,8 +88,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
         ).fit()
     if results.errors:
         raise results.errors[0]
-    names = ("visual_loss", "text_loss", "cider", "pope_f1")
-    rows = [{"mask_prob": r.config["mask_prob"], **{name: r.metrics[name] for name in names}} for r in results]
+    rows = [{"mask_prob": result.config["mask_prob"], **result.metrics["figures"]} for result in results]
     print(write_sweep(rows, "mask_prob", sweep_folder(settings)))
 
 

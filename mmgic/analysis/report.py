@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,13 +15,13 @@ from mmgic.analysis.statistics import statistics
 from mmgic.analysis.statistics_figures import statistics_figures
 from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, document_tables, summarize
 from mmgic.errors import InputError
-from mmgic.evaluation.benchmarks.coco_captions import read_caption_images
+from mmgic.evaluation.results import AskedItem, label, read_items
 from mmgic.images import ImageError, read_image
-from mmgic.settings import EvaluationSettings, Settings
+from mmgic.settings import Settings
 from mmgic.stages import tables
 
 REPORT_FILE = "report.html"
-_IMAGES, _CAPTIONS, _PANELS = 6, 12, 3  # examples shown
+_IMAGES, _ITEMS, _PANELS = 6, 9, 3  # examples shown
 _ROWS = 500  # of a table or source, among which examples are looked for
 
 
@@ -36,10 +35,11 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class CaptionExample:
-    picture: Picture
-    references: list[str]
-    predicted: dict[str, str]  # caption by evaluation name
+class ItemExample:
+    pictures: list[Picture]
+    question: str
+    target: Sequence[str]
+    answers: dict[str, str]  # by evaluation name
 
 
 def write_report(output_folder: Path, settings: Settings) -> Path:
@@ -67,13 +67,15 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
         toy=settings.toy.scenes > 0,
         summary=summary,
         labels=EVALUATIONS,
+        label=label,
+        printed="{:.1f}".format,
         charts=_charts(summary),
         statistics=found,
         figures=statistics_figures(found) if found else {},
         images=images,
         panels=_panels([example["row"] for example in images[:_PANELS]], settings),
         documents=_documents(output_folder),
-        captions=list(islice(_captions(output_folder, settings.evaluation), _CAPTIONS)),
+        answered=_answered(output_folder, summary),
     )
     path = output_folder / REPORT_FILE
     path.write_text(page, encoding="utf-8")
@@ -135,24 +137,26 @@ def _documents(output_folder: Path) -> list[dict[str, Any]]:
     return [examples[form] for form in sorted(examples)]
 
 
-def _captions(output_folder: Path, evaluation: EvaluationSettings) -> Iterator[CaptionExample]:
-    """Images of the captioning benchmark with their references and what each evaluated model said."""
-    predicted: dict[str, dict[Any, str]] = {}
-    for name in EVALUATIONS:
-        path = output_folder / "evaluation" / name / "captions.json"
-        if path.is_file():
-            records = json.loads(path.read_text(encoding="utf-8"))
-            predicted[name] = {record["image_id"]: record["caption"] for record in records}
-    if not predicted or not evaluation.captions:
-        return
-    names, references = read_caption_images(evaluation.captions)
-    shown = set.intersection(*(set(captions) for captions in predicted.values()))
-    for image_id in (image_id for image_id in names if image_id in shown):
-        yield CaptionExample(
-            _picture(Path(evaluation.caption_images) / names[image_id]),
-            references[image_id],
-            {name: captions[image_id] for name, captions in predicted.items()},
-        )
+def _answered(output_folder: Path, summary: RunSummary) -> dict[str, list[ItemExample]]:
+    """The first items of each benchmark by its title, about an image each, with what each evaluated model said."""
+    said = {name: read_items(output_folder / "evaluation" / name) for name in summary.evaluations}
+    answers: dict[tuple[object, ...], dict[str, str]] = {}
+    for name, items in said.items():
+        for item in items:
+            answers.setdefault((item.benchmark, item.part, item.id), {})[name] = item.answer
+    titles = {found.benchmark: found.title for results in summary.evaluations.values() for found in results.benchmarks}
+    examples: dict[str, list[ItemExample]] = {title: [] for title in titles.values()}
+    subjects: set[tuple[object, ...]] = set()
+    for item in (item for items in said.values() for item in items):
+        found, subject = examples[titles[item.benchmark]], (item.benchmark, *(item.images or (item.id,)))
+        if len(found) < _ITEMS and subject not in subjects:
+            subjects.add(subject)
+            found.append(_example(item, answers[item.benchmark, item.part, item.id]))
+    return {title: found for title, found in examples.items() if found}
+
+
+def _example(item: AskedItem, answers: dict[str, str]) -> ItemExample:
+    return ItemExample([_picture(path) for path in item.images], item.question, item.target, answers)
 
 
 def _rows_in_turn(folder: Path) -> Iterator[Mapping[str, Any]]:

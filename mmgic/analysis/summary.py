@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmgic.analysis.text_table import text_table
+from mmgic.evaluation.benchmark import Score
+from mmgic.evaluation.results import Results, read_results
 from mmgic.schema import CORPORA
 from mmgic.settings import Settings
 from mmgic.stages import tables
@@ -24,7 +25,6 @@ STAGES = (
 )
 EVALUATIONS = {"untrained": "untrained", "other_image": "other image", "trained": "trained"}
 LOSSES = {"loss": "L", "visual_loss": "L_V", "text_loss": "L_T"}
-SCORES = {"cider": "CIDEr", "pope_f1": "POPE F1"}
 ENDS = 10  # most steps at the beginning and end of training that a loss is averaged over
 
 
@@ -39,13 +39,25 @@ class SourceCount:
 
 
 @dataclass(frozen=True)
+class ScoreRow:
+    """One score of all evaluations by their names, and of answers that need no model by the answer."""
+
+    label: str
+    evaluations: dict[str, Score]
+    constants: dict[str, Score]
+
+    def constants_text(self) -> str:
+        return ", ".join(f"{said} {score:.1f}" for said, score in self.constants.items())
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """What of a run is there so far; parts that have not run are empty."""
 
     stages: Sequence[Manifest]
     sources: Sequence[SourceCount]
     steps: Sequence[Mapping[str, float]]  # mmgic.training.metrics, one for each optimizer step
-    evaluations: Mapping[str, Mapping[str, Any]]  # scores.json by the names of EVALUATIONS, in their order
+    evaluations: Mapping[str, Results]  # by the names of EVALUATIONS, in their order
 
     @property
     def total(self) -> SourceCount:
@@ -65,23 +77,23 @@ class RunSummary:
             if self.steps
         }
 
-    def scores(self) -> dict[str, dict[str, float]]:
-        """Score name -> value by evaluation name, as papers print them (times 100)."""
-        return {
-            label: {name: report["scores"][key] for name, report in self.evaluations.items() if key in report["scores"]}
-            for key, label in SCORES.items()
-            if any(key in report["scores"] for report in self.evaluations.values())
-        }
+    def scores(self) -> list[ScoreRow]:
+        """The headline scores of every benchmark that was run."""
+        rows: dict[str, ScoreRow] = {}
+        for evaluation, results in self.evaluations.items():
+            for benchmark in results.benchmarks:
+                for label, score in benchmark.headlines().items():
+                    row = rows.setdefault(label, ScoreRow(label, {}, {}))
+                    row.evaluations[evaluation] = score
+                    row.constants.update(benchmark.constant_headlines()[label])
+        return list(rows.values())
 
 
 def summarize(output_folder: Path, run: str) -> RunSummary:
     """Reads the tables, the metrics of the training run named `run` and the scores in `output_folder`."""
     stages = [manifest for corpus in CORPORA for manifest in _manifests(output_folder / corpus)]
-    evaluations = {}
-    for name in EVALUATIONS:
-        path = output_folder / "evaluation" / name / "scores.json"
-        if path.is_file():
-            evaluations[name] = json.loads(path.read_text(encoding="utf-8"))
+    found = {name: read_results(output_folder / "evaluation" / name) for name in EVALUATIONS}
+    evaluations = {name: results for name, results in found.items() if results}
     return RunSummary(
         stages, count_documents(output_folder), read_metrics(output_folder / "training" / run), evaluations
     )
@@ -125,33 +137,26 @@ def summary_table(output_folder: Path, settings: Settings) -> str:
     counts = [*summary.sources, summary.total]
     blocks = ["Toy numbers: made on a small generated world."] if settings.toy.scenes else []
     blocks += [
-        _block(
+        text_table(
             ["source", "documents", "visual tokens", "text tokens"],
             [[c.source, f"{c.documents:,}", f"{c.visual_tokens:,}", f"{c.text_tokens:,}"] for c in counts],
         )
     ]
     if losses := summary.loss_ends():
         rows = [[name, f"{first:.3f}", f"{last:.3f}"] for name, (first, last) in losses.items()]
-        blocks.append(_block(["loss", f"first {summary.ends} steps", f"last {summary.ends} steps"], rows))
+        blocks.append(text_table(["loss", f"first {summary.ends} steps", f"last {summary.ends} steps"], rows))
     if scores := summary.scores():
         names = list(summary.evaluations)
         rows = [
-            [label, *(f"{values[name]:.1f}" if name in values else "" for name in names)]
-            for label, values in scores.items()
+            [
+                row.label,
+                *(f"{row.evaluations[name]:.1f}" if name in row.evaluations else "" for name in names),
+                row.constants_text(),
+            ]
+            for row in scores
         ]
-        blocks.append(_block(["score", *(EVALUATIONS[name] for name in names)], rows))
+        blocks.append(text_table(["score", *(EVALUATIONS[name] for name in names), "constant answers"], rows))
     return "\n\n".join(blocks)
-
-
-def _block(header: list[str], rows: list[list[str]]) -> str:
-    """Lines of columns: the first one flush left, the others flush right."""
-    lines = [header, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    texts = [
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    ]
-    return "\n".join([texts[0], "-" * len(texts[0]), *texts[1:]])
 
 
 def _mean(steps: Sequence[Mapping[str, float]], key: str) -> float:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mmgic.analysis.text_table import text_table
+
 
 def write_sweep(rows: Sequence[dict[str, float]], key: str, folder: Path) -> str:
     """Writes `table.csv` and `plot.png` of the trials' figures against the setting `key`; returns the table as text."""
@@ -27,6 +29,5 @@ def write_sweep(rows: Sequence[dict[str, float]], key: str, folder: Path) -> str
         axes.grid(alpha=0.3)
     figure.savefig(folder / "plot.png", dpi=120)
 
-    lines = ["  ".join(f"{name:>14}" for name in names)]
-    lines += ["  ".join(f"{row[name]:>14.4g}" for name in names) for row in rows]
-    return "\n".join([*lines, f"table and plot: {folder}"])
+    table = text_table(names, [[f"{row[name]:.4g}" for name in names] for row in rows])
+    return f"{table}\ntable and plot: {folder}"

@@ -21,23 +21,28 @@ def caption_prompt(tokenizer: PreTrainedTokenizerBase, vocabulary: VLVocabulary,
     return [start, *encode_parts(tokenizer, vocabulary, [caption_prefix()], [codes])[0]]
 
 
-def caption_stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids that end a caption: </s> and every token with a line break in it, as the caption is one line."""
+def line_stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that end an answer of one line, such as a caption: </s> and every token with a line break in it."""
     tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     breaks = [i for i, token in enumerate(tokens) if "\n" in tokenizer.convert_tokens_to_string([token])]
     return sorted({start_and_end(tokenizer)[1], *breaks})
 
 
-def question_prompt(
+def round_prompt(
     tokenizer: PreTrainedTokenizerBase,
     vocabulary: VLVocabulary,
-    codes: Sequence[int],
+    task: str,
+    images: Sequence[Sequence[int]],
     question: str,
     system_prompt: str,
 ) -> list[int]:
-    """An "open_vqa" document's first round up to and including [/INST]; `system_prompt` as in `DocumentSettings`."""
+    """The first round of a document of `task` (Table 16), up to and including [/INST].
+
+    The images, given by their visual codes, stand before the question. `system_prompt` is as in `DocumentSettings`.
+    """
     start, _ = start_and_end(tokenizer)
-    return [start, *encode_parts(tokenizer, vocabulary, [_question(question, system_prompt)], [codes])[0]]
+    asked = _instruction(task, len(images), question, system_prompt)
+    return [start, *encode_parts(tokenizer, vocabulary, [asked], images)[0]]
 
 
 def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> list[int]:
@@ -46,9 +51,9 @@ def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> li
     Found as the tokens of prompt + option minus the tokens of the prompt, since "Yes" and " Yes" are different tokens.
     Raises InputError where that is not exactly one token.
     """
-    ids = []
+    ids, end = [], str(_instruction("open_vqa", 1, "", "")[-1])
     for option in options:
-        _, added = encode_continuation(tokenizer, str(_question("", "")[-1]), f" {option}")
+        _, added = encode_continuation(tokenizer, end, f" {option}")
         if len(added) != 1:
             raise InputError(
                 f"the answer '{option}' is {len(added)} tokens of this tokenizer; "
@@ -58,6 +63,6 @@ def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> li
     return ids
 
 
-def _question(question: str, system_prompt: str) -> list[Segment]:
-    asked = [{"text": "", "image": 0}, {"text": question, "image": -1}]
-    return make_round(TEMPLATES["open_vqa"], asked, [], system_prompt).instruction
+def _instruction(task: str, images: int, question: str, system_prompt: str) -> list[Segment]:
+    asked = [{"text": "", "image": i} for i in range(images)]
+    return make_round(TEMPLATES[task], [*asked, {"text": question, "image": -1}], [], system_prompt).instruction

@@ -7,51 +7,46 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from mmgic.analysis.text_table import text_table
+from mmgic.evaluation.registry import benchmarks
+from mmgic.evaluation.results import BenchmarkResult, label, with_printed
+from mmgic.evaluation.scoring import score_files
+
 
 def add_parser(subparsers: Any) -> None:
     """Adds the `score` command with one sub-command for each benchmark."""
-    score = subparsers.add_parser("score", help="score a prediction file in a benchmark's own format")
-    benchmarks = score.add_subparsers(dest="benchmark", required=True)
-    captions = benchmarks.add_parser("coco-caption", help="CIDEr of captions")
-    captions.add_argument("--predictions", required=True, metavar="FILE", help='JSON array of {"image_id", "caption"}')
-    captions.add_argument("--annotations", required=True, metavar="FILE", help="COCO captions JSON with the references")
-    pope = benchmarks.add_parser("pope", help="accuracy, precision, recall, F1 and share of yes of Yes/No answers")
-    pope.add_argument(
-        "--predictions",
-        required=True,
-        metavar="FILE",
-        help='JSON lines or array of {"question_id", "answer"}, or of {"question", "answer"} in the POPE file\'s order',
-    )
-    pope.add_argument("--annotations", required=True, metavar="FILE", help="POPE file with the labels")
-    for parser in (captions, pope):
+    score = subparsers.add_parser("score", help="score prediction files in a benchmark's own format")
+    names = score.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    for name, benchmark in benchmarks().items():
+        parser = names.add_parser(name, help=f"{benchmark.title}: {', '.join(benchmark.headline)}")
+        for flag, about in (
+            ("--predictions", f"one for each part: {benchmark.predictions.about}"),
+            ("--annotations", benchmark.about_files),
+        ):
+            parser.add_argument(flag, required=True, nargs="+", metavar="FILE", help=about)
         parser.add_argument("--json", action="store_true", help="print the scores as one JSON object")
-        parser.set_defaults(run=run)
+        parser.set_defaults(run=print_scores)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Prints the scores, as a table or as one JSON object. Raises InputError where the files cannot be scored."""
-    scores = _coco_caption(args) if args.benchmark == "coco-caption" else _pope(args)
-    if args.json:
-        print(json.dumps(scores))
-        return
-    for name, value in scores.items():
-        print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
+def print_scores(args: argparse.Namespace) -> None:
+    """Prints the scores, as a table or as one JSON object. Raises InputError if the files cannot be scored."""
+    result = score_files(args.benchmark, args.predictions, args.annotations)
+    print(json.dumps(asdict(result, dict_factory=with_printed)) if args.json else scores_text(result))
 
 
-def _coco_caption(args: argparse.Namespace) -> dict[str, Any]:
-    from mmgic.evaluation.scorers.cider import score_caption_files
+def scores_text(result: BenchmarkResult) -> str:
+    """All scores of a benchmark beside those of its parts and of constant answers."""
+    parts = {part.name: part.scores for part in result.parts} if len(result.parts) > 1 else {}
+    columns = {**parts, "mean" if parts else "score": result.scores}
+    columns |= {f'always "{said}"': scores for said, scores in result.constants.items()}
+    rows = [
+        [label("", name, score), *(f"{scores[name]:.2f}" if name in scores else "" for scores in columns.values())]
+        for name, score in result.scores.items()
+    ]
+    return text_table([result.title, *columns], [["items", *_items(result, len(columns))], *rows])
 
-    score = score_caption_files(args.predictions, args.annotations)
-    return {
-        "benchmark": "coco-caption",
-        "CIDEr": score.cider,
-        "CIDEr_x100": 100 * score.cider,
-        "images": len(score.per_image),
-        "references": score.references,
-    }
 
-
-def _pope(args: argparse.Namespace) -> dict[str, Any]:
-    from mmgic.evaluation.scorers.pope import score_pope_files
-
-    return {"benchmark": "pope", **asdict(score_pope_files(args.predictions, args.annotations))}
+def _items(result: BenchmarkResult, columns: int) -> list[str]:
+    counts = [part.items for part in result.parts]
+    cells = [*counts, sum(counts)] if len(counts) > 1 else counts
+    return [*map(str, cells), *[""] * (columns - len(cells))]

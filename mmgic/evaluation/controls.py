@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmgic.evaluation.results import Results
 from mmgic.evaluation.running import evaluate
 from mmgic.settings import Settings
 from mmgic.training.export import export_untrained
 
 
-def score_with_controls(settings: Settings, model: Path) -> dict[str, dict[str, float]]:
+def score_with_controls(settings: Settings, model: Path) -> dict[str, Results]:
     """Scores the exported `model` and two controls; files under `<output>/evaluation/{untrained,other_image,trained}`.
 
     The controls are the model before training, written beside `model`, and `model` given another image's visual tokens:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+import io
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import torch
 
 from mmgic.errors import InputError
-from mmgic.images import ImageError, read_image
+from mmgic.evaluation.benchmark import image_name
+from mmgic.images import ImageError, decode_image, read_image
 from mmgic.settings import VisionSettings
 from mmgic.sources.reading.files import is_safe_name
 from mmgic.vision.preprocess import squash
@@ -19,36 +21,41 @@ SOURCE = "coco-val"  # names the generator of each image's selection noise, besi
 
 
 class ImageCodes:
-    """Visual codes of image files, each image tokenized once, exactly as the tokenize stage does it."""
+    """Visual codes of images, each tokenized once, exactly as the tokenize stage does it."""
 
     def __init__(self, settings: VisionSettings, seed: int) -> None:
         self._tokenize = TokenizeImages(settings.checkpoint, settings, seed)
         self._codes: dict[tuple[str, str], list[int]] = {}
 
-    def __call__(self, folder: str, names: Collection[str]) -> dict[str, list[int]]:
-        """The codes of the images `names` in `folder`. Raises InputError for an image that cannot be used.
+    def __call__(self, folder: str, images: Iterable[str | bytes]) -> dict[str, list[int]]:
+        """The codes by name of `images`, which are names of files in `folder` or image files themselves.
 
-        A benchmark without some of its images is another benchmark, so none is left out.
+        Raises InputError for an image that cannot be used: a benchmark without some of its images is another benchmark,
+        so none is left out.
         """
-        missing = [name for name in dict.fromkeys(names) if (folder, name) not in self._codes]
+        by_name = {image_name(image): image for image in images}
+        missing = [name for name in by_name if (folder, name) not in self._codes]
         size = self._tokenize.settings.batch_size
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
-            pixels = torch.stack([self._pixels(folder, name) for name in batch])
+            pixels = torch.stack([self._pixels(folder, by_name[name]) for name in batch])
             codes = self._tokenize.encode_frames(pixels, [self._tokenize.noise(SOURCE, name, 0) for name in batch])
             self._codes |= {(folder, name): found for name, found in zip(batch, codes, strict=True)}
-        return {name: self._codes[folder, name] for name in names}
+        return {name: self._codes[folder, name] for name in by_name}
 
-    def _pixels(self, folder: str, name: str) -> torch.Tensor:
-        if not is_safe_name(name):
+    def _pixels(self, folder: str, image: str | bytes) -> torch.Tensor:
+        name = image_name(image)
+        if isinstance(image, str) and not is_safe_name(image):
             raise InputError(f"the image name {name!r} leads out of the image folder; use plain file names")
         try:
-            image = read_image(Path(folder) / name)
+            if isinstance(image, str):
+                pixels = read_image(Path(folder) / image)
+            else:
+                pixels = decode_image(io.BytesIO(image), name)
         except ImageError as error:
-            raise InputError(
-                f"the benchmark's image {name} in {folder} cannot be used ({error}); check the image folder"
-            ) from None
-        return squash(image, self._tokenize.model.config.image_size)
+            place = f"{name} in {folder}" if isinstance(image, str) else f"{name} inside its files"
+            raise InputError(f"the benchmark's image {place} cannot be used ({error}); check the files") from None
+        return squash(pixels, self._tokenize.model.config.image_size)
 
 
 def other_images(names: Collection[str]) -> dict[str, str]:

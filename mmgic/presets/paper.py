@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mmgic.evaluation.registry import downloaded
 from mmgic.settings import (
     CaptionSettings,
     EvaluationSettings,
@@ -25,12 +26,7 @@ def mmgic_7b() -> Settings:
         captions=CaptionSettings(blip2="models/blip2-opt-2.7b", clip="models/clip-vit-large-patch14"),
         vision=VisionSettings(checkpoint="models/lavit/visual_tokenizer"),
         model=ModelSettings(llm="models/llama-2-7b-hf"),
-        evaluation=EvaluationSettings(
-            captions="data/coco/annotations/captions_karpathy_test.json",
-            caption_images="data/coco/val2014",
-            pope=tuple(f"data/pope/coco_pope_{kind}.json" for kind in ("random", "popular", "adversarial")),
-            pope_images="data/coco/val2014",
-        ),
+        evaluation=EvaluationSettings(benchmarks=downloaded("data")),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from mmgic.evaluation.registry import downloaded
 from mmgic.settings import (
     CaptionSettings,
     CleaningSettings,
@@ -95,10 +96,7 @@ def toy_sources() -> tuple[SourceSettings, ...]:
 def toy_evaluation() -> EvaluationSettings:
     return EvaluationSettings(
         engine="transformers",
-        captions=f"{WORLD}/coco/annotations/captions_val2017.json",
-        caption_images=f"{WORLD}/coco/images/val2017",
-        pope=tuple(f"{WORLD}/pope/coco_pope_{kind}.json" for kind in ("random", "popular", "adversarial")),
-        pope_images=f"{WORLD}/coco/images/val2017",
+        benchmarks=downloaded(WORLD),
         max_new_tokens=32,
     )
 

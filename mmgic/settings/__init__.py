@@ -20,6 +20,7 @@ from mmgic.settings.data import (
 from mmgic.settings.fields import SettingsError
 from mmgic.settings.merge import load_settings, merge, to_yaml
 from mmgic.settings.models import (
+    BenchmarkSettings,
     EvaluationSettings,
     LossSettings,
     ModelSettings,
@@ -34,6 +35,7 @@ from mmgic.settings.run import ClusterSettings, Settings, ToySettings
 
 __all__ = [
     "SYSTEM_PROMPT",
+    "BenchmarkSettings",
     "CaptionSettings",
     "CleaningSettings",
     "ClusterSettings",

@@ -140,14 +140,20 @@ class PixelTraining(RunSettings):
 
 
 @dataclass(frozen=True)
+class BenchmarkSettings(Group):
+    """One benchmark on disk; `mmgic score --help` lists the names, `mmgic score NAME --help` what its files are."""
+
+    name: str = ""
+    files: tuple[str, ...] = ()  # annotation files
+    images: str = ""  # folder of its images; "" where there are none, or its files hold them
+
+
+@dataclass(frozen=True)
 class EvaluationSettings(Group):
     """Appendix E.2."""
 
     engine: Literal["transformers", "vllm"] = "vllm"
-    captions: str = ""  # COCO-captions JSON with the references
-    caption_images: str = ""  # folder of its images
-    pope: tuple[str, ...] = ()  # POPE files
-    pope_images: str = ""
-    max_images: int = number(0, 0)  # 0: all
+    benchmarks: tuple[BenchmarkSettings, ...] = ()
+    max_images: int = number(0, 0)  # items of each part's first images, or as many without an image; 0: all
     max_new_tokens: int = number(64, 1)
     batch_size: int = number(32, 1)

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from mmgic import schema
-from mmgic.settings import EvaluationSettings, Settings, ToySettings
+from mmgic.evaluation.benchmark import Score
+from mmgic.evaluation.results import AskedItem, BenchmarkResult, PartResult, Results, write_items, write_results
+from mmgic.settings import Settings, ToySettings
 from mmgic.stages import tables
 
 HOSTILE = "<script>alert('label')</script>"
@@ -76,23 +78,29 @@ def run_folder(tmp_path) -> tuple[Path, Settings]:
         for i in range(20)
     ]
     (training / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
-    references = {
-        "images": [{"id": 1, "file_name": "a.png"}],
-        "annotations": [{"image_id": 1, "caption": "a teal dog"}],
-    }
-    (tmp_path / "captions.json").write_text(json.dumps(references))
-    for name, cider in (("untrained", 10.0), ("other_image", 20.0), ("trained", 85.25)):
-        folder = tmp_path / "evaluation" / name
-        folder.mkdir(parents=True)
-        captions = [{"image_id": 1, "caption": f"{name} says {HOSTILE}"}]
-        (folder / "captions.json").write_text(json.dumps(captions))
-        benchmark = {
-            "benchmark": "coco-caption",
-            "annotations": "data/captions.json",
-            "images": 1,
-            "CIDEr": cider / 100,
-        }
-        report = {"scores": {"cider": cider}, "engine": "transformers", "benchmarks": [benchmark]}
-        (folder / "scores.json").write_text(json.dumps(report))
-    evaluation = EvaluationSettings(captions=str(tmp_path / "captions.json"), caption_images=str(tmp_path))
-    return tmp_path, Settings(preset="toy", toy=ToySettings(scenes=2), evaluation=evaluation)
+    for name, cider, f1 in (("untrained", 0.1, 0.0), ("other_image", 0.2, 0.5), ("trained", 0.8525, 0.75)):
+        write_evaluation(tmp_path / "evaluation" / name, image, name, cider, f1)
+    return tmp_path, Settings(preset="toy", toy=ToySettings(scenes=2))
+
+
+def write_evaluation(folder: Path, image: Path, name: str, cider: float, f1: float) -> None:
+    folder.mkdir(parents=True)
+    captions = {"CIDEr": Score(cider, "x100"), "references": Score(5, "count")}
+    answers = {"F1": Score(f1, "%"), "unreadable": Score(3, "count"), "recall": Score(1, "%")}
+    always = {"Yes": {"F1": Score(2 / 3, "%"), "unreadable": Score(0, "count"), "recall": Score(1, "%")}}
+    found = (
+        ("coco_captions", "COCO captions", ("CIDEr",), captions, {}),
+        ("pope", "POPE", ("F1", "unreadable"), answers, always),
+    )
+    benchmarks = tuple(
+        BenchmarkResult(key, title, headline, ("a.json",), (PartResult("", "p.json", 1, 1, own, const),), own, const)
+        for key, title, headline, own, const in found
+    )
+    write_results(folder, Results("model", None, "transformers", "toy", 0, "tokenizer", benchmarks))
+    said = f"{name} says {HOSTILE}"
+    items = [
+        AskedItem("coco_captions", "", 1, "", [str(image)], ["a teal dog"], said, {}),
+        AskedItem("pope", "", 1, "Is there a dog?", [str(image)], ["yes"], "Yes", {"Yes": -0.1, "No": -2.0}),
+        AskedItem("pope", "", 2, "A second question about one image?", [str(image)], ["no"], "Yes", {}),
+    ]
+    write_items(folder, items)

@@ -53,6 +53,9 @@ def test_page_stands_alone_and_escapes_what_it_shows(run_folder):
     assert "attribute_rare 3" in text
     assert "85.2" in text
     assert "a teal dog" in text
+    assert "Is there a dog?" in text
+    assert "a second question" not in text.lower()  # examples are of an image each
+    assert "Yes 66.7" in text
     assert "Table 13: detection sources" in text
 
 

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 import mmgic.toy
 from mmgic.documents import build_rounds_document
 from mmgic.documents.encode import encode_continuation, encode_texts
-from mmgic.documents.prompts import caption_stop_ids, option_ids, question_prompt
+from mmgic.documents.prompts import line_stop_ids, option_ids, round_prompt
 from mmgic.documents.tasks import sentence_start
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
@@ -60,7 +60,7 @@ def test_question_documents_keep_their_bytes():
         323, 286, 63, 223, 38, 576, 386, 1,
     ]
     # fmt: on
-    assert question_prompt(tokenizer, vocabulary, [1, 2], questions[0]["question"], system) == first
+    assert round_prompt(tokenizer, vocabulary, "open_vqa", [[1, 2]], questions[0]["question"], system) == first
     assert document["input_ids"] == first + rest
     assert document["answer_spans"] == [[47, 49], [73, 78]]
 
@@ -94,7 +94,9 @@ def test_spans_cover_the_answers_and_prompts_are_prefixes(tokenizer, vocabulary,
     if not questions:
         assert document["reason"] == "bad_record"
         return
-    prompts = [question_prompt(tokenizer, vocabulary, [1, 2], q["question"], system_prompt) for q in questions]
+    prompts = [
+        round_prompt(tokenizer, vocabulary, "open_vqa", [[1, 2]], q["question"], system_prompt) for q in questions
+    ]
     if not document["keep"]:
         answers = [encode_continuation(tokenizer, "[/INST]", f" {sentence_start(q['answer'])}")[1] for q in questions]
         assert document["reason"] == "too_long"
@@ -130,7 +132,7 @@ def test_an_option_of_several_tokens_is_refused(tokenizer):
 
 
 def test_a_caption_stops_at_a_line_break_or_the_end(tokenizer):
-    stop = set(caption_stop_ids(tokenizer))
+    stop = set(line_stop_ids(tokenizer))
     assert tokenizer.eos_token_id in stop
     caption, after = encode_texts(tokenizer, [" a dog at the beach.", "\nObjects:\n- dog"])
     assert not stop & set(caption)

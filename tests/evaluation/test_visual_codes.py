@@ -1,11 +1,14 @@
 """Images of a benchmark and the control that swaps them."""
 
+import shutil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from mmgic.errors import InputError
+from mmgic.evaluation.benchmark import image_name
 from mmgic.evaluation.visual_codes import ImageCodes, other_images
 from mmgic.settings import VisionSettings
 from mmgic.vision import VisionConfig, VisualTokenizer, save_tokenizer
@@ -52,6 +55,17 @@ def test_codes_depend_on_image_name_and_seed_alone(vision, tmp_path):
     alone = ImageCodes(vision, seed=1)
     assert {name: alone(str(tmp_path), [name])[name] for name in reversed(together)} == together
     assert ImageCodes(vision, seed=2)(str(tmp_path), list(together)) != together
+
+
+def test_an_image_inside_the_benchmarks_files_is_known_by_its_content(vision, tmp_path):
+    Image.new("RGB", (40, 30), (80, 100, 200)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    codes = ImageCodes(vision, seed=1)("", [content, content])
+    assert list(codes) == [image_name(content)]
+    shutil.copy(tmp_path / "a.png", tmp_path / image_name(content))
+    assert ImageCodes(vision, seed=1)(str(tmp_path), [image_name(content)]) == codes
+    with pytest.raises(InputError, match=r"image_undecodable"):
+        ImageCodes(vision, seed=1)("", [b"no image"])
 
 
 @pytest.mark.parametrize(

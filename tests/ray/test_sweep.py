@@ -24,6 +24,8 @@ def test_two_trials_leave_a_table_and_a_plot(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [float(row["mask_prob"]) for row in rows] == [0, 1]
     assert all(float(row["text_loss"]) > 0 for row in rows)
+    assert list(rows[0])[3:] == ["COCO captions CIDEr (x100)", "POPE F1 (%)"]
+    assert all(float(row["COCO captions CIDEr (x100)"]) > 0 for row in rows)
     assert (folder / "plot.png").stat().st_size > 1000
 
 

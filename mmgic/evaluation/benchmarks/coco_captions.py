@@ -1,48 +1,103 @@
-"""COCO captioning: captions of an exported model in the benchmark's own result format (Appendix E.2)."""
+"""COCO captioning on Karpathy's test split: 5,000 images with five references or six (Chen et al., 2015)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmgic.documents.prompts import caption_prompt, caption_stop_ids
 from mmgic.errors import InputError
-from mmgic.evaluation.exported_model import ExportedModel
+from mmgic.evaluation.benchmark import Benchmark, Item, ItemId, Score
+from mmgic.evaluation.examples import Examples, write_images
 from mmgic.evaluation.files import read_json, require
-from mmgic.evaluation.scorers.cider import read_references
+from mmgic.evaluation.predictions import RecordFile
+from mmgic.evaluation.scorers.cider import score_captions
+
+IMAGES, IMAGE_NAME = "coco/val2014", "{:012d}.jpg"
 
 
-def read_caption_images(path: str | Path) -> tuple[dict[Any, str], dict[Any, list[str]]]:
-    """(file name, references) by image id of a COCO captions file, for the images that have references.
-
-    Raises InputError where the file is no COCO captions file or lacks the image of a reference.
-    """
-    references = read_references(path)
-    images = read_json(path).get("images")
-    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
-        raise InputError(f"{path} lacks 'images', the list of image ids and file names")
-    names = {
-        image.get("id"): require(image, "file_name", str, path, number) for number, image in enumerate(images, start=1)
-    }
-    unknown = [image_id for image_id in references if image_id not in names]
-    if unknown:
-        raise InputError(f"'images' of {path} lacks image {unknown[0]}, which has captions")
-    return {image_id: names[image_id] for image_id in references}, references
+def read(files: Sequence[str]) -> dict[str, list[Item]]:
+    """The images that have references, of Karpathy's dataset_coco.json (its test split) or of a COCO captions file."""
+    if len(files) != 1:
+        raise InputError(f"COCO captioning has one file of references, not {len(files)}; name one")
+    [path] = files
+    document = read_json(path)
+    images = document.get("images") if isinstance(document, dict) else None
+    if isinstance(images, list) and any(isinstance(image, dict) and "sentences" in image for image in images):
+        return {"": _read_karpathy(images, path)}
+    return {"": _read_coco(document, path)}
 
 
-def caption_images(
-    model: ExportedModel,
-    codes: Mapping[Any, Sequence[int]],
-    max_new_tokens: int,
-) -> list[dict[str, Any]]:
-    """COCO result records {"image_id", "caption"} for the visual codes by image id, in their order."""
-    tokenizer = model.tokenizer
-    prompts = [caption_prompt(tokenizer, model.vocabulary, image_codes) for image_codes in codes.values()]
-    outputs = model.engine.generate(prompts, max_new_tokens, caption_stop_ids(tokenizer))
-    captions = []
-    for image_id, tokens in zip(codes, outputs, strict=True):
-        # a model may go on with visual tokens, which have no text
-        text = tokenizer.decode([t for t in tokens if not model.vocabulary.is_visual(t)], skip_special_tokens=True)
-        captions.append({"image_id": image_id, "caption": text.strip()})
-    return captions
+def _read_karpathy(records: list[Any], path: str) -> list[Item]:
+    items = []
+    for number, record in _numbered(records, path):
+        if record.get("split") == "test":
+            image_id = require(record, "cocoid", int, path, number)
+            sentences = _numbered(require(record, "sentences", list, path, number), path)
+            references = tuple(require(sentence, "raw", str, path, number) for _, sentence in sentences)
+            items.append(_item(image_id, require(record, "filename", str, path, number), references))
+    if not items:
+        raise InputError(f"{path} has no image whose split is test; use Karpathy's dataset_coco.json of COCO")
+    return items
+
+
+def _read_coco(document: Any, path: str) -> list[Item]:
+    records = document.get("annotations") if isinstance(document, dict) else None
+    if not isinstance(records, list) or not records:
+        raise InputError(f"{path} is no COCO captions file: it needs 'annotations', a list of image_id and caption")
+    references: dict[ItemId, list[str]] = {}
+    for number, record in _numbered(records, path):
+        image_id = require(record, "image_id", (int, str), path, number)
+        references.setdefault(image_id, []).append(require(record, "caption", str, path, number))
+    images = _numbered(document.get("images") or [], path)
+    names = {image.get("id"): image.get("file_name") for _, image in images}
+    return [_item(image_id, names.get(image_id), tuple(texts)) for image_id, texts in references.items()]
+
+
+def _numbered(records: Any, path: str) -> list[tuple[int, dict[str, Any]]]:
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise InputError(f"{path} holds something else than a list of objects in its 'images' or captions")
+    return list(enumerate(records, start=1))
+
+
+def _item(image_id: ItemId, file_name: str | None, references: tuple[str, ...]) -> Item:
+    """A file of references need not name its images, as long as it is only scored against."""
+    return Item(image_id, "image_caption", images=(file_name,) if file_name else (), target=references)
+
+
+def score(items: Sequence[Item], answers: Sequence[str]) -> dict[str, Score]:
+    found = score_captions(answers, [item.target for item in items])
+    references = sum(len(item.target) for item in items)
+    return {"CIDEr": Score(found.cider, "x100"), "references": Score(references, "count")}
+
+
+def write_examples(examples: Examples, root: Path) -> None:
+    """Writes Karpathy's file with all pictures in its test split."""
+    write_images(examples, root / IMAGES, IMAGE_NAME)
+    images, sentence_id = [], 0
+    for number, picture in enumerate(examples.pictures):
+        sentences = [
+            {"tokens": caption.lower().strip(".").split(), "raw": caption, "imgid": number, "sentid": sentence_id + i}
+            for i, caption in enumerate(picture.captions)
+        ]
+        sentence_id += len(sentences)
+        image = {"filepath": "val2014", "filename": IMAGE_NAME.format(picture.id), "imgid": number, "split": "test"}
+        ids = [sentence["sentid"] for sentence in sentences]
+        images.append({**image, "sentids": ids, "sentences": sentences, "cocoid": picture.id})
+    path = root / BENCHMARK.files[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"images": images, "dataset": "coco"}), encoding="utf-8")
+
+
+BENCHMARK = Benchmark(
+    title="COCO captions",
+    headline=("CIDEr",),
+    files=("karpathy/dataset_coco.json",),
+    images=IMAGES,
+    about_files="Karpathy's dataset_coco.json, whose test split is taken, or a COCO captions file with the references",
+    predictions=RecordFile(id="image_id", answer="caption"),
+    read=read,
+    score=score,
+    write_examples=write_examples,
+)

@@ -8,12 +8,11 @@ vqav2/           v2_OpenEnded_mscoco_train2014_questions.json v2_mscoco_train201
 blip_captions/ capsfusion/ laion_coco_aesthetic/ journeydb/ cc3m/ cc12m/ sbu/ webdataset/ mmc4/      see image_captions
 llava/ llava_mix/ llavar/ sharegpt4v/ unimm_chat/ okvqa/ gqa/ ocrvqa/ aokvqa/ textcaps/ laion_gpt4v/ instructpix2pix/
 magicbrush/ alpaca/ sharegpt/                                             see instructions
-coco/            annotations/captions_val2017.json images/val2017/        evaluation scenes
-pope/            coco_pope_{random,popular,adversarial}.json              on the images of coco/images/val2017
+karpathy/ coco/ pope/ …                        evaluation scenes, as each benchmark writes its files
 descriptions.jsonl                                                        what each label means
 world.json                                                                what the folder holds
 
-WRITERS lists the training datasets; to add one is to add a line.
+WRITERS lists the training datasets; to add one is to add a line. A benchmark says itself how its files are written.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmgic.errors import InputError
-from mmgic.toy.datasets import benchmarks
+from mmgic.evaluation.registry import benchmarks
+from mmgic.toy.datasets.benchmarks import MAX_SCENES, examples
 from mmgic.toy.datasets.detection import write_ambiguous_visual_genome, write_objects365_v1, write_v3det
 from mmgic.toy.datasets.image_captions import write_image_captions, write_mmc4
 from mmgic.toy.datasets.instructions import write_instructions
 from mmgic.toy.datasets.open_images import MADE_OF_METAL, write_open_images
-from mmgic.toy.datasets.samples import World, write_bytes, write_json, write_lines
+from mmgic.toy.datasets.samples import World, write_json, write_lines
 from mmgic.toy.datasets.tables import write_first_sources
 from mmgic.toy.world import text, words
 
-VERSION = 2  # raised whenever the same seed gives other bytes
-_EVALUATION_IDS = 100_000  # image ids of evaluation scenes lie above those of training scenes
+VERSION = 3  # raised whenever the same seed gives other bytes
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ def make_world(
     only when it is complete. `progress` is called with (scenes done, scenes in all). Raises InputError where `output`
     holds anything else or `scenes` is not between 1 and 100,000.
     """
-    if not 1 <= scenes <= _EVALUATION_IDS:
-        raise InputError(f"a toy world has between 1 and {_EVALUATION_IDS} scenes, not {scenes}")
+    if not 1 <= scenes <= MAX_SCENES:
+        raise InputError(f"a toy world has between 1 and {MAX_SCENES} scenes, not {scenes}")
     evaluation = max(64, scenes // 20)
     images = {writer.name: writer.images(scenes) for writer in WRITERS}
     summary = WorldSummary(VERSION, seed, scenes, evaluation, images)
@@ -113,7 +112,9 @@ def make_world(
     world = World(seed, _counter(sum(images.values()) + evaluation, progress))
     for writer in WRITERS:
         writer.write(partial, world, writer.numbers(scenes))
-    _write_evaluation(partial, world, evaluation)
+    shown = examples(world, evaluation)
+    for benchmark in benchmarks().values():
+        benchmark.write_examples(shown, partial)
     write_lines(partial / "descriptions.jsonl", descriptions())
     write_json(partial / "world.json", asdict(summary))
     os.replace(partial, output)
@@ -152,15 +153,3 @@ def _holds(output: Path, summary: WorldSummary) -> bool:
     except (OSError, ValueError):
         return False
     return bool(found == asdict(summary))
-
-
-def _write_evaluation(root: Path, world: World, scenes: int) -> None:
-    by_id, captions = {}, {}
-    for sample in world.samples(range(scenes), "eval"):
-        image_id = _EVALUATION_IDS + sample.image_id
-        by_id[image_id], captions[image_id] = sample.scene, sample.captions
-        write_bytes(root / "coco/images/val2017" / benchmarks.image_name(image_id), sample.jpeg())
-    write_json(root / "coco/annotations/captions_val2017.json", benchmarks.caption_file(by_id, captions))
-    for negatives in benchmarks.NEGATIVES:
-        rows = benchmarks.pope_questions(by_id, negatives, world.seed)
-        write_lines(root / f"pope/coco_pope_{negatives}.json", rows)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmgic.evaluation.benchmarks.pope import existence_question
 from mmgic.toy.world.scenes import Scene, Thing
 from mmgic.toy.world.words import CATEGORIES, PEOPLE, WHERE
 
@@ -59,11 +60,6 @@ def captions(scene: Scene, rng: np.random.Generator, count: int) -> list[str]:
     # the first wording is the usual one: a model that learned it is not marked down for a rare choice
     order = [0, *(1 + rng.permutation(len(forms) - 1))][:count]
     return [sentence(forms[i]) for i in order]
-
-
-def existence_question(category: str) -> str:
-    """POPE's wording."""
-    return f"Is there {with_article(category)} in the image?"
 
 
 def colour_question(thing: Thing) -> tuple[str, str]:

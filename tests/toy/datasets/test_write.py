@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from mmgic.errors import InputError
+from mmgic.evaluation.registry import downloaded, find
+from mmgic.toy.datasets.benchmarks import examples
+from mmgic.toy.datasets.samples import World
 from mmgic.toy.datasets.write import make_world
 from mmgic.toy.world import words
 from mmgic.toy.world.scenes import make_scene
@@ -134,12 +138,36 @@ def test_vqav2_files(world):
 
 
 def test_evaluation_captions(world):
-    captions = _json(world / "coco/annotations/captions_val2017.json")
-    counts = Counter(r["image_id"] for r in captions["annotations"])
-    assert len(captions["images"]) == 64
-    assert set(counts.values()) == {3, 4, 5}
-    for image in captions["images"]:
-        assert Image.open(world / "coco/images/val2017" / image["file_name"]).size == (image["width"], image["height"])
+    images = _json(world / "karpathy/dataset_coco.json")["images"]
+    assert len(images) == 64
+    assert {len(image["sentences"]) for image in images} == {3, 4, 5}
+    assert len({sentence["sentid"] for image in images for sentence in image["sentences"]}) == sum(
+        len(image["sentences"]) for image in images
+    )
+    for image in images:
+        scene = make_scene(SEED, "eval", image["cocoid"] - 100_001)
+        assert Image.open(world / "coco/val2014" / image["filename"]).size == (scene.width, scene.height)
+
+
+def test_every_benchmark_writes_the_files_that_it_reads(world):
+    for settings in downloaded(str(world)):
+        for items in find(settings.name).read(settings.files).values():
+            assert len({item.id for item in items}) == len(items) > 32
+            for image in (image for item in items for image in item.images if isinstance(image, str)):
+                assert (Path(settings.images) / image).is_file()
+
+
+def test_questions_about_examples_are_true():
+    for picture in examples(World(SEED), 20).pictures:
+        scene = make_scene(SEED, "eval", picture.id - 100_001)
+        colours = {thing.category: thing.colour for thing in scene.things}
+        for question in picture.questions:
+            named = next(word for word in question.text.rstrip("?").split() if word in words.CATEGORIES)
+            assert question.answer not in question.wrong
+            if question.kind == "color":
+                assert question.answer == colours[named]
+            else:
+                assert (question.answer == "yes") == (named in scene.categories)
 
 
 def test_pope_is_balanced_and_true(world):
@@ -151,7 +179,7 @@ def test_pope_is_balanced_and_true(world):
         assert set(per_image.values()) == {3}
         assert len(per_image) > 2 * 30
         for row in rows:
-            assert (world / "coco/images/val2017" / row["image"]).is_file()
+            assert (world / "coco/val2014" / row["image"]).is_file()
             scene = make_scene(SEED, "eval", int(row["image"].split(".")[0]) - 100_001)
             named = row["text"].removesuffix(" in the image?").split()[-1]
             assert (named in scene.categories) == (row["label"] == "yes")

@@ -1,0 +1,60 @@
+"""A model's answers to items: the most probable option of those that have options, a text for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmgic.documents.prompts import caption_prompt, line_stop_ids, option_ids, round_prompt
+from mmgic.errors import InputError
+from mmgic.evaluation.benchmark import Answer, Item, image_name
+from mmgic.evaluation.exported_model import ExportedModel
+from mmgic.settings import Settings
+
+
+def answer_items(
+    model: ExportedModel, items: Sequence[Item], codes: Mapping[str, Sequence[int]], settings: Settings
+) -> list[Answer]:
+    """An answer to each item, in their order; `codes` are the visual codes of the items' images by their names.
+
+    Raises InputError for prompts that are too long and for probabilities that are no numbers.
+    """
+    prompts = [_prompt(model, item, codes, settings.documents.system_prompt) for item in items]
+    chosen = [i for i, item in enumerate(items) if item.options]
+    written = [i for i, item in enumerate(items) if not item.options]
+    answers = dict(zip(chosen, _choose(model, [items[i] for i in chosen], [prompts[i] for i in chosen]), strict=True))
+    texts = _write(model, [prompts[i] for i in written], settings.evaluation.max_new_tokens)
+    answers |= {i: Answer(text) for i, text in zip(written, texts, strict=True)}
+    return [answers[i] for i in range(len(items))]
+
+
+def _prompt(model: ExportedModel, item: Item, codes: Mapping[str, Sequence[int]], system_prompt: str) -> list[int]:
+    images = [codes[image_name(image)] for image in item.images]
+    if item.task == "image_caption":
+        [image] = images
+        return caption_prompt(model.tokenizer, model.vocabulary, image)
+    return round_prompt(model.tokenizer, model.vocabulary, item.task, images, item.question, system_prompt)
+
+
+def _choose(model: ExportedModel, items: Sequence[Item], prompts: Sequence[Sequence[int]]) -> list[Answer]:
+    """The most probable of each item's own options, the first one of equals (Appendix E.2)."""
+    options = list(dict.fromkeys(option for item in items for option in item.options))
+    logprobs = model.engine.option_logprobs(prompts, option_ids(model.tokenizer, options))
+    if not np.isfinite(logprobs).all():
+        raise InputError("the model's answer probabilities are not finite; its training has diverged")
+    answers = []
+    for item, row in zip(items, logprobs, strict=True):
+        of_option = dict(zip(options, row.tolist(), strict=True))
+        own = {option: of_option[option] for option in item.options}
+        answers.append(Answer(max(own, key=own.__getitem__), own))
+    return answers
+
+
+def _write(model: ExportedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
+    """One line of text after each prompt."""
+    tokenizer, is_visual = model.tokenizer, model.vocabulary.is_visual
+    outputs = model.engine.generate(prompts, max_new_tokens, line_stop_ids(tokenizer))
+    # a model may go on with visual tokens, which have no text
+    texts = (tokenizer.decode([t for t in output if not is_visual(t)], skip_special_tokens=True) for output in outputs)
+    return [text.strip() for text in texts]

@@ -1,0 +1,153 @@
+"""What an evaluation leaves: scores.json with what made each number, items.jsonl with what was said to each item."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmgic.evaluation.benchmark import Score
+
+SCORES_FILE, ITEMS_FILE = "scores.json", "items.jsonl"
+Scores = Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """The scores of one part of a benchmark, and of the constant answers to it by the answer."""
+
+    name: str
+    predictions: str  # file name
+    items: int
+    images: int
+    scores: Scores
+    constants: Mapping[str, Scores]
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """`scores` and `constants` are means over the parts, counts are sums."""
+
+    benchmark: str
+    title: str
+    headline: tuple[str, ...]
+    annotations: tuple[str, ...]
+    parts: tuple[PartResult, ...]
+    scores: Scores
+    constants: Mapping[str, Scores]
+
+    def headlines(self) -> dict[str, Score]:
+        """The scores that tables show, by a label that says their unit."""
+        shown = {name: self.scores[name] for name in self.headline if name in self.scores}
+        return {label(self.title, name, score): score for name, score in shown.items()}
+
+    def constant_headlines(self) -> dict[str, dict[str, Score]]:
+        """The constant answers' scores by the labels of `headlines`, then by the answer."""
+        return {
+            label(self.title, name, score): {
+                said: own[name] for said, own in self.constants.items() if score.unit != "count"
+            }
+            for name, score in self.scores.items()
+            if name in self.headline
+        }
+
+
+@dataclass(frozen=True)
+class Results:
+    """An evaluation of one model."""
+
+    model: str
+    control: str | None
+    engine: str
+    preset: str
+    seed: int
+    visual_tokenizer: str
+    benchmarks: tuple[BenchmarkResult, ...]
+
+    def numbers(self) -> dict[str, float]:
+        """The number of each benchmark as papers print it, by its label."""
+        first = (next(iter(benchmark.headlines().items()), None) for benchmark in self.benchmarks)
+        return {name: score.printed for name, score in filter(None, first)}
+
+
+@dataclass(frozen=True)
+class AskedItem:
+    """A line of items.jsonl."""
+
+    benchmark: str
+    part: str
+    id: int | str
+    question: str
+    images: Sequence[str]  # paths; a digest for an image that the benchmark's files hold
+    target: Sequence[str]
+    answer: str
+    logprobs: Mapping[str, float]
+
+
+def label(title: str, name: str, score: Score) -> str:
+    """A score's name with its unit, such as "POPE F1 (%)"."""
+    unit = "" if score.unit in ("count", "points") else f" ({score.unit})"
+    return f"{title} {name}{unit}".strip()
+
+
+def summarize_parts(parts: Sequence[Scores]) -> dict[str, Score]:
+    """Each score's mean over the parts that have it; counts are summed."""
+    names = dict.fromkeys(name for scores in parts for name in scores)
+    own = {name: [scores[name] for scores in parts if name in scores] for name in names}
+    return {
+        name: Score(
+            sum(score.raw for score in scores) / (1 if scores[0].unit == "count" else len(scores)), scores[0].unit
+        )
+        for name, scores in own.items()
+    }
+
+
+def write_results(folder: Path, results: Results) -> None:
+    text = json.dumps(asdict(results, dict_factory=with_printed), indent=2)
+    (folder / SCORES_FILE).write_text(f"{text}\n", encoding="utf-8")
+
+
+def with_printed(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A dataclass's fields; a score's printed value stands before the raw one."""
+    fields = dict(pairs)
+    return {"printed": Score(**fields).printed, **fields} if fields.keys() == {"raw", "unit"} else fields
+
+
+def read_results(folder: Path) -> Results | None:
+    """What `write_results` left in `folder`, or None where nothing was."""
+    path = folder / SCORES_FILE
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Results(**{**content, "benchmarks": tuple(_benchmark(**found) for found in content["benchmarks"])})
+
+
+def _benchmark(**fields: Any) -> BenchmarkResult:
+    parts = tuple(PartResult(**{**part, **_scored(part)}) for part in fields["parts"])
+    lists = {name: tuple(fields[name]) for name in ("headline", "annotations")}
+    return BenchmarkResult(**{**fields, **lists, **_scored(fields), "parts": parts})
+
+
+def _scored(fields: Mapping[str, Any]) -> dict[str, Any]:
+    constants = {said: _scores(own) for said, own in fields["constants"].items()}
+    return {"scores": _scores(fields["scores"]), "constants": constants}
+
+
+def _scores(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Score]:
+    return {name: Score(score["raw"], score["unit"]) for name, score in found.items()}
+
+
+def write_items(folder: Path, items: Sequence[AskedItem]) -> None:
+    lines = [json.dumps(asdict(item)) for item in items]
+    (folder / ITEMS_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def read_items(folder: Path) -> list[AskedItem]:
+    """The lines of items.jsonl; none where it is not there."""
+    path = folder / ITEMS_FILE
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as file:
+        return [AskedItem(**json.loads(line)) for line in file]
