@@ -10,7 +10,7 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import UrlRows
 from mmgic.sources.reading.files import stream_json
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.lines import annotation_paths, parquet_records
+from mmgic.sources.reading.records import annotation_paths, parquet_records
 
 _URL = ("image_url", "url")
 # The JSON examples of the release misspell one column and call it official.

@@ -12,7 +12,7 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import UrlRows
 from mmgic.sources.reading.files import stream_json
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.lines import annotation_paths, text_lines
+from mmgic.sources.reading.records import annotation_paths, text_lines
 
 Records = Iterator[tuple[int, Any, Any]]  # number from 1, url, caption
 

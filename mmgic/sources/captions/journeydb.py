@@ -15,7 +15,7 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import bad_pair, captioned_image
 from mmgic.sources.reading.files import ImageFinder, collapse_spaces, is_safe_name
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.lines import annotation_paths, json_lines
+from mmgic.sources.reading.records import annotation_paths, json_lines
 
 MIN_WORDS = 5  # what is shorter tells nothing in detail; the least length of F.4
 

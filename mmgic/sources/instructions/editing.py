@@ -21,7 +21,7 @@ from mmgic.sources.instructions.pictures import Pictures
 from mmgic.sources.reading.files import collapse_spaces, is_safe_name, stream_json, text_id
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
-from mmgic.sources.reading.lines import annotation_paths, parquet_records
+from mmgic.sources.reading.records import annotation_paths, parquet_records
 from mmgic.sources.rows import Part, image_part, interleaved, text_part
 
 _ROWS = 32  # of a Parquet file with images that are in memory at once

@@ -20,7 +20,7 @@ from mmgic.sources.instructions.conversations import Turn, content_id, read_turn
 from mmgic.sources.instructions.pictures import Pictures
 from mmgic.sources.reading.files import is_safe_name, stream_json
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.lines import annotation_paths
+from mmgic.sources.reading.records import annotation_paths
 from mmgic.sources.rows import interleaved
 
 # ShareGPT4V's files also hold LLaVA's records; its own are one round that asks for a description of the whole image.

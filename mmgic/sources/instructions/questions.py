@@ -24,7 +24,7 @@ from mmgic.sources.reading.files import (
     text_id,
 )
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.lines import annotation_paths
+from mmgic.sources.reading.records import annotation_paths
 from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, text_part
 

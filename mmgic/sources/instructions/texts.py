@@ -18,7 +18,7 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.conversations import content_id, read_turns
 from mmgic.sources.reading.files import stream_json
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.lines import annotation_paths
+from mmgic.sources.reading.records import annotation_paths
 from mmgic.sources.rows import interleaved, text_part
 
 _IS_HTML = re.compile(r"\s*<(div|p|ul|ol|span|h[1-6]|pre)\b[^>]*>", re.IGNORECASE)

@@ -16,7 +16,7 @@ from mmgic.sources.instructions.pictures import Pictures
 from mmgic.sources.reading.files import stream_json
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
-from mmgic.sources.reading.lines import annotation_paths, parquet_records
+from mmgic.sources.reading.records import annotation_paths, parquet_records
 
 _COLUMNS = {
     "id": ("id", "idx", "question_id"),

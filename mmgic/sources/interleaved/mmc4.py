@@ -18,7 +18,7 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import is_url, url_id
 from mmgic.sources.reading.files import collapse_spaces, is_number
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.lines import annotation_paths, json_lines
+from mmgic.sources.reading.records import annotation_paths, json_lines
 from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, text_part
 

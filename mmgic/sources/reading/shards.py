@@ -25,7 +25,7 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import image_size, is_safe_name
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
-from mmgic.sources.reading.lines import parquet_records
+from mmgic.sources.reading.records import parquet_records
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
 _MEMBER = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # a sample's key ends at the first dot of the file's name
