@@ -13,7 +13,7 @@ from typing import Any
 from mmgic.errors import InputError
 from mmgic.schema import reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.captions.pairs import UrlRows, captioned_image, is_url, url_id
+from mmgic.sources.captions.pairs import UrlRows, captioned_image, http_url, url_id
 from mmgic.sources.reading.files import ImageFinder, collapse_spaces, is_safe_name, source_file, stream_json
 from mmgic.sources.reading.index import RecordIndex
 
@@ -36,7 +36,7 @@ def read_blip_captions(source: SourceSettings) -> Iterator[dict[str, Any]]:
         for records, record in enumerate(stream_json(web, "item"), start=1):
             name, caption = _fields(record)
             synthesized = next(iter(index.get("synthetic", name)), "")
-            if is_url(name) or not is_safe_name(name):
+            if http_url(name) or not is_safe_name(name):
                 row = rows.row(name, f"record {records}", caption_origin=caption, caption_coco=synthesized)
             else:
                 finder = finder or ImageFinder(source)
@@ -46,7 +46,7 @@ def read_blip_captions(source: SourceSettings) -> Iterator[dict[str, Any]]:
         if not records:
             raise _not_captions(web)
         for name, _ in index.unseen(["synthetic"]):
-            image_id, url = (url_id(name), name) if is_url(name) else (name, "")
+            image_id, url = (url_id(name), name) if http_url(name) else (name, "")
             verdict = reject("no_caption", "the image has no caption of the web")
             yield captioned_image(source.name, image_id, 0, url=url, **verdict)
 

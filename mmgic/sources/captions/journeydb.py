@@ -9,28 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mmgic.errors import InputError
 from mmgic.schema import KEPT, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import bad_pair, captioned_image
 from mmgic.sources.reading.files import ImageFinder, collapse_spaces, is_safe_name
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import annotation_paths, json_lines
+from mmgic.sources.reading.records import json_lines, source_records
 
 MIN_WORDS = 5  # what is shorter tells nothing in detail; the least length of F.4
 
 
 def read_journeydb(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per line; see `mmgic.sources.read_source`. A caption may be missing, null or of a few words."""
-    paths = annotation_paths(source, ("*anno*.jsonl", "data/train/*anno*.jsonl"), "JourneyDB's annotation file")
     finder = ImageFinder(source)
     with RecordIndex() as index:
-        for path in paths:
-            number = 0
-            for number, record in json_lines(path):
-                yield _row(source.name, f"{path.rpartition('/')[2]}#{number}", record, finder, index)
-            if not number:
-                raise InputError(f"{path} holds no records; download it again")
+        for where, record in source_records(source, json_lines):
+            yield _row(source.name, where, record, finder, index)
 
 
 def _row(

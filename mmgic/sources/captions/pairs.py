@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject, row_id
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import collapse_spaces
 from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.records import source_records
 from mmgic.sources.reading.shards import LocalImages
 
 
-def is_url(value: Any) -> bool:
-    """Whether `value` is an http(s) url of one line."""
-    return isinstance(value, str) and value.startswith(("http://", "https://")) and len(value.split()) == 1
+def http_url(value: Any) -> str:
+    """`value` without blanks around it, if it is an http(s) url of one line; otherwise ""."""
+    url = value.strip() if isinstance(value, str) else ""
+    return url if url.startswith(("http://", "https://")) and len(url.split()) == 1 else ""
 
 
 def url_id(url: str) -> str:
@@ -53,6 +56,21 @@ def bad_pair(source: str, image_id: str, times_seen: int, detail: str) -> dict[s
     return captioned_image(source, image_id, times_seen, **reject("bad_record", detail))
 
 
+def url_rows(
+    source: SourceSettings, read: Callable[[str], Iterator[tuple[int, dict[str, Any]]]]
+) -> Iterator[dict[str, Any]]:
+    """Yields a row per record of a source that names its images by url.
+
+    `read` yields the numbered records of one file: `url`, and captions under the names of their columns. Raises
+    InputError like `source_records`.
+    """
+    with RecordIndex() as index:
+        rows = UrlRows(source, index)
+        index.build()
+        for where, record in source_records(source, read):
+            yield rows.row(record.pop("url"), where, **record)
+
+
 class UrlRows:
     """Makes the rows of a source that names its images by url.
 
@@ -68,9 +86,9 @@ class UrlRows:
 
     def row(self, url: Any, where: str, **captions: Any) -> dict[str, Any]:
         """The row of one record. `where` says where it stands, which is its id where it has no url."""
-        url = url.strip() if isinstance(url, str) else url
-        if not is_url(url):
-            detail = f"{where}: {str(url)[:200]!r} is no http(s) url" if url else f"{where} has no url"
+        given, url = url, http_url(url)
+        if not url:
+            detail = f"{where}: {str(given)[:200]!r} is no http(s) url" if given else f"{where} has no url"
             return bad_pair(self._source, where, self._index.times_seen(where), detail)
         texts = {kind: collapse_spaces(caption) for kind, caption in captions.items()}
         verdict = KEPT if any(texts.values()) else reject("no_caption", f"{where} has no caption")

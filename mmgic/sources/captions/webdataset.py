@@ -12,7 +12,7 @@ from typing import Any
 from mmgic.errors import InputError
 from mmgic.schema import KEPT, reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.captions.pairs import captioned_image, is_url, url_id
+from mmgic.sources.captions.pairs import captioned_image, http_url, url_id
 from mmgic.sources.reading.files import collapse_spaces
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.shards import ShardSample, read_shard, shard_files, shard_records
@@ -47,8 +47,7 @@ def read_webdataset(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
 
 def _row(source: str, shard: str, sample: ShardSample, index: RecordIndex) -> dict[str, Any]:
-    url = sample.fields.get("url")
-    url = url if is_url(url) else ""
+    url = http_url(sample.fields.get("url"))
     captions = {kind: _caption(sample.fields, names) for kind, names in _COLUMNS.items()}
     captions["caption_origin"] = captions["caption_origin"] or collapse_spaces(sample.text)
     if not captions["caption_origin"] and not any(captions.values()):
@@ -66,7 +65,7 @@ def _caption(fields: dict[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _absent_row(source: str, shard: str, record: dict[str, Any], index: RecordIndex) -> dict[str, Any]:
-    url = record["url"] if is_url(record["url"]) else ""
+    url = http_url(record["url"])
     image_id = url_id(url) if url else f"{shard}/{record['key']}"
     if record["status"] == "success":
         verdict = reject("image_missing", f"{shard}.parquet lists {record['key']}, {shard}.tar does not")

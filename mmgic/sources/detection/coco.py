@@ -17,11 +17,11 @@ from mmgic.sources.detection import objects365
 from mmgic.sources.detection.coco_captions import first_caption, index_captions
 from mmgic.sources.reading.files import (
     ImageFinder,
+    annotation_paths,
     collapse_spaces,
     image_size,
     is_number,
     is_safe_name,
-    source_files,
     stream_json,
     text_id,
 )
@@ -44,7 +44,7 @@ def read_detections(
     source: SourceSettings, labels_of: Callable[[list[dict[str, Any]]], dict[str, str]]
 ) -> Iterator[dict[str, Any]]:
     """`read_coco` with the labels (category id -> label) that `labels_of` makes of the category records."""
-    paths = source_files(source, source.annotations, "annotations")
+    paths = annotation_paths(source)
     finder = ImageFinder(source)
     for path in paths:
         prefix = f"{posixpath.basename(path).removesuffix('.json')}/" if len(paths) > 1 else ""

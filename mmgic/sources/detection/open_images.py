@@ -34,13 +34,13 @@ from mmgic.sources.detection.open_images_content import (
     join_content,
     read_names,
 )
+from mmgic.sources.formats import FORMATS
 from mmgic.sources.reading.files import ImageFinder, check_folder, is_safe_name
 from mmgic.sources.reading.sorting import BadLine, Group, Sorter, merge_groups
 from mmgic.sources.rows import annotated_image, bad_record
 
 Row = dict[str, Any]
 
-FILES = ("*bbox.csv", "*vrd.csv", "*sizes*.csv", "*narratives*.jsonl", "*description*.csv")
 _SPLITS = ("train", "validation")
 _HEADERS_AT_ONCE = 16  # image files whose sizes are read side by side
 
@@ -99,40 +99,44 @@ def read_open_images(source: SourceSettings) -> Iterator[Row]:
 
 def _find(source: SourceSettings) -> _Files:
     check_folder(source)
-    boxes, relations = (_per_split(source, pattern) for pattern in ("*{split}*bbox.csv", "*{split}*vrd.csv"))
-    if not boxes:
+    boxes, classes = (_matches(source, pattern) for pattern in FORMATS[source.format].files)
+    more = (_matches(source, pattern) for pattern in FORMATS[source.format].more_files)
+    relations, attributes, relationships, sizes, narratives = more
+    boxes_by_split, relations_by_split = _per_split(source, boxes), _per_split(source, relations)
+    if not boxes_by_split:
         raise InputError(
             f"source '{source.name}': {source.path} holds no box files; put oidv6-train-annotations-bbox.csv or "
             "validation-annotations-bbox.csv there"
         )
-    classes, attributes, relationships = (
-        _matches(source, pattern)
-        for pattern in ("*class-descriptions*.csv", "*attributes-description*.csv", "*relationships-description*.csv")
-    )
     for needed, found, name in (
         (True, classes, "class-descriptions-boxable.csv"),
-        (bool(relations), attributes, "oidv6-attributes-description.csv"),
+        (bool(relations_by_split), attributes, "oidv6-attributes-description.csv"),
     ):
         if needed and not found:
             raise InputError(f"source '{source.name}': there is no {name} in {source.path}; put it there")
-    narratives = [path for split in _SPLITS for path in _matches(source, f"*{split}*narratives*.jsonl")]
-    sizes = [path for path in _matches(source, "*sizes*.csv") if "test" not in posixpath.basename(path)]
-    return _Files(boxes, relations, sizes, narratives, read_names(classes, attributes, relationships))
+    return _Files(
+        boxes_by_split,
+        relations_by_split,
+        [path for path in sizes if "test" not in posixpath.basename(path)],
+        [path for split in _SPLITS for path in narratives if split in posixpath.basename(path)],
+        read_names(classes, attributes, relationships),
+    )
 
 
 def _matches(source: SourceSettings, pattern: str) -> list[str]:
     return find_files(posixpath.join(source.path, pattern))
 
 
-def _per_split(source: SourceSettings, pattern: str) -> dict[str, str]:
+def _per_split(source: SourceSettings, paths: list[str]) -> dict[str, str]:
+    """Split -> its file; files of no split, such as the test set's, are left alone."""
     found = {}
     for split in _SPLITS:
-        paths = _matches(source, pattern.format(split=split))
-        if len(paths) > 1:
-            names = " and ".join(map(posixpath.basename, paths))
+        own = [path for path in paths if split in posixpath.basename(path)]
+        if len(own) > 1:
+            names = " and ".join(map(posixpath.basename, own))
             raise InputError(f"source '{source.name}': {names} hold the same {split} annotations; keep one of them")
-        if paths:
-            found[split] = paths[0]
+        if own:
+            found[split] = own[0]
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmgic.settings import SourceSettings
 from mmgic.sources.detection.coco import category_name, category_records, read_detections
-from mmgic.sources.reading.files import collapse_spaces, source_files, text_id
+from mmgic.sources.reading.files import annotation_paths, collapse_spaces, text_id
 
 _WORD = re.compile(r"[^\W\d_]{3,}(?:-[^\W\d_]+)*")
 # words that tell nothing when they stand alone
@@ -59,7 +59,7 @@ def v3det_descriptions(source: SourceSettings) -> Iterator[dict[str, str]]:
     InputError like `read_v3det`.
     """
     seen = set()
-    for path in source_files(source, source.annotations, "annotations"):
+    for path in annotation_paths(source):
         records = category_records(path)
         labels = v3det_labels(records)
         for record in records:

@@ -19,17 +19,17 @@ from mmgic.sources.detection.coco_captions import first_caption, index_captions
 from mmgic.sources.reading.files import (
     ImageFinder,
     collapse_spaces,
+    format_files,
     image_size,
     is_number,
     is_safe_name,
-    source_file,
     stream_json,
     text_id,
 )
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.rows import annotated_image, bad_record
 
-_TABLES = ("objects", "attributes", "relationships")
+_TABLES = ("objects", "attributes", "relationships")  # also the order of the files in the registry
 _IMAGE_FOLDERS = ("VG_100K", "VG_100K_2")  # what the two image archives unpack to
 
 
@@ -38,11 +38,10 @@ def read_visual_genome(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
     Images of the benchmarks' splits are set aside with their annotations, for the label counts come before the split.
     """
-    image_data = source_file(source, "image_data.json", "image_data")
-    tables = {table: source_file(source, f"{table}.json", table) for table in _TABLES}
+    image_data, *tables = format_files(source)
     finder, splits = ImageFinder(source, _IMAGE_FOLDERS), read_splits(source)
     with RecordIndex() as index:
-        for table, path in tables.items():
+        for table, path in zip(_TABLES, tables, strict=True):
             if not index.fill(table, _per_image(path, table)):
                 raise _not_a_table(path)
         index_captions(index, source)

@@ -6,17 +6,17 @@ LaionGPT4V: Parquet, or JSON lines, of "link" and "caption". TextCaps: {"data": 
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from mmgic.errors import InputError
 from mmgic.schema import reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.captions.pairs import is_url, url_id
-from mmgic.sources.reading.files import collapse_spaces, is_safe_name, stream_json, text_id
+from mmgic.sources.captions.pairs import http_url, url_id
+from mmgic.sources.reading.files import annotation_paths, collapse_spaces, is_safe_name, stream_json, text_id
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import annotation_paths, json_lines, parquet_records
+from mmgic.sources.reading.records import source_records, table_records
 from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, text_part
 
@@ -25,36 +25,16 @@ _GPT4V_COLUMNS = {"link": ("link", "url", "image_url"), "caption": ("caption", "
 
 def read_laion_gpt4v(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record; images that are not at hand are left to the download."""
-    patterns = ("*.parquet", "data/*.parquet", "*gpt4v*.jsonl", "*.jsonl")
-    paths = annotation_paths(source, patterns, "LaionGPT4V's Parquet files")
     with RecordIndex() as index:
         local = LocalImages(source, index)
         index.build()
-        for path in paths:
-            number = 0
-            for number, record in enumerate(_gpt4v_records(path), start=1):
-                url, caption = record.get("link"), record.get("caption")
-                where = f"{posixpath.basename(path)}#{number}"
-                url = url.strip() if isinstance(url, str) and is_url(url.strip()) else ""
-                caption = caption.strip() if isinstance(caption, str) else ""
-                image = str(local.by_url(url).get("image_path", "")) if url else ""
-                record_id = url_id(url) if url else where
-                problem = "" if url else f"{where} has no http(s) link"
-                yield _caption_row(source.name, record_id, index, "detailed_caption", caption, image, url, problem)
-            if not number:
-                raise InputError(f"{path} holds no records; set 'annotations' to LaionGPT4V's files")
-
-
-def _gpt4v_records(path: str) -> Iterator[dict[str, Any]]:
-    if path.endswith(".parquet"):
-        yield from parquet_records(path, _GPT4V_COLUMNS)
-    else:
-        for _, record in json_lines(path):
-            fields = record or {}
-            yield {
-                name: next((fields[key] for key in keys if key in fields), None)
-                for name, keys in _GPT4V_COLUMNS.items()
-            }
+        for where, record in source_records(source, partial(table_records, columns=_GPT4V_COLUMNS)):
+            url, caption = http_url(record["link"]), record["caption"]
+            caption = caption.strip() if isinstance(caption, str) else ""
+            record_id = url_id(url) if url else where
+            problem = "" if url else f"{where} has no http(s) link"
+            image = local.find(url=url)
+            yield _caption_row(source.name, record_id, index, "detailed_caption", caption, image, url, problem)
 
 
 def read_textcaps(source: SourceSettings) -> Iterator[dict[str, Any]]:
@@ -63,7 +43,7 @@ def read_textcaps(source: SourceSettings) -> Iterator[dict[str, Any]]:
     One caption of each image is used, as in LLaVA-1.5's mixture. The image is `<image_id>.jpg` of the image folder,
     otherwise it is left to the download by its url.
     """
-    paths = annotation_paths(source, ("TextCaps_0.1_train.json",), "TextCaps_0.1_train.json")
+    paths = annotation_paths(source)
     with RecordIndex() as index:
         local = LocalImages(source, index)
         if not index.fill("caption", (item for path in paths for item in _textcaps(path))):
@@ -73,8 +53,7 @@ def read_textcaps(source: SourceSettings) -> Iterator[dict[str, Any]]:
             records = index.get("caption", image_id)
             caption = next((text for text, _ in records if text), "")
             url = next((link for _, link in records if link), "")
-            image = local.by_name(f"{image_id}.jpg") or local.by_name(f"train_images/{image_id}.jpg")
-            image = image or str(local.by_url(url).get("image_path", "") if url else "")
+            image = local.find(f"{image_id}.jpg", f"train_images/{image_id}.jpg", url=url)
             safe = bool(image_id) and is_safe_name(f"{image_id}.jpg")
             problem = "" if safe and (image or url) else f"there is no image '{image_id}.jpg', and no url"
             yield _caption_row(source.name, image_id, index, "image_caption", caption, image, url, problem)
@@ -83,8 +62,7 @@ def read_textcaps(source: SourceSettings) -> Iterator[dict[str, Any]]:
 def _textcaps(path: str) -> Iterator[tuple[str, Any]]:
     for record in stream_json(path, "data.item"):
         fields = record if isinstance(record, dict) else {}
-        links = (fields.get("flickr_original_url"), fields.get("flickr_300k_url"))
-        url = next((link for link in links if is_url(link)), "")
+        url = http_url(fields.get("flickr_original_url")) or http_url(fields.get("flickr_300k_url"))
         yield text_id(fields.get("image_id")), [collapse_spaces(fields.get("caption_str")), url]
 
 

@@ -8,20 +8,21 @@ input_image), edit_prompt and edited_image; img_id, turn_index, source_img, inst
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import fsspec
 
-from mmgic.errors import InputError
 from mmgic.schema import reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.pictures import Pictures
-from mmgic.sources.reading.files import collapse_spaces, is_safe_name, stream_json, text_id
+from mmgic.sources.reading.files import collapse_spaces, is_safe_name, text_id
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
-from mmgic.sources.reading.records import annotation_paths, parquet_records
+from mmgic.sources.reading.records import json_array, source_records, table_records
 from mmgic.sources.rows import Part, image_part, interleaved, text_part
 
 _ROWS = 32  # of a Parquet file with images that are in memory at once
@@ -42,45 +43,35 @@ _SPLITS = {"test": "heldout_split", "dev": "validation_split", "validation": "va
 
 def read_instructpix2pix(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per prompt; of a folder's several samples, the first one is taken."""
-    filesystem, _ = fsspec.url_to_fs(source.path)
-    seeds = posixpath.join(source.path, "seeds.json")
-    if not source.annotations and filesystem.exists(seeds):
-        yield from _pix2pix_folders(source, seeds)
-        return
-    paths = annotation_paths(source, ("*.parquet", "data/*.parquet"), "InstructPix2Pix's seeds.json or Parquet files")
     pictures = Pictures(source)
-    for path in paths:
-        file, number = posixpath.basename(path), 0
-        for number, record in enumerate(parquet_records(path, _PIX2PIX, rows=_ROWS), start=1):
-            record_id = f"{file.removesuffix('.parquet')}#{number}"
-            images = [pictures.path(record[side], f"{record_id}_{side}") for side in ("before", "after")]
-            yield edit_row(source.name, record_id, 0, images, [collapse_spaces(record["edit"])])
-        if not number:
-            raise InputError(f"{path} holds no records; set 'annotations' to InstructPix2Pix's files")
-
-
-def _pix2pix_folders(source: SourceSettings, seeds: str) -> Iterator[dict[str, Any]]:
-    filesystem, _ = fsspec.url_to_fs(source.path)
     with RecordIndex() as index:
-        found = False
-        for number, entry in enumerate(stream_json(seeds, "item")):
-            found = True
-            folder, numbers = entry if isinstance(entry, list) and len(entry) == 2 else ("", [])
-            seed = text_id(next(iter(numbers), None)) if isinstance(numbers, list) else ""
-            if not is_safe_name(folder) or not seed.isdecimal():
-                verdict: dict[str, Any] = reject("bad_record", f"seeds.json#{number} names no folder with a sample")
-                yield interleaved(source.name, f"seeds.json#{number}", 0, "image_editing", **verdict)
-                continue
-            prompt = posixpath.join(source.path, folder, "prompt.json")
-            try:
-                fields = load_json(filesystem.cat_file(fsspec.url_to_fs(prompt)[1]).decode())
-            except (OSError, ValueError, RecursionError):
-                fields = None
-            edit = collapse_spaces(fields.get("edit")) if isinstance(fields, dict) else ""
-            images = [posixpath.join(source.path, folder, f"{seed}_{side}.jpg") for side in (0, 1)]
-            yield edit_row(source.name, folder, index.times_seen(folder), images, [edit])
-        if not found:
-            raise InputError(f"{seeds} lists nothing; download it again")
+        for where, record in source_records(source, _pix2pix_records):
+            if ".json#" in where:
+                yield _folder_row(source, where, record, index)
+            else:
+                images = [pictures.path(record[side], f"{where}_{side}") for side in ("before", "after")]
+                yield edit_row(source.name, where, 0, images, [collapse_spaces(record["edit"])])
+
+
+def _pix2pix_records(path: str) -> Iterator[tuple[int, Any]]:
+    return json_array(path) if path.endswith(".json") else table_records(path, _PIX2PIX, rows=_ROWS)
+
+
+def _folder_row(source: SourceSettings, where: str, entry: Any, index: RecordIndex) -> dict[str, Any]:
+    """The row of one entry of seeds.json, [folder, [seed, ...]]."""
+    folder, numbers = entry if isinstance(entry, list) and len(entry) == 2 else ("", [])
+    seed = text_id(next(iter(numbers), None)) if isinstance(numbers, list) else ""
+    if not is_safe_name(folder) or not seed.isdecimal():
+        verdict: dict[str, Any] = reject("bad_record", f"{where} names no folder with a sample")
+        return interleaved(source.name, where, 0, "image_editing", **verdict)
+    filesystem, prompt = fsspec.url_to_fs(posixpath.join(source.path, folder, "prompt.json"))
+    try:
+        fields = load_json(filesystem.cat_file(prompt).decode())
+    except (OSError, ValueError, RecursionError):
+        fields = None
+    edit = collapse_spaces(fields.get("edit")) if isinstance(fields, dict) else ""
+    images = [posixpath.join(source.path, folder, f"{seed}_{side}.jpg") for side in (0, 1)]
+    return edit_row(source.name, folder, index.times_seen(folder), images, [edit])
 
 
 def read_magicbrush(source: SourceSettings) -> Iterator[dict[str, Any]]:
@@ -89,20 +80,18 @@ def read_magicbrush(source: SourceSettings) -> Iterator[dict[str, Any]]:
     A session is the rows of one img_id, which follow each other. Where a turn is missing, a session ends and the rest
     is one of its own. Files of the test and dev splits are set aside.
     """
-    patterns = ("train-*.parquet", "data/train-*.parquet", "*.parquet")
-    paths = annotation_paths(source, patterns, "MagicBrush's Parquet files")
     pictures = Pictures(source)
+    records = source_records(source, partial(table_records, columns=_MAGICBRUSH, rows=_ROWS))
     with RecordIndex() as index:
-        for path in paths:
-            split = posixpath.basename(path).partition("-")[0].partition(".")[0]
-            found = False
-            records = parquet_records(path, _MAGICBRUSH, rows=_ROWS)
-            for session, turns in groupby(records, key=lambda record: text_id(record["session"])):
-                found = True
-                for row in _sessions(source.name, session, turns, pictures, index):
-                    yield {**row, **reject(_SPLITS[split], f"{split} split")} if split in _SPLITS else row
-            if not found:
-                raise InputError(f"{path} holds no records; set 'annotations' to MagicBrush's files")
+        for (split, session), turns in groupby(records, key=_split_and_session):
+            for row in _sessions(source.name, session, (turn for _, turn in turns), pictures, index):
+                yield {**row, **reject(_SPLITS[split], f"{split} split")} if split in _SPLITS else row
+
+
+def _split_and_session(record: tuple[str, dict[str, Any]]) -> tuple[str, str]:
+    """The split is the first word of the file's name, such as "train" in train-00000-of-00051.parquet."""
+    where, turn = record
+    return re.split(r"[-.]", where)[0], text_id(turn["session"])
 
 
 def _sessions(

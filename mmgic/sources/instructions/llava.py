@@ -13,14 +13,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mmgic.errors import InputError
 from mmgic.schema import reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.conversations import Turn, content_id, read_turns, to_rounds, with_task
 from mmgic.sources.instructions.pictures import Pictures
-from mmgic.sources.reading.files import is_safe_name, stream_json
+from mmgic.sources.reading.files import is_safe_name
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import annotation_paths
+from mmgic.sources.reading.records import json_array, source_records
 from mmgic.sources.rows import interleaved
 
 # ShareGPT4V's files also hold LLaVA's records; its own are one round that asks for a description of the whole image.
@@ -35,21 +34,13 @@ _DETAILED_REQUEST = re.compile(
 
 def read_llava(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record of all files; see `mmgic.sources.read_source`."""
-    paths = annotation_paths(source, ("llava*.json", "share*.json", "chat*.json", "*.json"), "LLaVA's JSON file")
     pictures = Pictures(source)
     with RecordIndex() as index:
-        for path in paths:
-            file = posixpath.basename(path)
-            number = 0
-            for number, record in enumerate(stream_json(path, "item"), start=1):
-                yield conversation_row(source.name, f"{file}#{number}", record, index, pictures, file)
-            if not number:
-                raise InputError(f"{path} is no JSON array of records; set 'annotations' to LLaVA's conversations")
+        for where, record in source_records(source, json_array):
+            yield conversation_row(source.name, where, record, index, pictures)
 
 
-def conversation_row(
-    source: str, where: str, record: Any, index: RecordIndex, pictures: Pictures, file: str = ""
-) -> dict[str, Any]:
+def conversation_row(source: str, where: str, record: Any, index: RecordIndex, pictures: Pictures) -> dict[str, Any]:
     """The row of one record; `where` says where it stands, which is its id where it holds nothing."""
     fields = record if isinstance(record, dict) else {}
     spoken = fields.get("conversations", fields.get("conversation"))
@@ -70,7 +61,7 @@ def conversation_row(
         verdict: dict[str, Any] = reject("bad_record", f"{where} has {_name(names[paths.index('')])!r} for an image")
         return interleaved(source, row_id, seen, "image_conversation", drops=drops, **verdict)
     task, turns = with_task(turns)
-    if _is_detailed_caption(file, task, turns):
+    if _is_detailed_caption(where, task, turns):
         task, turns = "detailed_caption", [("", turns[0][1])]
     return interleaved(source, row_id, seen, task, paths, to_rounds(turns, len(paths)), drops=drops)
 
@@ -82,7 +73,7 @@ def _name(image: Any) -> str:
     return posixpath.basename(image)[:200] if is_safe_name(image) else str(image)[:200]
 
 
-def _is_detailed_caption(file: str, task: str, turns: list[Turn]) -> bool:
-    if task != "image_conversation" or len(turns) != 1 or not _DETAILED_FILE.search(file):
+def _is_detailed_caption(where: str, task: str, turns: list[Turn]) -> bool:
+    if task != "image_conversation" or len(turns) != 1 or not _DETAILED_FILE.search(where):
         return False
     return bool(_DETAILED_REQUEST.search(turns[0][0]))

@@ -13,10 +13,11 @@ from typing import Any
 from mmgic.errors import InputError
 from mmgic.schema import reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.captions.pairs import is_url
+from mmgic.sources.captions.pairs import http_url
 from mmgic.sources.instructions.conversations import Turn
 from mmgic.sources.reading.files import (
     ImageFinder,
+    annotation_paths,
     collapse_spaces,
     is_safe_name,
     stream_json,
@@ -24,7 +25,7 @@ from mmgic.sources.reading.files import (
     text_id,
 )
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import annotation_paths
+from mmgic.sources.reading.records import source_records
 from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, text_part
 
@@ -69,8 +70,7 @@ def bad_questions(source: str, record_id: str, task: str, detail: str, times_see
 
 def read_gqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per image, in the order of its first question; see `mmgic.sources.read_source`."""
-    patterns = ("train_balanced_questions.json", "train_all_questions/*.json")
-    paths = annotation_paths(source, patterns, "GQA's questions")
+    paths = annotation_paths(source)
     finder = ImageFinder(source)
     with RecordIndex() as index:
         questions = (item for path in paths for item in _gqa_questions(path))
@@ -98,13 +98,10 @@ def read_ocrvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
     The image is `<id>.jpg` (or .png, .gif) of the image folder, otherwise it is left to the download by its url.
     """
-    [path] = annotation_paths(source, ("dataset.json",), "OCR-VQA's dataset.json")[:1]
     with RecordIndex() as index:
         local = LocalImages(source, index)
         index.build()
-        found = False
-        for book, record in stream_json_members(path):
-            found = True
+        for _, (book, record) in source_records(source, _books):
             fields = record if isinstance(record, dict) else {}
             asked, answers = fields.get("questions"), fields.get("answers")
             seen = index.times_seen(book)
@@ -113,11 +110,8 @@ def read_ocrvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
                 yield bad_questions(source.name, book, "open_vqa", detail, seen)
                 continue
             turns = list(zip(map(collapse_spaces, asked), map(collapse_spaces, answers), strict=True))
-            link = fields.get("imageURL")
-            url = str(link) if is_url(link) else ""
-            names = (f"{book}.{suffix}" for suffix in ("jpg", "png", "gif"))
-            image = next(filter(None, map(local.by_name, names)), "")
-            image = image or str(local.by_url(url).get("image_path", "") if url else "")
+            url = http_url(fields.get("imageURL"))
+            image = local.find(*(f"{book}.{suffix}" for suffix in ("jpg", "png", "gif")), url=url)
             if not image and not url:
                 detail = f"there is no image {book}.jpg, and no url"
                 yield bad_questions(source.name, book, "open_vqa", detail, seen)
@@ -126,13 +120,15 @@ def read_ocrvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
             yield question_row(
                 source.name, book, "open_vqa", turns, path=image, url=url, times_seen=seen, reason=reason
             )
-        if not found:
-            raise InputError(f"{path} is no JSON object of books; set 'annotations' to OCR-VQA's dataset.json")
+
+
+def _books(path: str) -> Iterator[tuple[int, tuple[str, Any]]]:
+    return enumerate(stream_json_members(path), start=1)
 
 
 def read_aokvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per image, in the order of its first question; the answer is the letter of a listed choice."""
-    paths = annotation_paths(source, ("aokvqa_v1p0_train.json",), "A-OKVQA's aokvqa_v1p0_train.json")
+    paths = annotation_paths(source)
     finder = ImageFinder(source)
     with RecordIndex() as index:
         if not index.fill("question", (item for path in paths for item in _aokvqa_questions(path))):

@@ -6,19 +6,16 @@ where a conversation may begin with an answer, hold a message in parts, and be w
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
-from mmgic.errors import InputError
 from mmgic.schema import reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.conversations import content_id, read_turns
-from mmgic.sources.reading.files import stream_json
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import annotation_paths
+from mmgic.sources.reading.records import json_array, source_records
 from mmgic.sources.rows import interleaved, text_part
 
 _IS_HTML = re.compile(r"\s*<(div|p|ul|ol|span|h[1-6]|pre)\b[^>]*>", re.IGNORECASE)
@@ -28,7 +25,7 @@ _HIDDEN = frozenset({"script", "style", "button", "svg"})
 
 def read_alpaca(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record; the input, where there is one, follows the instruction after an empty line."""
-    for where, record, index in _records(source, ("alpaca*.json", "*.json"), "Alpaca's alpaca_data.json"):
+    for where, record, index in _records(source):
         asked = "\n\n".join(filter(None, (_text(record.get("instruction")), _text(record.get("input")))))
         answered = _text(record.get("output"))
         record_id = content_id(record.get("id"), asked, answered) if asked and answered else where
@@ -43,7 +40,7 @@ def read_alpaca(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
 def read_sharegpt(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per conversation; rounds that are not whole are dropped and counted."""
-    for where, record, index in _records(source, ("[Ss]hare[Gg][Pp][Tt]*.json", "*.json"), "ShareGPT's JSON file"):
+    for where, record, index in _records(source):
         turns, drops = read_turns(record.get("conversations", record.get("items")))
         rounds = [([text_part(plain_text(asked))], [text_part(plain_text(said))]) for asked, said in turns]
         whole = [(asked, said) for asked, said in rounds if asked[0]["text"] and said[0]["text"]]
@@ -56,17 +53,10 @@ def read_sharegpt(source: SourceSettings) -> Iterator[dict[str, Any]]:
         yield interleaved(source.name, record_id, seen, "text_only", rounds=whole, drops=drops, **verdict)
 
 
-def _records(
-    source: SourceSettings, patterns: tuple[str, ...], what: str
-) -> Iterator[tuple[str, dict[str, Any], RecordIndex]]:
+def _records(source: SourceSettings) -> Iterator[tuple[str, dict[str, Any], RecordIndex]]:
     with RecordIndex() as index:
-        for path in annotation_paths(source, patterns, what):
-            number = 0
-            for number, record in enumerate(stream_json(path, "item"), start=1):
-                fields = record if isinstance(record, dict) else {}
-                yield f"{posixpath.basename(path)}#{number}", fields, index
-            if not number:
-                raise InputError(f"{path} is no JSON array of records; set 'annotations' to {what}")
+        for where, record in source_records(source, json_array):
+            yield where, record if isinstance(record, dict) else {}, index
 
 
 def _text(value: Any) -> str:

@@ -5,56 +5,40 @@ The conversation is [{"from", "value"}, ...]; "<image >" is another way to write
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.llava import conversation_row
 from mmgic.sources.instructions.pictures import Pictures
-from mmgic.sources.reading.files import stream_json
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
-from mmgic.sources.reading.records import annotation_paths, parquet_records
+from mmgic.sources.reading.records import source_records, table_records
 
 _COLUMNS = {
     "id": ("id", "idx", "question_id"),
     "image": ("image", "image_path"),
-    "conversation": ("conversation", "conversations"),
+    "conversations": ("conversation", "conversations"),
 }
+_ROWS = 64  # of a Parquet file with images that are in memory at once
 
 
 def read_unimm_chat(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per record of all files; see `mmgic.sources.read_source`."""
-    patterns = ("*.parquet", "data/*.parquet", "[Uu]ni[Mm][Mm]*.json", "*.json")
-    paths = annotation_paths(source, patterns, "UniMM-Chat's files")
     pictures = Pictures(source)
+    read = partial(table_records, columns=_COLUMNS, optional=("id",), rows=_ROWS)
     with RecordIndex() as index:
-        for path in paths:
-            number = 0
-            for number, record in enumerate(_records(path), start=1):
-                where = f"{posixpath.basename(path)}#{number}"
-                yield conversation_row(source.name, where, _decoded(record), index, pictures)
-            if not number:
-                raise InputError(f"{path} holds no records; set 'annotations' to UniMM-Chat's files")
+        for where, record in source_records(source, read):
+            yield conversation_row(source.name, where, _decoded(record), index, pictures)
 
 
-def _records(path: str) -> Iterator[Any]:
-    if path.endswith(".json"):
-        yield from stream_json(path, "item")
-    else:
-        yield from parquet_records(path, _COLUMNS, optional=("id",), rows=64)
-
-
-def _decoded(record: Any) -> dict[str, Any]:
+def _decoded(record: dict[str, Any]) -> dict[str, Any]:
     """The record with its conversation as a list, absent where it is no JSON."""
-    fields = record if isinstance(record, dict) else {}
-    names = ("conversation", "conversations")
-    spoken = next((fields[name] for name in names if fields.get(name) is not None), None)
+    spoken = record["conversations"]
     if isinstance(spoken, str):
         try:
             spoken = load_json(spoken)
         except (ValueError, RecursionError):
             spoken = None
-    return {"id": fields.get("id"), "image": fields.get("image"), "conversations": spoken}
+    return {**record, "conversations": spoken}

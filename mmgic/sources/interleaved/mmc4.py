@@ -12,17 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mmgic.errors import InputError
 from mmgic.schema import reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.captions.pairs import is_url, url_id
+from mmgic.sources.captions.pairs import http_url, url_id
 from mmgic.sources.reading.files import collapse_spaces, is_number
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import annotation_paths, json_lines
+from mmgic.sources.reading.records import json_lines, source_records
 from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, text_part
-
-_SHARDS = ("docs_*shard_*.jsonl*", "*.jsonl", "*.jsonl.zip", "*.jsonl.gz")
 
 
 @dataclass(frozen=True)
@@ -114,19 +111,13 @@ def _bad_document(source: str, task: str, document: _Document) -> dict[str, Any]
 
 
 def _documents(source: SourceSettings) -> Iterator[_Document]:
-    paths = annotation_paths(source, _SHARDS, "MMC4's shards")
     with RecordIndex() as index:
         local = LocalImages(source, index)
         index.build()
-        for path in paths:
-            number = 0
-            for number, record in json_lines(path):
-                where = f"{path.rpartition('/')[2]}#{number}"
-                url = (record or {}).get("url")
-                record_id = url_id(url) if isinstance(url, str) and url else where
-                yield _document(record, record_id, index.times_seen(record_id), local)
-            if not number:
-                raise InputError(f"{path} holds no documents; download it again, or take it out of the source's folder")
+        for where, record in source_records(source, json_lines):
+            url = (record or {}).get("url")
+            record_id = url_id(url) if isinstance(url, str) and url else where
+            yield _document(record, record_id, index.times_seen(record_id), local)
 
 
 def _document(record: dict[str, Any] | None, record_id: str, times_seen: int, local: LocalImages) -> _Document:
@@ -147,9 +138,8 @@ def _document(record: dict[str, Any] | None, record_id: str, times_seen: int, lo
 
 def _image(info: Any, sentences: tuple[str, ...], similarities: Any, local: LocalImages) -> _Image:
     info = info if isinstance(info, dict) else {}
-    url = info.get("raw_url")
-    url = url.strip() if is_url(url.strip() if isinstance(url, str) else url) else ""
-    path = local.by_name(info.get("image_name")) or (local.by_url(url).get("image_path", "") if url else "")
+    url = http_url(info.get("raw_url"))
+    path = local.find(info.get("image_name"), url=url)
     return _Image(url, path, _sentence(info.get("matched_text_index"), sentences, similarities))
 
 

@@ -58,6 +58,37 @@ def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
     return [source_file(source, first, setting)]
 
 
+def annotation_paths(source: SourceSettings) -> list[str]:
+    """The paths of the files that the source's `annotations` names, otherwise of the first name of its format.
+
+    Of a format's choices the first one that is there is read alone; what else the last one stands for is printed.
+    Raises InputError where the folder or every file is missing.
+    """
+    own = FORMATS[source.format].files
+    if source.annotations or not own:
+        return source_files(source, source.annotations, "annotations")
+    check_folder(source)
+    patterns = choices(own[0])
+    for pattern in patterns:
+        if paths := find_files(posixpath.join(source.path, pattern)):
+            if others := set(find_files(posixpath.join(source.path, patterns[-1]))) - set(paths):
+                print(
+                    f"{source.name}: reading {pattern} alone; {source.path} holds {len(others)} more, such as "
+                    f"{posixpath.basename(min(others))}; set 'annotations' to read them",
+                    flush=True,
+                )
+            return paths
+    raise InputError(
+        f"source '{source.name}': {source.path} holds no {' or '.join(patterns)}; put the dataset's annotations there, "
+        "or set 'annotations' to their name, * included"
+    )
+
+
+def format_files(source: SourceSettings) -> list[str]:
+    """The paths of all files that the source's format names, in its order. Raises InputError where one is missing."""
+    return [source_file(source, name, name) for name in FORMATS[source.format].files]
+
+
 def annotation_files(source: SourceSettings) -> list[str]:
     """Paths, with *, of the annotation files that a source's rows depend on; its reader says which must be there.
 

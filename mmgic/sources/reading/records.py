@@ -1,4 +1,4 @@
-"""Text files of one record a line, plain or in a .gz or .zip archive, and Parquet files, as streams of records."""
+"""Annotation files as streams of numbered records: JSON arrays, Parquet, and lines, also in .gz and .zip archives."""
 
 from __future__ import annotations
 
@@ -6,47 +6,41 @@ import gzip
 import posixpath
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Any, TypeVar, cast
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmgic.errors import InputError
-from mmgic.files import find_files
 from mmgic.settings import SourceSettings
+from mmgic.sources.reading.files import annotation_paths, stream_json
 from mmgic.sources.reading.json_text import load_json
+
+Record = TypeVar("Record")
 
 MAX_LINE = 64 << 20  # bytes; what is longer is no record
 _ROWS = 5000  # of a Parquet file that are read at once
 
 
-def annotation_paths(source: SourceSettings, defaults: Sequence[str], what: str) -> list[str]:
-    """The files of a source: what its `annotations` names (with *), otherwise what the first fitting default names.
+def source_records(
+    source: SourceSettings, read: Callable[[str], Iterator[tuple[int, Record]]]
+) -> Iterator[tuple[str, Record]]:
+    """(where it stands, record) of all records of a source's annotation files, such as ("cc12m.tsv#7", ...).
 
-    `defaults` go from the format's own names to any file of its kind. What fits the last one and not the first fitting
-    one is not read, which is printed. Raises InputError where the folder or every file is missing.
+    `read` yields the numbered records of one file. Raises InputError like `annotation_paths`, and where a file holds no
+    record.
     """
-    filesystem, folder = fsspec.url_to_fs(source.path)
-    if not source.path or not filesystem.isdir(folder):
-        raise InputError(
-            f"source '{source.name}': the folder '{source.path}' does not exist; set its 'path' to the dataset's folder"
-        )
-    patterns = [source.annotations] if source.annotations else list(defaults)
-    for pattern in patterns:
-        if files := find_files(posixpath.join(source.path, pattern)):
-            if others := set(find_files(posixpath.join(source.path, patterns[-1]))) - set(files):
-                print(
-                    f"{source.name}: reading {pattern} alone; {source.path} holds {len(others)} more, such as "
-                    f"{posixpath.basename(min(others))}; set 'annotations' to read them",
-                    flush=True,
-                )
-            return files
-    raise InputError(
-        f"source '{source.name}': {source.path} holds no {' and no '.join(patterns)}; put {what} there, or set "
-        "'annotations' to their name, * included"
-    )
+    for path in annotation_paths(source):
+        file, number = posixpath.basename(path), 0
+        for number, record in read(path):
+            yield f"{file}#{number}", record
+        if not number:
+            raise InputError(
+                f"{path} holds no records of the format '{source.format}'; download it again, or set 'annotations' of "
+                f"source '{source.name}' to other files"
+            )
 
 
 def text_lines(path: str) -> Iterator[tuple[int, str | None]]:
@@ -80,6 +74,32 @@ def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
         except (ValueError, RecursionError):
             record = None
         yield number, record if isinstance(record, dict) else None
+
+
+def json_array(path: str) -> Iterator[tuple[int, Any]]:
+    """(number from 1, value) of the members of a JSON array, like `stream_json`."""
+    return enumerate(stream_json(path, "item"), start=1)
+
+
+def table_records(
+    path: str, columns: Mapping[str, Sequence[str]], optional: Sequence[str] = (), rows: int = _ROWS
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, record) of a JSON array (*.json), of JSON lines (*.jsonl*) or of a Parquet file (any other).
+
+    `columns` names each column of the result by the names that it may have in the file. Raises InputError like
+    `parquet_records`; what a JSON record does not hold is None.
+    """
+    name = posixpath.basename(path)
+    if not name.endswith(".json") and ".jsonl" not in name:
+        yield from enumerate(parquet_records(path, columns, optional, rows), start=1)
+        return
+    for number, record in json_array(path) if name.endswith(".json") else json_lines(path):
+        fields = record if isinstance(record, dict) else {}
+        given = {name: value for name, value in fields.items() if value is not None}
+        yield (
+            number,
+            {column: next((given[name] for name in names if name in given), None) for column, names in columns.items()},
+        )
 
 
 def _texts(path: str) -> Iterator[IO[bytes]]:

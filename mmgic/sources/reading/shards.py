@@ -112,8 +112,12 @@ class LocalImages:
         found = self._index.get("image", url) if self._has_urls else []
         return dict(zip(("image_path", "width", "height"), found[0], strict=True)) if found else {}
 
-    def by_name(self, name: Any) -> str:
-        """The path of the file `name` in the folder, "" where there is none."""
+    def find(self, *names: Any, url: str = "") -> str:
+        """The path of the first of the files `names` in the folder, else of the image that `url` led to, else ""."""
+        named = next(filter(None, map(self._by_name, names)), "")
+        return named or str(self.by_url(url).get("image_path", ""))
+
+    def _by_name(self, name: Any) -> str:
         if not self._there or not is_safe_name(name):
             return ""
         path = posixpath.join(self._folder, name)

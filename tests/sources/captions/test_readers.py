@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mmgic.errors import InputError
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import SourceSettings
-from mmgic.sources.captions.pairs import is_url, url_id
+from mmgic.sources.captions.pairs import http_url, url_id
 from mmgic.sources.formats import read_source
 
 A, B, C = (f"http://x.test/{name}.jpg" for name in "abc")
@@ -151,7 +151,7 @@ def test_columns_are_found_by_name_and_missing_ones_named(read, tmp_path):
         read("laion_coco_aesthetic")
     (tmp_path / "laion.parquet").unlink()
     with pytest.raises(
-        InputError, match=r"holds no laion-coco\*.parquet and no \*.parquet; put laion-coco_v3_filter.parquet there"
+        InputError, match=r"holds no laion-coco\*.parquet or \*.parquet; put the dataset's annotations there"
     ):
         read("laion_coco_aesthetic")
 
@@ -210,6 +210,6 @@ def test_real_samples(shared):
     cc3m = SourceSettings(name="cc3m", format="cc3m", path=folder, annotations="cc3m_GCC-training.tsv")
     first, second = (list(read_source(source)) for source in (cc12m, cc3m))
     assert [len(first), len(second)] == [5, 5]
-    assert all(row["keep"] and is_url(row["url"]) and row["caption_origin"] for row in first + second)
+    assert all(row["keep"] and http_url(row["url"]) and row["caption_origin"] for row in first + second)
     assert first[1]["caption_origin"] == "Two syringes and a small vial of vaccine."
     assert second[0]["caption_origin"] == "a very typical bus station"

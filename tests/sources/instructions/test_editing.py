@@ -33,8 +33,8 @@ def test_instructpix2pix_folders(read, tmp_path):
     assert [(row["image_id"], row["reason"]) for row in rows] == [
         ("0001", ""),
         ("0002", "bad_record"),
-        ("seeds.json#2", "bad_record"),
         ("seeds.json#3", "bad_record"),
+        ("seeds.json#4", "bad_record"),
     ]
     assert [image["image_path"] for image in rows[0]["images"]] == [
         str(tmp_path / "0001/12_0.jpg"),
@@ -49,7 +49,7 @@ def test_instructpix2pix_parquet_images_are_unpacked_once(read, tmp_path):
     columns = [{"original_image": held("a"), "edit_prompt": "snow", "edited_image": held("b")}]
     pq.write_table(pa.Table.from_pylist(columns), tmp_path / "train.parquet")
     [row] = read("instructpix2pix")
-    paths = [tmp_path / "images/unpacked" / f"train_1_{side}.png" for side in ("before", "after")]
+    paths = [tmp_path / "images/unpacked" / f"train_parquet_1_{side}.png" for side in ("before", "after")]
     assert [image["image_path"] for image in row["images"]] == [str(path) for path in paths]
     assert [path.read_bytes() for path in paths] == [PNG + b"a", PNG + b"b"]
     before = [path.stat().st_mtime_ns for path in paths]

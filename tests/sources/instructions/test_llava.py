@@ -85,7 +85,7 @@ def test_sharegpt4v_captions_are_detailed_captions(read):
 
 
 def test_another_file_is_refused(read):
-    with pytest.raises(InputError, match="no JSON array of records"):
+    with pytest.raises(InputError, match=r"llava.json holds no records of the format 'llava'; .* set 'annotations'"):
         read({"data": []})
 
 

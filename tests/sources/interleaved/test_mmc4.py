@@ -127,10 +127,10 @@ def test_shards_of_every_name_and_packing(read, tmp_path):
 
 
 def test_no_shards(tmp_path):
-    with pytest.raises(InputError, match="put MMC4's shards there"):
+    with pytest.raises(InputError, match=r"holds no docs_\*shard_\*.jsonl\* or .*; put the dataset's"):
         list(read_source(SourceSettings(name="m", format="mmc4", path=str(tmp_path))))
     (tmp_path / "docs_shard_0_v2.jsonl").touch()
-    with pytest.raises(InputError, match="holds no documents"):
+    with pytest.raises(InputError, match="holds no records of the format 'mmc4'"):
         list(read_source(SourceSettings(name="m", format="mmc4", path=str(tmp_path))))
 
 
