@@ -1,0 +1,37 @@
+"""A list of problems made from checks that raise at the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from mmgic.errors import InputError
+from mmgic.settings import SettingsError
+
+T = TypeVar("T")
+
+
+@dataclass
+class Findings:
+    """What checks have found: `problems` stop a run, `notes` say what was looked at or could not be."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def problem(self, sentence: str) -> None:
+        if sentence not in self.problems:
+            self.problems.append(sentence)
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+    def attempt(self, check: Callable[[], T]) -> T | None:
+        """What `check` returns, or None if it raises the sentence of a user's error, which becomes a problem."""
+        try:
+            return check()
+        except (InputError, SettingsError) as error:
+            self.problem(str(error))
+        except OSError as error:
+            self.problem(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return None

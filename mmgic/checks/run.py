@@ -1,0 +1,113 @@
+"""All that a run needs, looked at before it starts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from mmgic.checks.evaluation import check_evaluation
+from mmgic.checks.machine import check_output, check_temporary
+from mmgic.checks.models import (
+    check_caption_models,
+    check_language_model,
+    check_visual_tokenizer,
+    check_words,
+    weight_files,
+)
+from mmgic.checks.problems import Findings
+from mmgic.checks.sources import annotation_bytes, check_sources
+from mmgic.errors import InputError
+from mmgic.pipelines.common import check_sources as check_names
+from mmgic.pipelines.common import sources_of
+from mmgic.schema import Corpus
+from mmgic.settings import Settings
+from mmgic.sources.formats import FORMATS
+from mmgic.stages.tables import read_manifest
+
+Work = Literal["data", "training", "evaluation"]
+WORKS: tuple[Work, ...] = get_args(Work)
+
+# of the bytes of annotations: what the tables that are made of them take, all stages together
+TABLE_BYTES = 4
+
+
+def check_run(settings: Settings, works: Collection[Work] = WORKS) -> Findings:
+    """What of `settings` would stop the `works`, and what was looked at. Takes seconds and starts nothing."""
+    findings = Findings()
+    check_temporary(findings)
+    if "data" in works:
+        _check_data(settings, findings)
+    if {"data", "training", "evaluation"} & set(works):
+        check_visual_tokenizer(settings, findings)
+    if {"data", "training"} & set(works):
+        check_language_model(settings, findings, weights="training" in works)
+    world_is_there = not settings.toy.scenes or (Path(settings.output) / "world").is_dir()
+    if "evaluation" in works and world_is_there:
+        check_evaluation(settings, findings)
+    check_output(settings.output, findings, _space(settings, works))
+    return findings
+
+
+def _check_data(settings: Settings, findings: Findings) -> None:
+    if findings.attempt(lambda: check_names(settings.sources)) is None and findings.problems:
+        return
+    if settings.toy.scenes and not (Path(settings.output) / "world").is_dir():
+        findings.note(f"the toy world is not made yet; the job writes it to {settings.output}/world")
+    else:
+        for corpus in get_args(Corpus):
+            done = read_manifest(f"{settings.output}/{corpus}/tokens") is not None
+            check_sources(sources_of(settings, corpus), findings, images=not done)
+        check_words(settings, findings, phrases=any(FORMATS[s.format].filtered_caption for s in settings.sources))
+    if sources_of(settings, "mmgic") or sources_of(settings, "ic"):
+        check_caption_models(settings, findings)
+
+
+def _space(settings: Settings, works: Collection[Work]) -> int:
+    """Bytes that the run writes, about: tables, and the exported model with the trained part's checkpoints."""
+    needed = 0
+    if "data" in works:
+        needed += TABLE_BYTES * sum(annotation_bytes(source) for source in settings.sources)
+    if "training" in works:
+        try:
+            weights = sum(path.stat().st_size for path in weight_files(settings.model.llm))
+        except (InputError, OSError):
+            return needed  # said elsewhere
+        # a checkpoint holds the trained parameters, under 8 % of all, and two moments, in float32
+        needed += weights + int(0.08 * weights * 2 * 3) * (settings.training.keep_checkpoints + 1)
+    return needed
+
+
+def refuse_problems(settings: Settings, works: Collection[Work]) -> None:
+    """Raises InputError with all problems of `check_run`, if there are any."""
+    problems = check_run(settings, works).problems
+    if len(problems) == 1:
+        raise InputError(problems[0])
+    if problems:
+        listed = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(problems, start=1))
+        raise InputError(f"{len(problems)} things stop this run:{listed}")
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `mmgic check`."""
+    from mmgic.cli import add_settings_flags
+
+    parser = commands.add_parser("check", help="say in seconds what would stop a run later: files, models, machine")
+    parser.add_argument("--only", choices=WORKS, help="check what this part needs alone")
+    add_settings_flags(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from mmgic.cli import settings_from
+
+    settings = settings_from(arguments)
+    works = [arguments.only] if arguments.only else WORKS
+    findings = check_run(settings, works)
+    for note in findings.notes:
+        print(f"ok: {note}")
+    if findings.problems:
+        listed = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(findings.problems, start=1))
+        raise InputError(f"{len(findings.problems)} thing(s) would stop '{settings.preset}':{listed}")
+    print(f"nothing was found that would stop '{settings.preset}'")

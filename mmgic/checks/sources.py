@@ -1,0 +1,136 @@
+"""Each source's files, its first records, and a sample of the images that these name."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from itertools import islice
+from multiprocessing.connection import Connection
+from typing import Any
+
+import fsspec
+
+from mmgic.checks.problems import Findings
+from mmgic.files import find_files
+from mmgic.images import ImageError, read_image
+from mmgic.settings import SourceSettings
+from mmgic.sources.formats import read_source
+from mmgic.sources.reading.files import annotation_files
+from mmgic.stages.lifecycle import ERRORS
+
+RECORDS = 50  # of each source, read as the first stage reads them
+IMAGES = 8  # of these records' images, decoded
+# Formats that list their records in any order are sorted before the first one is there: hours for the largest.
+SECONDS = 20.0
+AT_HAND_BYTES = 32 << 20  # annotations that are read in no time, without a process of their own
+
+
+def check_sources(sources: Sequence[SourceSettings], findings: Findings, images: bool = True) -> None:
+    """Adds what is wrong with the files, the first records and the images of `sources`.
+
+    Large sources are read side by side, each in a process that ends after SECONDS. `images = False` leaves the images
+    out, once a finished table holds what was made of them.
+    """
+    sizes = {source.name: annotation_bytes(source) for source in sources}
+    large = [source for source in sources if sizes[source.name] > AT_HAND_BYTES]
+    started = [(source, *_start(source, images)) for source in large]
+    for source in sources:
+        if sizes[source.name] <= AT_HAND_BYTES:
+            _merge(findings, _look(source, images))
+    deadline = time.monotonic() + SECONDS
+    for source, process, results in started:
+        if results.poll(max(0.0, deadline - time.monotonic())):
+            _merge(findings, results.recv())
+        else:
+            findings.note(
+                f"source '{source.name}': its files are there, but its first records take more than {SECONDS:.0f} s to "
+                "reach, so its images are not checked"
+            )
+        process.kill()
+        process.join()
+
+
+def _start(source: SourceSettings, images: bool) -> tuple[Any, Connection]:
+    context = multiprocessing.get_context("spawn")
+    results, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(source, images, sender), daemon=True)
+    process.start()
+    return process, results
+
+
+def _report(source: SourceSettings, images: bool, sender: Connection) -> None:
+    sender.send(_look(source, images))
+
+
+def _merge(findings: Findings, found: Findings) -> None:
+    for sentence in found.problems:
+        findings.problem(sentence)
+    findings.notes += found.notes
+
+
+def annotation_bytes(source: SourceSettings) -> int:
+    """Bytes of the annotation files of `source` that are there."""
+    total = 0
+    for pattern in annotation_files(source):
+        try:
+            filesystem, _ = fsspec.url_to_fs(pattern)
+            total += sum(filesystem.size(path) or 0 for path in find_files(pattern))
+        except (OSError, ValueError, ImportError):
+            continue  # the reader says what is wrong with it
+    return total
+
+
+def _look(source: SourceSettings, images: bool) -> Findings:
+    """Reads the first records of one source as the first stage does."""
+    findings = Findings()
+    with open(os.devnull, "w") as silence, redirect_stdout(silence):
+        rows = findings.attempt(lambda: list(islice(read_source(source), RECORDS)))
+    if rows is None:
+        return findings
+    name = f"source '{source.name}'"
+    if not rows:
+        findings.problem(f"{name}: its files hold no record; check its 'path' and 'annotations'")
+        return findings
+    faults = Counter(row["reason"] for row in rows if row["reason"] in ERRORS)
+    if faults.total() == len(rows):
+        reason, _ = faults.most_common(1)[0]
+        example = next(row for row in rows if row["reason"] == reason)
+        findings.problem(
+            f"{name}: each of its first {len(rows)} records is set aside, such as {example['image_id']} ({reason}: "
+            f"{example['detail']}); check that its files are of the format '{source.format}'"
+        )
+        return findings
+    if images:
+        check_images(name, list(_image_paths(rows)), findings)
+    return findings
+
+
+def _image_paths(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The paths of the kept rows' images; those that have yet to be fetched have none."""
+    for row in rows:
+        if row["keep"]:
+            for image in row.get("images", [row]):
+                if image["image_path"]:
+                    yield image["image_path"]
+
+
+def check_images(name: str, paths: Sequence[str], findings: Findings) -> None:
+    """Opens IMAGES of `paths`, spread over all of them, and adds a problem if some cannot be."""
+    sample = paths[:: max(1, len(paths) // IMAGES)][:IMAGES]
+    failures = []
+    for path in sample:
+        try:
+            read_image(path)
+        except ImageError as error:
+            failures.append(error)
+    if failures:
+        findings.problem(
+            f"{name}: {len(failures)} of {len(sample)} sampled images cannot be opened, such as {failures[0].detail} "
+            f"({failures[0].reason}); set its 'images' to the folder that holds them, or unpack the images there"
+        )
+    elif sample:
+        findings.note(f"{name}: {len(sample)} sampled images open")

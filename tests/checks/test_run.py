@@ -1,0 +1,232 @@
+"""What `mmgic check` finds before a run starts: all problems at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from mmgic.checks import sources
+from mmgic.checks.machine import check_output, check_temporary
+from mmgic.checks.problems import Findings
+from mmgic.checks.run import check_run, refuse_problems
+from mmgic.cli import main
+from mmgic.errors import InputError
+from mmgic.presets import TOY_WEIGHTS, preset
+from mmgic.settings import BenchmarkSettings, Settings, merge
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def write_coco(folder: Path, images: int = 3) -> dict[str, Any]:
+    """A small COCO dataset; returns its settings."""
+    (folder / "images").mkdir(parents=True)
+    records = [{"id": i, "file_name": f"{i}.png", "width": 80, "height": 80} for i in range(images)]
+    for record in records:
+        Image.new("RGB", (80, 80)).save(folder / "images" / record["file_name"])
+    content = {
+        "images": records,
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "bbox": [5, 5, 40, 40]} for i in range(images)],
+        "categories": [{"id": 1, "name": "dog"}],
+    }
+    (folder / "instances.json").write_text(json.dumps(content))
+    return {"name": folder.name, "format": "coco", "path": str(folder), "annotations": "instances.json"}
+
+
+def settings_for(tmp_path: Path, *described: dict[str, Any], **changes: Any) -> Settings:
+    base = replace(preset("toy"), toy=replace(preset("toy").toy, scenes=0), descriptions="")
+    base = merge(
+        base, {"output": str(tmp_path / "output"), "sources": list(described), "evaluation": {"benchmarks": []}}
+    )
+    return merge(base, changes)
+
+
+def problems(settings: Settings) -> list[str]:
+    return check_run(settings).problems
+
+
+def test_nothing_is_wrong_with_what_can_run(tmp_path: Path) -> None:
+    findings = check_run(settings_for(tmp_path, write_coco(tmp_path / "coco")))
+    assert findings.problems == []
+    assert any("source 'coco': 3 sampled images open" in note for note in findings.notes)
+    assert not (tmp_path / "output").exists()
+
+
+def test_eleven_things_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, unpacked = write_coco(tmp_path / "good"), write_coco(tmp_path / "unpacked")
+    for image in (tmp_path / "unpacked" / "images").iterdir():
+        image.unlink()
+    cut = write_coco(tmp_path / "cut")
+    text = (tmp_path / "cut" / "instances.json").read_text()
+    (tmp_path / "cut" / "instances.json").write_text(text[: len(text) // 3])
+    (tmp_path / "file").write_text("")
+    llama = tmp_path / "llama"
+    shutil.copytree(TOY_WEIGHTS / "llama", llama)
+    (llama / "model.safetensors").unlink()
+    (tmp_path / "names.tsv").mkdir()
+    config = {
+        "output": str(tmp_path / "file" / "output"),
+        "toy": {"scenes": 0},
+        "sources": [good, unpacked, cut, {**good, "name": "gone", "path": str(tmp_path / "gone")}],
+        "descriptions": str(tmp_path / "descriptions.jsonl"),
+        "captions": {"blip2": str(tmp_path / "blip2"), "clip": str(TOY_WEIGHTS / "llama")},
+        "vision": {"checkpoint": str(tmp_path / "tokenizer")},
+        "model": {"llm": str(llama)},
+        "documents": {"max_tokens": 4096},
+        "evaluation": {"benchmarks": [{"name": "pope", "files": [str(tmp_path / "pope.json")]}]},
+    }
+    (tmp_path / "my.yaml").write_text(json.dumps(config))
+    assert main(["check", "--config", str(tmp_path / "my.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: 11 thing(s) would stop 'toy':")
+    expected = [
+        "source 'unpacked': 3 of 3 sampled images cannot be opened, such as",
+        f"{tmp_path}/cut/instances.json is damaged, cut short or not JSON",
+        f"source 'gone': the folder '{tmp_path}/gone' does not exist",
+        f"cannot read the label descriptions {tmp_path}/descriptions.jsonl",
+        f"captions.blip2 is '{tmp_path}/blip2', without a readable config.json",
+        "a model of type 'llama'; it takes one of type 'clip'",
+        f"{tmp_path}/tokenizer is no visual tokenizer",
+        "documents.max_tokens is 4096, but",
+        f"{llama} holds no weights in safetensors",
+        f"{tmp_path}/pope.json",
+        f"but {tmp_path}/file is a file; choose a folder",
+    ]
+    for sentence in expected:
+        assert sentence in error
+    assert "Traceback" not in error
+
+
+def test_an_output_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    findings = Findings()
+    check_output(f"{tmp_path}/file/below", findings)
+    assert findings.problems == [f"'output' is {tmp_path}/file/below, but {tmp_path}/file is a file; choose a folder"]
+
+
+def test_an_output_of_an_unknown_kind() -> None:
+    findings = Findings()
+    check_output("nosuch://bucket/x", findings)
+    [problem] = findings.problems
+    assert "cannot be opened" in problem
+
+
+def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
+    findings = Findings()
+    check_output(str(tmp_path), findings, needed_bytes=1 << 60)
+    [problem] = findings.problems
+    assert "the run writes about 1,152,921,504.6 GB" in problem
+
+
+def test_a_temporary_folder_that_is_too_long_for_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ("x" * 80)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    findings = Findings()
+    check_temporary(findings)
+    [problem] = findings.problems
+    assert "set RAY_TMPDIR to a shorter one" in problem
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    findings = Findings()
+    check_temporary(findings)
+    assert findings.problems == []
+
+
+def test_a_source_that_takes_long_is_said_to_be_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "AT_HAND_BYTES", 0)
+    monkeypatch.setattr(sources, "SECONDS", 0.0)
+    findings = check_run(settings_for(tmp_path, write_coco(tmp_path / "coco")), ["data"])
+    assert findings.problems == []
+    assert any("takes more than 0 s" in n or "take more than 0 s" in n for n in findings.notes)
+
+
+def test_a_large_source_is_read_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "AT_HAND_BYTES", 0)
+    described = write_coco(tmp_path / "coco")
+    shutil.rmtree(tmp_path / "coco" / "images")
+    (tmp_path / "coco" / "images").mkdir()
+    findings = check_run(settings_for(tmp_path, described), ["data"])
+    assert any("3 of 3 sampled images cannot be opened" in problem for problem in findings.problems)
+
+
+def test_images_are_not_asked_for_once_their_tokens_are_there(tmp_path: Path) -> None:
+    described = write_coco(tmp_path / "coco")
+    for image in (tmp_path / "coco" / "images").iterdir():
+        image.unlink()
+    settings = settings_for(tmp_path, described)
+    assert len(problems(settings)) == 1
+    tokens = tmp_path / "output" / "mmgic" / "tokens"
+    tokens.mkdir(parents=True)
+    manifest = {"stage": "mmgic/tokens", "fingerprint": "", "rows_in": 3, "rows_out": 3, "kept": 3, "reasons": {}}
+    (tokens / "manifest.json").write_text(json.dumps({**manifest, "drops": {}, "sources": {}, "seconds": 0.0}))
+    assert problems(settings) == []
+
+
+@pytest.fixture(scope="module")
+def sharded_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy Llama as two shards with an index."""
+    folder = tmp_path_factory.mktemp("llama") / "llama"
+    shutil.copytree(TOY_WEIGHTS / "llama", folder)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    shards = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for shard, inside in shards.items():
+        save_file({name: weights[name] for name in inside}, folder / shard)
+    index = {"metadata": {}, "weight_map": {name: shard for shard, inside in shards.items() for name in inside}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_every_shard_of_a_language_model_is_looked_at(tmp_path: Path, sharded_llama: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(sharded_llama, folder)
+    settings = settings_for(tmp_path, write_coco(tmp_path / "coco"), model={"llm": str(folder)})
+    assert problems(settings) == []
+    (folder / "model-00002-of-00002.safetensors").write_bytes(b"cut")
+    [problem] = problems(settings)
+    assert "model-00002-of-00002.safetensors is missing or cut short" in problem
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    [problem] = problems(settings)
+    assert "model-00002-of-00002.safetensors is missing or cut short" in problem
+
+
+def test_weights_of_another_vocabulary_are_named(tmp_path: Path, sharded_llama: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(sharded_llama, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": config["vocab_size"] + 64}))
+    [problem] = problems(settings_for(tmp_path, write_coco(tmp_path / "coco"), model={"llm": str(folder)}))
+    assert "its config.json says" in problem
+
+
+def test_a_job_is_refused_with_all_problems(tmp_path: Path) -> None:
+    settings = settings_for(
+        tmp_path,
+        {"name": "gone", "format": "coco", "path": str(tmp_path / "gone"), "annotations": "x.json"},
+        vision={"checkpoint": str(tmp_path / "nothing")},
+    )
+    with pytest.raises(InputError, match=r"2 things stop this run:\n  1\. source 'gone'.*\n  2\. "):
+        refuse_problems(settings, ["data"])
+
+
+def test_a_benchmark_without_its_images(tmp_path: Path) -> None:
+    pope = tmp_path / "pope.json"
+    pope.write_text(json.dumps({"question_id": 1, "image": "a.png", "text": "Is there a dog?", "label": "yes"}) + "\n")
+    entry = BenchmarkSettings(name="pope", files=(str(pope),), images=str(tmp_path))
+    settings = settings_for(tmp_path, write_coco(tmp_path / "coco"))
+    settings = replace(settings, evaluation=replace(settings.evaluation, benchmarks=(entry,)))
+    [problem] = problems(settings)
+    assert problem.startswith("benchmark 'pope': 1 of 1 sampled images cannot be opened")
