@@ -14,7 +14,7 @@ import numpy as np
 from mmgic.schema import record_generator
 from mmgic.toy.world import text
 from mmgic.toy.world.render import render
-from mmgic.toy.world.scenes import Scene, Split, make_scene
+from mmgic.toy.world.scenes import Scene, Split, enlarged, make_scene
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,18 @@ class CaptionedScene:
 
 
 class World:
-    """The scenes of one seed. `progress` is called once for each sample that is taken."""
+    """The scenes of one seed, drawn `scale` times as large. `progress` is called once for each sample that is taken."""
 
-    def __init__(self, seed: int, progress: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, seed: int, progress: Callable[[], None] = lambda: None, scale: int = 1) -> None:
         self.seed = seed
         self._progress = progress
+        self._scale = scale
 
     def samples(self, numbers: Iterable[int], split: Split = "train") -> Iterator[CaptionedScene]:
         """The scenes `numbers` of a split: two or three captions each, three to five where it is "eval"."""
         low, high = (2, 3) if split == "train" else (3, 5)
         for number in numbers:
-            scene = make_scene(self.seed, split, number)
+            scene = enlarged(make_scene(self.seed, split, number), self._scale)
             rng = record_generator(self.seed, "toy captions", split, str(number))
             yield CaptionedScene(number, scene, text.captions(scene, rng, int(rng.integers(low, high + 1))))
             self._progress()

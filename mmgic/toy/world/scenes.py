@@ -108,6 +108,12 @@ def make_scene(seed: int, split: Split, index: int) -> Scene:
     )
 
 
+def enlarged(scene: Scene, scale: int) -> Scene:
+    """`scene` in a picture `scale` times as wide and as high."""
+    things = [replace(thing, box=tuple(scale * edge for edge in thing.box)) for thing in scene.things]
+    return replace(scene, width=scale * scene.width, height=scale * scene.height, things=tuple(things))
+
+
 def _choose(rng: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
