@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,15 @@ def write_image_captions(root: Path, world: World, numbers: range) -> None:
     """The datasets of DATASETS from the scenes `numbers`, three times as many of the first two as of the others."""
     for dataset, name in enumerate(DATASETS):
         shared = [n for i, n in enumerate(numbers) if _SHARES[i % len(_SHARES)] == dataset]
-        records = [_Record(name, position, sample, world) for position, sample in enumerate(world.samples(shared))]
-        _WRITERS[name](root / name, records)
+        _WRITERS[name](root / name, caption_records(name, world, shared))
 
 
-class _Record:
+def caption_records(dataset: str, world: World, numbers: Iterable[int]) -> list[CaptionRecord]:
+    """The records of one dataset; its faults depend on their positions in it."""
+    return [CaptionRecord(dataset, position, sample, world) for position, sample in enumerate(world.samples(numbers))]
+
+
+class CaptionRecord:
     """A scene with its captions of each kind and, by its position in its dataset, its fault."""
 
     def __init__(self, dataset: str, position: int, sample: CaptionedScene, world: World) -> None:
@@ -64,7 +68,9 @@ class _Record:
         return content[: len(content) // 3] if self.broken else content
 
 
-def _write_images(stem: Path, records: list[_Record], fields: Mapping[str, Mapping[str, str]] | None = None) -> None:
+def _write_images(
+    stem: Path, records: list[CaptionRecord], fields: Mapping[str, Mapping[str, str]] | None = None
+) -> None:
     """A shard as img2dataset writes it. `fields` are the images' further columns by url."""
     with tempfile.TemporaryDirectory() as scratch:
         entries = []
@@ -79,18 +85,18 @@ def _write_images(stem: Path, records: list[_Record], fields: Mapping[str, Mappi
         write_shard(str(stem), entries)
 
 
-def _write_blip_captions(folder: Path, records: list[_Record]) -> None:
-    """The filters of the two files differ, so some urls are in one alone; a few are listed twice."""
+def write_blip_captions(folder: Path, records: list[CaptionRecord], pair: str = "ccs", shard: int = 0) -> None:
+    """The filters of a pair's two files differ, so some urls are in one alone; a few are listed twice."""
     web = [{"url": r.url, "caption": r.origin} for r in records if r.position % 8 != 3]
     synthetic = [{"caption": r.coco, "url": r.url} for r in reversed(records) if r.position % 8 != 6]
     web += [{"url": r.url, "caption": f"{r.origin} again"} for r in records if r.position % 16 == 2]
     web += [{"caption": r.origin} for r in records if r.nameless]
-    write_json(folder / "ccs_filtered.json", web)
-    write_json(folder / "ccs_synthetic_filtered_large.json", synthetic)
-    _write_images(folder / "images/00000", records)
+    write_json(folder / f"{pair}_filtered.json", web)
+    write_json(folder / f"{pair}_synthetic_filtered_large.json", synthetic)
+    _write_images(folder / f"images/{shard:05d}", records)
 
 
-def _write_capsfusion(folder: Path, records: list[_Record]) -> None:
+def write_capsfusion(folder: Path, records: list[CaptionRecord]) -> None:
     rows = [
         {
             "image_url": None if r.nameless else r.url,
@@ -104,13 +110,13 @@ def _write_capsfusion(folder: Path, records: list[_Record]) -> None:
     _write_images(folder / "images/00000", records)
 
 
-def _write_aesthetic(folder: Path, records: list[_Record]) -> None:
+def write_aesthetic(folder: Path, records: list[CaptionRecord]) -> None:
     rows = [{"url": r.url, "caption": r.coco, "aesthetic": 5.0 + r.position % 5 / 10} for r in records]
     _write_parquet(folder / "laion-coco_v3_filter.parquet", rows)
     _write_images(folder / "images/00000", records)
 
 
-def _write_journeydb(folder: Path, records: list[_Record]) -> None:
+def write_journeydb(folder: Path, records: list[CaptionRecord], images: str = "images") -> None:
     """A caption may be null, short or not there."""
     lines = []
     for r in records:
@@ -119,21 +125,21 @@ def _write_journeydb(folder: Path, records: list[_Record]) -> None:
         task = {} if r.position % 12 == 8 else {"Task2": {"Caption": caption}}
         line = {"img_path": f"./{name}", "prompt": f"{r.coco} --v 4", **task, "Task3": {"Style": [], "Content": []}}
         lines.append({"prompt": "lost"} if r.nameless else line)
-        write_bytes(folder / "images" / name, r.jpeg())
+        write_bytes(folder / images / name, r.jpeg())
     write_lines(folder / "train_anno_realease_repath.jsonl", lines)
 
 
-def _write_cc3m(folder: Path, records: list[_Record]) -> None:
+def _write_cc3m(folder: Path, records: list[CaptionRecord]) -> None:
     write_bytes(folder / "GCC-training.tsv", "".join(f"{r.origin}\t{r.url}\n" for r in records).encode())
     _write_images(folder / "images/00000", records)
 
 
-def _write_cc12m(folder: Path, records: list[_Record]) -> None:
+def _write_cc12m(folder: Path, records: list[CaptionRecord]) -> None:
     write_bytes(folder / "cc12m.tsv", "".join(f"{r.url}\t{r.origin}\n" for r in records).encode())
     _write_images(folder / "images/00000", records)
 
 
-def _write_sbu(folder: Path, records: list[_Record]) -> None:
+def _write_sbu(folder: Path, records: list[CaptionRecord]) -> None:
     lists = {
         "image_urls": [r.url for r in records],
         "user_ids": [f"user{r.position}" for r in records],
@@ -143,7 +149,7 @@ def _write_sbu(folder: Path, records: list[_Record]) -> None:
     _write_images(folder / "images/00000", records)
 
 
-def _write_webdataset(folder: Path, records: list[_Record]) -> None:
+def _write_webdataset(folder: Path, records: list[CaptionRecord]) -> None:
     _write_images(folder / "00000", records, {r.url: {"laion_coco": r.coco} for r in records})
 
 
@@ -151,10 +157,10 @@ _WRITERS = dict(
     zip(
         DATASETS,
         (
-            _write_blip_captions,
-            _write_capsfusion,
-            _write_aesthetic,
-            _write_journeydb,
+            write_blip_captions,
+            write_capsfusion,
+            write_aesthetic,
+            write_journeydb,
             _write_cc3m,
             _write_cc12m,
             _write_sbu,

@@ -49,7 +49,7 @@ def write_instructions(root: Path, world: World, numbers: range) -> None:
     """All datasets of DATASETS, each with a record or more for every scene of `numbers`."""
     samples = list(world.samples(numbers))
     for name in DATASETS:
-        _WRITERS[name](root / name, samples, world)
+        WRITERS[name](root / name, root / name / "images", samples, world)
 
 
 def _conversation(turns: list[Turn], image_last: bool = False, image: bool = True) -> list[dict[str, str]]:
@@ -79,15 +79,15 @@ def _llava_records(samples: list[CaptionedScene], world: World) -> list[dict[str
     return records
 
 
-def _write_llava(folder: Path, samples: list[CaptionedScene], world: World) -> None:
+def _write_llava(folder: Path, images: Path, samples: list[CaptionedScene], world: World) -> None:
     records = _llava_records(samples, world)
     records[1]["conversations"][-1]["value"] = ""  # a round without an answer
     write_json(folder / "llava_instruct_150k.json", [*records, {"id": "lost", "image": "lost.jpg"}])
     for sample in samples:
-        write_bytes(folder / "images" / _coco_name(sample), sample.jpeg())
+        write_bytes(images / _coco_name(sample), sample.jpeg())
 
 
-def _write_llava_mix(folder: Path, samples: list[CaptionedScene], world: World) -> None:
+def _write_llava_mix(folder: Path, images: Path, samples: list[CaptionedScene], world: World) -> None:
     """The kinds of rows take turns; a format prompt stands in the first round or in every one."""
     records: list[dict[str, Any]] = []
     for i, sample in enumerate(samples):
@@ -108,7 +108,7 @@ def _write_llava_mix(folder: Path, samples: list[CaptionedScene], world: World) 
             turns = [(f"{question}\n{lines}{LETTER}", "ABCD"[place])]
         else:
             turns = [(f"{ONE_SENTENCE}\nReference OCR token: STOP, TAXI", sample.captions[0])]
-        write_bytes(folder / "images" / name, sample.jpeg())
+        write_bytes(images / name, sample.jpeg())
         records.append({"id": str(sample.image_id), "image": name, "conversations": _conversation(turns)})
         if i % 5 == 4:
             lessons = dialogue.word_lessons()
@@ -118,7 +118,7 @@ def _write_llava_mix(folder: Path, samples: list[CaptionedScene], world: World) 
     write_json(folder / "llava_v1_5_mix665k.json", records)
 
 
-def _write_llavar(folder: Path, samples: list[CaptionedScene], world: World) -> None:
+def _write_llavar(folder: Path, images: Path, samples: list[CaptionedScene], world: World) -> None:
     records = _llava_records(samples, world)[: len(samples) // 2]
     for sample in samples:
         rng = world.generator("llavar", sample.number)
@@ -128,24 +128,25 @@ def _write_llavar(folder: Path, samples: list[CaptionedScene], world: World) -> 
     write_json(folder / "llava_instruct_150k_llavar_16k.json", [*records, records[-1]])
     for sample in samples:
         for name in (_coco_name(sample), f"GCC_train_{sample.image_id:09d}.jpg"):
-            write_bytes(folder / "images" / name, sample.jpeg())
+            write_bytes(images / name, sample.jpeg())
 
 
-def _write_sharegpt4v(folder: Path, samples: list[CaptionedScene], world: World) -> None:
+def _write_sharegpt4v(folder: Path, images: Path, samples: list[CaptionedScene], world: World) -> None:
     asked = ("What do you see happening in this image?", "Describe the following image.", "How many things are there?")
     records = []
     for i, sample in enumerate(samples):
-        name = f"{('coco/train2017', 'sam/images', 'wikiart/images')[i % 3]}/{sample.image_id}.jpg"
+        own = (f"coco/train2017/{_coco_name(sample)}", f"sam/images/sa_{sample.image_id}.jpg")
+        name = (*own, f"wikiart/images/{sample.image_id}.jpg")[i % 3]
         turns = [(asked[i % 3], dialogue.detailed(sample.scene, sample.captions))]
         if i % 3 == 2:
             turns = [(asked[2], turns[0][1].rpartition("\n")[2])]
-        write_bytes(folder / "images" / name, sample.jpeg())
+        write_bytes(images / name, sample.jpeg())
         records.append({"id": str(sample.image_id), "image": name, "conversations": _conversation(turns)})
     records[2] = {**records[2], "image": "../outside.jpg"}
     write_json(folder / "sharegpt4v_instruct_gpt4-vision_cap100k.json", records)
 
 
-def _write_unimm_chat(folder: Path, samples: list[CaptionedScene], world: World) -> None:
+def _write_unimm_chat(folder: Path, images: Path, samples: list[CaptionedScene], world: World) -> None:
     rows = []
     for i, sample in enumerate(samples):
         spoken = _conversation(
@@ -157,7 +158,7 @@ def _write_unimm_chat(folder: Path, samples: list[CaptionedScene], world: World)
     _write_parquet(folder / "unimm_chat.parquet", rows, {"image": _Image, "conversation": pa.string()})
 
 
-def _write_instructpix2pix(folder: Path, samples: list[CaptionedScene], world: World) -> None:
+def _write_instructpix2pix(folder: Path, images: Path, samples: list[CaptionedScene], world: World) -> None:
     seeds: list[list[Any]] = []
     for i, sample in enumerate(samples):
         rng = world.generator("instructpix2pix", sample.number)
@@ -171,7 +172,7 @@ def _write_instructpix2pix(folder: Path, samples: list[CaptionedScene], world: W
     write_json(folder / "seeds.json", seeds)
 
 
-def _write_magicbrush(folder: Path, samples: list[CaptionedScene], world: World) -> None:
+def _write_magicbrush(folder: Path, images: Path, samples: list[CaptionedScene], world: World) -> None:
     rows: list[dict[str, Any]] = []
     for i, sample in enumerate(samples):
         rng = world.generator("magicbrush", sample.number)
@@ -181,22 +182,21 @@ def _write_magicbrush(folder: Path, samples: list[CaptionedScene], world: World)
             instruction, after, thing = dialogue.recoloured(scene, rng, tuple(changed))
             changed.append(thing)
             row = {"img_id": str(sample.image_id), "turn_index": turn, "instruction": instruction}
-            images = {"source_img": scene, "target_img": after}
-            images_of = {side: {"bytes": jpeg(shown), "path": None} for side, shown in images.items()}
-            rows.append({**row, **images_of})
+            sides = {"source_img": scene, "target_img": after}
+            rows.append({**row, **{side: {"bytes": jpeg(shown), "path": None} for side, shown in sides.items()}})
             scene = after
     rows.pop(next(k for k, row in enumerate(rows) if row["turn_index"] == 3) - 1)  # a turn that is missing
     kinds = {"img_id": pa.string(), "turn_index": pa.int64(), "source_img": _Image, "instruction": pa.string()}
     _write_parquet(folder / "train-00000-of-00001.parquet", rows, {**kinds, "target_img": _Image})
 
 
-def _write_alpaca(folder: Path, samples: list[CaptionedScene], world: World) -> None:
+def _write_alpaca(folder: Path, images: Path, samples: list[CaptionedScene], world: World) -> None:
     lessons = dialogue.word_lessons()[: len(samples)]
     records = [{"instruction": asked, "input": given, "output": said} for asked, given, said in lessons]
     write_json(folder / "alpaca_data.json", [*records, {"instruction": "Say nothing.", "input": "", "output": ""}])
 
 
-def _write_sharegpt(folder: Path, samples: list[CaptionedScene], world: World) -> None:
+def _write_sharegpt(folder: Path, images: Path, samples: list[CaptionedScene], world: World) -> None:
     """Conversations that begin with an answer, are written in HTML, come in parts, or are empty."""
     lessons = dialogue.word_lessons()
     records: list[dict[str, Any]] = []
@@ -223,7 +223,7 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]], columns: dict[str, pa
     pq.write_table(pa.Table.from_pylist(rows, pa.schema(list(columns.items()))), path)
 
 
-_WRITERS = dict(
+WRITERS = dict(
     zip(
         DATASETS,
         (

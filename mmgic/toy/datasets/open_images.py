@@ -32,13 +32,13 @@ class _Split:
         self.narratives: list[Record] = []
 
 
-def write_open_images(root: Path, world: World, numbers: range) -> None:
+def write_open_images(root: Path, world: World, numbers: range, sizes: bool = True) -> None:
     """Writes open_images/: V6 train files (21 columns), V5 validation files (13), narratives, bigdet_oid_train.json.
 
     Faults: ids that read like numbers, flags of -1, groups and depictions, people boxed twice under two classes,
     repeated and empty boxes, unknown classes, relationships whose ends no box has, lines that are cut short, several
     annotators, images without a size line, without a file or turned by EXIF. BigDetection lacks every eighth box and
-    one image in sixteen; its coordinates are whole pixels.
+    one image in sixteen; its coordinates are whole pixels. `sizes` adds the files of image sizes that others have made.
     """
     folder = root / "open_images"
     splits = {"train": _Split(",".join([_BOX_FIELDS, *_CLICKS])), "validation": _Split(_BOX_FIELDS)}
@@ -55,6 +55,8 @@ def write_open_images(root: Path, world: World, numbers: range) -> None:
     splits["train"].boxes.insert(2, "0123456789abcdef,xclick")
     for name, split in splits.items():
         _write_split(folder, name, split)
+        if sizes:
+            _write_text(folder / f"{name}_sizes-00.csv", split.sizes)
     names = [*_CLASS_IDS.items(), ("person", _PEOPLE)]
     _write_text(folder / "class-descriptions-boxable.csv", [f"{i},{name.capitalize()}" for name, i in names])
     labels = {**_ATTRIBUTE_IDS, "(made of)Metal": _ATTRIBUTE_IDS["metal"]}
@@ -156,7 +158,6 @@ def _write_split(folder: Path, name: str, split: _Split) -> None:
     prefix = "oidv6-train" if name == "train" else name
     _write_text(folder / f"{prefix}-annotations-bbox.csv", split.boxes)
     _write_text(folder / f"oidv6-{name}-annotations-vrd.csv", split.relations)
-    _write_text(folder / f"{name}_sizes-00.csv", split.sizes)
     files = ["open_images_validation_localized_narratives.jsonl"]
     if name == "train":
         files = [f"open_images_train_v6_localized_narratives-0000{i}-of-00002.jsonl" for i in range(2)]

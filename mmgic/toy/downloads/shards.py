@@ -25,9 +25,7 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], shards: int = 2) -
         save_file({name: tensors[name].contiguous() for name in part}, folder / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(part, file)
     total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    write_pretty(
-        folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map}
-    )
+    write_pretty(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
 def write_pretty(path: Path, content: Any) -> None:

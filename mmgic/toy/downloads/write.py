@@ -1,0 +1,67 @@
+"""Writes the stand-ins: data/, models/ and packages/ below one folder, where the paper's presets look for them.
+
+data/      detection, texts and evaluation say which files; descriptions.jsonl, what each label means
+models/    lavit/visual_tokenizer llama-2-7b-hf blip2-opt-2.7b clip-vit-large-patch14
+packages/  en_core_web_sm, the spaCy pipeline, for PYTHONPATH
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from mmgic.errors import InputError
+from mmgic.toy.datasets.image_captions import write_mmc4
+from mmgic.toy.datasets.samples import World, write_bytes, write_lines
+from mmgic.toy.datasets.write import descriptions
+from mmgic.toy.downloads.captioning import write_blip2, write_clip
+from mmgic.toy.downloads.detection import write_detection
+from mmgic.toy.downloads.evaluation import write_evaluation
+from mmgic.toy.downloads.lavit import write_lavit
+from mmgic.toy.downloads.llama import write_llama
+from mmgic.toy.downloads.rehearsal import FILE, rehearsal_yaml
+from mmgic.toy.downloads.spacy_package import write_spacy_package
+from mmgic.toy.downloads.texts import write_image_captions, write_instructions
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+SCALE = 3  # pictures have at least 288 pixels a side, as the paper keeps those of 224 or more
+COMMANDS = (
+    "export PYTHONPATH=$PWD/packages",
+    "python JOBS/pretrain.py --preset mmgic-7b --config rehearsal.yaml",
+    "python JOBS/evaluate_model.py --preset mmgic-7b --config rehearsal.yaml --model output/mmgic-7b/training/pretrain/model",  # noqa: E501
+)
+
+
+def write_downloads(output: Path, seed: int = 0) -> None:
+    """Writes all stand-ins and rehearsal.yaml to `output`; the same seed gives the same bytes.
+
+    The folder appears only when it is complete. Raises InputError if it holds something already.
+    """
+    output = Path(output)
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise InputError(f"{output} is not empty; delete it or choose another folder for the stand-ins")
+    partial = output.with_name(f"{output.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    _write_data(partial / "data", World(seed, scale=SCALE))
+    _write_models(partial / "models", World(seed, scale=SCALE))
+    write_spacy_package(partial / "packages", WEIGHTS / "noun_phrases")
+    write_bytes(partial / FILE, rehearsal_yaml(list(COMMANDS)).encode())
+    os.replace(partial, output)
+
+
+def _write_data(data: Path, world: World) -> None:
+    karpathy = write_detection(data, world, range(0, 64))
+    write_image_captions(data, world, range(1_000, 1_048))
+    write_mmc4(data, world, range(2_000, 2_018))
+    write_instructions(data, world, range(3_000, 3_008))
+    write_evaluation(data, world, 12, karpathy)
+    write_lines(data / "descriptions.jsonl", descriptions())
+
+
+def _write_models(models: Path, world: World) -> None:
+    write_lavit(models / "lavit/visual_tokenizer", world)
+    write_llama(models / "llama-2-7b-hf", WEIGHTS / "llama")
+    write_blip2(models / "blip2-opt-2.7b", WEIGHTS / "blip2")
+    write_clip(models / "clip-vit-large-patch14", WEIGHTS / "clip_ranker", world)
