@@ -61,7 +61,7 @@ def detection_sources() -> tuple[SourceSettings, ...]:
             "objects365",
             "coco",
             annotations="bigdet_obj_train.json | annotations/zhiyuan_objv2_*.json",
-            images=".",
+            images="train | val | images",  # the patches lie where their archives were unpacked
         ),
         _source("v3det", annotations="annotations/v3det_2023_v1_*[nl].json", min_label_count=3, repeats=3),
         _source(
@@ -104,19 +104,37 @@ def interleaved_sources() -> tuple[SourceSettings, ...]:
 
 def instruction_sources() -> tuple[SourceSettings, ...]:
     """Table 14, without what is played back."""
-    vqa = {
-        "annotations": "v2_OpenEnded_mscoco_train2014_questions.json",
-        "answers": "v2_mscoco_train2014_annotations.json",
-    }
     return (
-        *(_source(name, "llava") for name in ("llava", "llavar", "sharegpt4v")),
+        # one copy of COCO serves five datasets
+        _source("llava", path="data", annotations="llava/llava_instruct_80k.json", images="coco/train2017"),
+        _source("llavar", "llava"),
+        _source(
+            "sharegpt4v",
+            "llava",
+            path="data",
+            annotations="sharegpt4v/sharegpt4v_instruct_gpt4-vision_cap100k.json",
+            images=".",  # its names begin with coco/, sam/ and the like
+        ),
         _source("unimm_chat"),
-        _source("vqav2", **vqa, images="train2014"),
-        *(_source(name) for name in ("okvqa", "gqa", "ocrvqa", "aokvqa", "textcaps", "laion_gpt4v")),
-        _source("instructpix2pix"),
-        _source("magicbrush"),
-        _source("alpaca"),
-        _source("sharegpt"),
+        _source(
+            "vqav2",
+            path="data",
+            annotations="vqav2/v2_OpenEnded_mscoco_train2014_questions.json",
+            answers="vqav2/v2_mscoco_train2014_annotations.json",
+            images="coco/train2014",
+        ),
+        _source(
+            "okvqa",
+            path="data",
+            annotations="okvqa/OpenEnded_mscoco_train2014_questions.json",
+            answers="okvqa/mscoco_train2014_annotations.json",
+            images="coco/train2014",
+        ),
+        _source("gqa"),
+        _source("ocrvqa"),
+        _source("aokvqa", path="data", annotations="aokvqa/aokvqa_v1p0_train.json", images="coco"),
+        _source("textcaps", images="train_images"),
+        *(_source(name) for name in ("laion_gpt4v", "instructpix2pix", "magicbrush", "alpaca", "sharegpt")),
     )
 
 

@@ -32,7 +32,7 @@ class SourceSettings(Group):
     path: str = ""
     corpus: str = ""  # what a curriculum calls its documents; "": mmgic, ic, mmc4 or sft, by the format
     annotations: str = ""  # file inside `path`, where the format names none itself; a name with *, or "best | good"
-    images: str = "images"  # image folder inside `path`
+    images: str = "images"  # image folder inside `path`, or several parted by |
     captions: str = ""  # COCO-captions JSON inside `path`; empty where the source has none
     answers: str = ""  # annotations JSON of a vqav2 source
     karpathy: str = ""  # dataset_coco.json, for Visual Genome's split (F.2 step 7)

@@ -10,7 +10,7 @@ import fsspec
 from mmgic.errors import InputError
 from mmgic.files import whole_file
 from mmgic.settings import SourceSettings
-from mmgic.sources.reading.files import ImageFinder, is_safe_name
+from mmgic.sources.reading.files import ImageFinder, image_folders, is_safe_name
 
 MAX_BYTES = 64 << 20  # of an image inside a Parquet file
 UNPACKED = "unpacked"  # folder in the source's image folder
@@ -23,7 +23,7 @@ class Pictures:
     def __init__(self, source: SourceSettings) -> None:
         self._source = source
         self._finder: ImageFinder | None = None  # a source of texts alone has no image folder
-        self._folder = posixpath.join(source.path, source.images, UNPACKED)
+        self._folder = posixpath.join(*image_folders(source)[:1] or [source.path], UNPACKED)
 
     def path(self, image: Any, record: str) -> str:
         """The path of `image`, a file's name or datasets' {"bytes", "path"}; "" where it is neither.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import fsspec
@@ -98,7 +99,7 @@ def annotation_files(source: SourceSettings) -> list[str]:
     named = (*form.files, *form.more_files, source.annotations, source.captions, source.answers)
     names = [choice for name in named if name for choice in choices(name) if not choice.endswith(".tar")]
     inside = [posixpath.join(source.path, name) for name in names]
-    shards = [posixpath.join(source.path, source.images, "*.parquet")] if source.images else []
+    shards = [posixpath.join(images, "*.parquet") for images in image_folders(source)]
     flickr30k = [posixpath.join(source.flickr30k, "*.txt")] if source.flickr30k else []
     return [*inside, *shards, *flickr30k, *([source.karpathy] if source.karpathy else [])]
 
@@ -135,25 +136,24 @@ def _streamed(path: str, prefix: str, parse: Callable[..., Iterator[Any]]) -> It
 class ImageFinder:
     """Resolves the image names of an annotation file to paths inside the source's folder.
 
-    Archives unpack to different roots, so a name is tried below the image folder, below the source's folder, by its
-    last two parts (`patch8/x.jpg`) and by its last part. The layout that fitted last is tried first: one look-up per
-    image. An image that is nowhere gets the path below the image folder; that it is missing is found when it is read.
-    Raises InputError where the source has neither its image folder nor one of the folders `others`.
+    Archives unpack to different roots, so a name is tried below each image folder (`images` may name several, parted by
+    |), below the source's folder, by its last two parts (`patch8/x.jpg`) and by its last part. The layout that fitted
+    last is tried first: one look-up per image. An image that is nowhere gets the path below the first image folder;
+    that it is missing is found when it is read. Raises InputError if the source has none of its image folders, nor one
+    of the folders `others`.
     """
 
     def __init__(self, source: SourceSettings, others: tuple[str, ...] = ()) -> None:
         self._filesystem, _ = fsspec.url_to_fs(source.path)
-        root, images = source.path, posixpath.join(source.path, posixpath.normpath(source.images))
-        if not any(map(self._filesystem.isdir, (images, *(posixpath.join(root, other) for other in others)))):
+        root, folders = source.path, image_folders(source) or [source.path]
+        if not any(map(self._filesystem.isdir, (*folders, *(posixpath.join(root, other) for other in others)))):
             raise InputError(
-                f"source '{source.name}': the image folder {images} does not exist; set its 'images' to the folder of "
-                f"the images inside {root}"
+                f"source '{source.name}': the image folder {' or '.join(folders)} does not exist; set its 'images' to "
+                f"the folder of the images inside {root}"
             )
         self._layouts: list[Callable[[str], str]] = [
-            lambda name: posixpath.join(images, name),
-            lambda name: posixpath.join(root, name),
-            lambda name: posixpath.join(images, *name.split("/")[-2:]),
-            lambda name: posixpath.join(images, posixpath.basename(name)),
+            *(partial(posixpath.join, folder) for folder in (*folders, root)),
+            *(partial(_join_last, folder, parts) for parts in (2, 1) for folder in folders),
         ]
         self._default = self._layouts[0]
         # much faster than asking through fsspec
@@ -167,6 +167,16 @@ class ImageFinder:
                 self._layouts.insert(0, self._layouts.pop(i))
                 return path
         return self._default(name)
+
+
+def image_folders(source: SourceSettings) -> list[str]:
+    """The folders that `images` names, parted by |; none if it is empty."""
+    names = [choice for choice in choices(source.images) if choice]
+    return [posixpath.join(source.path, posixpath.normpath(name)) for name in names]
+
+
+def _join_last(folder: str, parts: int, name: str) -> str:
+    return posixpath.join(folder, *name.split("/")[-parts:])
 
 
 def is_safe_name(name: Any) -> bool:

@@ -14,6 +14,7 @@ import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import fsspec
@@ -22,7 +23,7 @@ from mmgic.errors import InputError
 from mmgic.files import find_files
 from mmgic.images import slice_path
 from mmgic.settings import SourceSettings
-from mmgic.sources.reading.files import image_size, is_safe_name
+from mmgic.sources.reading.files import image_folders, image_size, is_safe_name
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
 from mmgic.sources.reading.records import parquet_records
@@ -97,15 +98,15 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 class LocalImages:
-    """The images of a source that are at hand in its `images` folder, found by url or by name."""
+    """The images of a source that are at hand in its `images` folders, found by url or by name."""
 
     def __init__(self, source: SourceSettings, index: RecordIndex) -> None:
         """Stores the urls of shards in `index`, which must not be built yet. No folder means no images at hand."""
         self._index = index
-        self._folder = posixpath.join(source.path, source.images)
-        self._filesystem, path = fsspec.url_to_fs(self._folder)
-        self._there = bool(source.images) and self._filesystem.isdir(path)
-        self._has_urls = self._there and bool(index.fill("image", _downloaded(self._folder)))
+        self._filesystem, _ = fsspec.url_to_fs(source.path)
+        self._folders = [folder for folder in image_folders(source) if self._filesystem.isdir(folder)]
+        downloaded = chain.from_iterable(map(_downloaded, self._folders))
+        self._has_urls = bool(index.fill("image", downloaded)) if self._folders else False
 
     def by_url(self, url: str) -> dict[str, Any]:
         """The columns image_path, width and height of the image that `url` led to; none where it is not at hand."""
@@ -118,10 +119,10 @@ class LocalImages:
         return named or str(self.by_url(url).get("image_path", ""))
 
     def _by_name(self, name: Any) -> str:
-        if not self._there or not is_safe_name(name):
+        if not is_safe_name(name):
             return ""
-        path = posixpath.join(self._folder, name)
-        return path if self._filesystem.exists(path) else ""
+        paths = (posixpath.join(folder, name) for folder in self._folders)
+        return next(filter(self._filesystem.exists, paths), "")
 
 
 def shard_files(folder: str, pattern: str = "*.tar") -> list[str]:
