@@ -77,6 +77,11 @@ def main(arguments: list[str] | None = None) -> int:
     make.add_argument("--output", type=Path, required=True, metavar="DIR")
     make.set_defaults(run=_make_toy)
 
+    downloads = toy.add_parser("downloads", help="write stand-ins of all that the paper's presets expect downloaded")
+    downloads.add_argument("output", type=Path, metavar="DIR", help="a folder that is empty or not there")
+    downloads.add_argument("--seed", type=int, default=0)
+    downloads.set_defaults(run=_make_downloads)
+
     digest = commands.add_parser("digest", help="print a digest of a table's rows, whatever its files")
     digest.add_argument("dataset", metavar="DATASET", help="folder of a finished stage")
     digest.set_defaults(run=_digest)
@@ -106,6 +111,15 @@ def _make_toy(arguments: argparse.Namespace) -> None:
         raise InputError(f"--scenes is {arguments.scenes}; write at least 1")
     make_world(arguments.output, arguments.scenes, arguments.seed)
     print(f"toy world: {arguments.output}")
+
+
+def _make_downloads(arguments: argparse.Namespace) -> None:
+    from mmgic.toy.downloads.rehearsal import FILE
+    from mmgic.toy.downloads.write import write_downloads
+
+    write_downloads(arguments.output, arguments.seed)
+    print((arguments.output / FILE).read_text(encoding="utf-8"))
+    print(f"downloads: {arguments.output}; settings for a rehearsal on them, as above: {arguments.output / FILE}")
 
 
 def _digest(arguments: argparse.Namespace) -> None:

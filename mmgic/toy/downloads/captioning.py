@@ -6,13 +6,16 @@ Released processors and configs are older than the library: sizes of one number,
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from transformers import AutoTokenizer
 
@@ -23,6 +26,7 @@ from mmgic.toy.downloads.vocabulary import rows_of
 _MEAN, _STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 _OPT_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3 of every OPT
 _LINE_BREAK = "Ċ"  # how byte-level vocabularies write it; BLIP-2's OPT ends a caption with it
+_CLIP_PIECES = 1024  # CLIP has 49,408
 _SCENES = 200  # whose captions CLIP's pieces come from
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 # what CLIP splits a text into before it looks for pieces
@@ -142,8 +146,7 @@ def write_clip(folder: Path, weights: Path, world: World) -> None:
     As in the release, the end of a text has the highest id and config.json says 2 instead of it.
     """
     config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
-    size = config["text_config"]["vocab_size"]
-    tokenizer = _clip_tokenizer(world, size)
+    tokenizer = _clip_tokenizer(world)
     vocabulary = tokenizer.get_vocab()
     pieces = sorted(vocabulary, key=lambda token: vocabulary[token])
     merges = [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
@@ -171,8 +174,15 @@ def write_clip(folder: Path, weights: Path, world: World) -> None:
     write_pretty(folder / "preprocessor_config.json", processor)
 
 
-def _clip_tokenizer(world: World, size: int) -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE(unk_token=_END, end_of_word_suffix="</w>", continuing_subword_prefix=""))
+def _clip_tokenizer(world: World) -> Tokenizer:
+    captions = (caption for sample in world.samples(range(_SCENES)) for caption in sample.captions)
+    vocabulary, merges = _clip_pieces(
+        Counter(re.findall(r"[a-z]+|[^\sa-z]", " ".join(captions).lower())), _CLIP_PIECES - 2
+    )
+    model = models.BPE(
+        vocabulary, merges, unk_token=_END, end_of_word_suffix="</w>", continuing_subword_prefix="", fuse_unk=False
+    )
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
@@ -183,18 +193,36 @@ def _clip_tokenizer(world: World, size: int) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size - 2,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    captions = (caption for sample in world.samples(range(_SCENES)) for caption in sample.captions)
-    tokenizer.train_from_iterator(captions, trainer)
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in (_START, _END)])
     ids = [(token, tokenizer.token_to_id(token)) for token in (_END, _START)]
     tokenizer.post_processor = processors.RobertaProcessing(*ids, trim_offsets=False, add_prefix_space=False)
     return tokenizer
+
+
+def _clip_pieces(words: Counter[str], size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Byte-pair encoding of words whose last letter is marked: `size` pieces and the pairs that they were joined from.
+
+    Of equally frequent pairs the first in alphabetical order is joined; the tokenizers library takes any.
+    """
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {piece: i for i, piece in enumerate([*letters, *(f"{letter}</w>" for letter in letters)])}
+    split = {word: [*word[:-1], f"{word[-1]}</w>"] for word in words}
+    merges: list[tuple[str, str]] = []
+    while len(vocabulary) < size:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, pieces in split.items():
+            for pair in pairwise(pieces):
+                pairs[pair] += words[word]
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        vocabulary.setdefault("".join(best), len(vocabulary))
+        for pieces in split.values():
+            for i in range(len(pieces) - 1, 0, -1):
+                if tuple(pieces[i - 1 : i + 1]) == best:
+                    pieces[i - 1 : i + 1] = ["".join(best)]
+    return vocabulary, merges
 
 
 def _clip_rows(pieces: list[str], weights: Path, table: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def _fit(model: VisualTokenizer, pixels: Tensor) -> None:
     keep, drop = model.token_predictor(features).unbind(-1)
     last.weight *= 2 / (keep - drop).std()  # patches differ in how likely they are kept
     keep, drop = model.token_predictor(features).unbind(-1)
-    shifts = torch.linspace(-8, 8, 321)
+    shifts = torch.linspace(-8, 8, 321) - (keep - drop).median()
     kept = torch.stack([torch.sigmoid(keep - drop + shift).mean() for shift in shifts])
     last.bias += torch.tensor([0.5, -0.5]) * shifts[(kept - KEPT).abs().argmin()]
     merged = model.causal_encoder(features, torch.ones(features.shape[:2])).flatten(0, 1)

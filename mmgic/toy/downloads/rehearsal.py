@@ -24,12 +24,11 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 FILE = "rehearsal.yaml"
 _HEADER = """\
-# Sizes and numbers of workers for a rehearsal of a paper preset on stand-ins of the downloads, on one machine without a
-# GPU. Everything else is the preset's. In this folder:
+# Sizes and numbers of workers for a rehearsal of the paper's presets on stand-ins of the downloads, on one machine
+# without a GPU. Everything else is the preset's. Its paths are relative: use it in this folder, with
+# PYTHONPATH=packages for the spaCy pipeline.
 """
 
 
-def rehearsal_yaml(commands: list[str]) -> str:
-    """rehearsal.yaml, with the `commands` that use it."""
-    lines = "".join(f"#   {command}\n" for command in commands)
-    return f"{_HEADER}{lines}{yaml.safe_dump(SIZES, sort_keys=False)}"
+def rehearsal_yaml() -> str:
+    return f"{_HEADER}{yaml.safe_dump(SIZES, sort_keys=False)}"

@@ -26,11 +26,6 @@ from mmgic.toy.downloads.texts import write_image_captions, write_instructions
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SCALE = 3  # pictures have at least 288 pixels a side, as the paper keeps those of 224 or more
-COMMANDS = (
-    "export PYTHONPATH=$PWD/packages",
-    "python JOBS/pretrain.py --preset mmgic-7b --config rehearsal.yaml",
-    "python JOBS/evaluate_model.py --preset mmgic-7b --config rehearsal.yaml --model output/mmgic-7b/training/pretrain/model",  # noqa: E501
-)
 
 
 def write_downloads(output: Path, seed: int = 0) -> None:
@@ -47,7 +42,7 @@ def write_downloads(output: Path, seed: int = 0) -> None:
     _write_data(partial / "data", World(seed, scale=SCALE))
     _write_models(partial / "models", World(seed, scale=SCALE))
     write_spacy_package(partial / "packages", WEIGHTS / "noun_phrases")
-    write_bytes(partial / FILE, rehearsal_yaml(list(COMMANDS)).encode())
+    write_bytes(partial / FILE, rehearsal_yaml().encode())
     os.replace(partial, output)
 
 
@@ -55,7 +50,7 @@ def _write_data(data: Path, world: World) -> None:
     karpathy = write_detection(data, world, range(0, 64))
     write_image_captions(data, world, range(1_000, 1_048))
     write_mmc4(data, world, range(2_000, 2_018))
-    write_instructions(data, world, range(3_000, 3_008))
+    write_instructions(data, world, range(3_000, 3_012))
     write_evaluation(data, world, 12, karpathy)
     write_lines(data / "descriptions.jsonl", descriptions())
 
