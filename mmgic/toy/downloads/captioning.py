@@ -194,8 +194,8 @@ def _clip_tokenizer(world: World) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in (_START, _END)])
-    ids = [(token, tokenizer.token_to_id(token)) for token in (_END, _START)]
-    tokenizer.post_processor = processors.RobertaProcessing(*ids, trim_offsets=False, add_prefix_space=False)
+    end, start = ((token, len(vocabulary) + i) for i, token in ((1, _END), (0, _START)))
+    tokenizer.post_processor = processors.RobertaProcessing(end, start, trim_offsets=False, add_prefix_space=False)
     return tokenizer
 
 

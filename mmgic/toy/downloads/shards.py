@@ -18,7 +18,7 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], shards: int = 2) -
     folder.mkdir(parents=True, exist_ok=True)
     names = list(tensors)
     size = -(-len(names) // shards)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for i in range(shards):
         file = f"model-{i + 1:05d}-of-{shards:05d}.safetensors"
         part = names[i * size : (i + 1) * size]

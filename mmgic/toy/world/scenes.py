@@ -110,7 +110,10 @@ def make_scene(seed: int, split: Split, index: int) -> Scene:
 
 def enlarged(scene: Scene, scale: int) -> Scene:
     """`scene` in a picture `scale` times as wide and as high."""
-    things = [replace(thing, box=tuple(scale * edge for edge in thing.box)) for thing in scene.things]
+    things = []
+    for thing in scene.things:
+        x, y, w, h = thing.box
+        things.append(replace(thing, box=(scale * x, scale * y, scale * w, scale * h)))
     return replace(scene, width=scale * scene.width, height=scale * scene.height, things=tuple(things))
 
 
