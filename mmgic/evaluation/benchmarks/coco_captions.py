@@ -14,7 +14,7 @@ from mmgic.evaluation.files import read_json, require
 from mmgic.evaluation.predictions import RecordFile
 from mmgic.evaluation.scorers.cider import score_captions
 
-IMAGES, IMAGE_NAME = "coco/val2014", "{:012d}.jpg"
+IMAGES, IMAGE_NAME = "coco/val2014", "COCO_val2014_{:012d}.jpg"
 
 
 def read(files: Sequence[str]) -> dict[str, list[Item]]:

@@ -18,7 +18,7 @@ from mmgic.evaluation.scorers.yes_no import score_yes_no
 from mmgic.schema import record_generator
 
 NEGATIVES = ("random", "popular", "adversarial")  # how the absent objects of a file are chosen
-IMAGES, IMAGE_NAME = "coco/val2014", "{:012d}.jpg"
+IMAGES, IMAGE_NAME = "coco/val2014", "COCO_val2014_{:012d}.jpg"
 OPTIONS = ("Yes", "No")
 _PAIRS = 3  # questions with each answer about an image
 

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmgic.toy.datasets.benchmarks import MAX_SCENES
 from mmgic.toy.datasets.detection import write_v3det
 from mmgic.toy.datasets.open_images import write_open_images
 from mmgic.toy.datasets.samples import World, write_bytes, write_json
@@ -90,9 +91,12 @@ def _write_visual_genome(data: Path, world: World, numbers: range) -> list[Recor
         write_bytes(folder / path, sample.jpeg())
         image = tables.tables["image_data"][-1]
         if place % 4 == 1:
-            image["coco_id"] = image["flickr_id"] = sample.image_id
             split = ("train", "restval", "train", "test")[place // 4 % 4]
-            karpathy.append(karpathy_record(sample.image_id, split, sample.captions))
+            # an image of the test split is one that the scores are taken on
+            coco_id = MAX_SCENES + 1 if split == "test" else sample.image_id
+            image["coco_id"] = image["flickr_id"] = coco_id
+            if split != "test":
+                karpathy.append(_karpathy_record(coco_id, split, sample.captions))
         elif place % 8 == 3:
             image["flickr_id"] = sample.image_id
             flickr.append(sample.image_id)
@@ -107,8 +111,8 @@ def _write_visual_genome(data: Path, world: World, numbers: range) -> list[Recor
     return karpathy
 
 
-def karpathy_record(coco_id: int, split: str, captions: list[str]) -> Record:
-    """An image of dataset_coco.json; images of its val, test and restval are COCO's val2014."""
+def _karpathy_record(coco_id: int, split: str, captions: list[str]) -> Record:
+    """An image of dataset_coco.json; those of restval lie in COCO's val2014."""
     part = "train2014" if split == "train" else "val2014"
     sentences = [
         {"tokens": text.lower().rstrip(".").split(), "raw": text, "imgid": coco_id, "sentid": 10 * coco_id + i}

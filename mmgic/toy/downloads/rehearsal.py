@@ -19,7 +19,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "captions": {"candidates": 3, "rounds": 3},
     "phrases": {"min_count": 2, "captions_per_phrase": 8},
     "instructions": {"playback": 20, "aesthetic": 4},
-    "training": {"batch_size": 8, "max_steps": 2, "rows_per_micro_batch": 1},
+    "training": {"batch_size": 8, "max_steps": 2, "micro_batch_tokens": 2048},
     "evaluation": {"max_new_tokens": 16},
 }
 FILE = "rehearsal.yaml"

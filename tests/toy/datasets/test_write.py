@@ -180,7 +180,7 @@ def test_pope_is_balanced_and_true(world):
         assert len(per_image) > 2 * 30
         for row in rows:
             assert (world / "coco/val2014" / row["image"]).is_file()
-            scene = make_scene(SEED, "eval", int(row["image"].split(".")[0]) - 100_001)
+            scene = make_scene(SEED, "eval", int(row["image"].removesuffix(".jpg").rpartition("_")[2]) - 100_001)
             named = row["text"].removesuffix(" in the image?").split()[-1]
             assert (named in scene.categories) == (row["label"] == "yes")
         negatives[kind] = Counter(r["text"] for r in rows if r["label"] == "no")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmgic.documents.encode import encode_texts
-from mmgic.documents.prompts import caption_stop_ids, option_ids
+from mmgic.documents.prompts import line_stop_ids, option_ids
 from mmgic.model.vl_llama import load_llama_config
 from mmgic.toy.datasets.samples import World
 from mmgic.toy.downloads.captioning import write_blip2, write_clip
@@ -72,7 +72,7 @@ def test_sentencepieces_file_and_hugging_faces_give_the_same_ids(models: Path) -
     assert encode_texts(tokenizer, texts) == [pieces.encode(text) for text in texts]
     assert load_llama_config(folder).vocab_size == len(tokenizer) == PIECES
     assert len(set(option_ids(tokenizer, ("Yes", "No")))) == 2
-    assert caption_stop_ids(tokenizer) == [2, tokenizer.convert_tokens_to_ids("<0x0A>")]
+    assert line_stop_ids(tokenizer) == [2, tokenizer.convert_tokens_to_ids("<0x0A>")]
 
 
 @pytest.mark.parametrize("name", ["llama", "blip2"])
