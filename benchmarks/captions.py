@@ -31,9 +31,9 @@ from PIL import Image
 from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor
 from transformers.utils.logging import disable_progress_bar
 
-from mmgic.captions import Pixels, ReadImage, SynthesizeCaptions
+from mmgic.captions.images import Pixels, ReadImage
 from mmgic.captions.models import Captioner
-from mmgic.captions.synthesis import Candidate, fits
+from mmgic.captions.synthesis import Candidate, SynthesizeCaptions, fits
 from mmgic.evaluation.scorers.cider import score_captions
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import KEPT, record_generator, row_id

@@ -6,12 +6,13 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from mmgic.images import read_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GREY = "#8a8f98"  # readable on light and on dark pages
 MAX_EDGE = 480  # pixels of an embedded image
@@ -28,6 +29,8 @@ def curves(steps: Sequence[Mapping[str, float]], series: Mapping[str, str], labe
 
 def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     """An empty drawing of the report's size."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5.2, 2.9), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_label, color=GREY)
@@ -37,6 +40,8 @@ def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 def svg(figure: Figure, axes: Axes, name: str) -> str:
     """The drawing as SVG text in the report's colours, with a legend if it has several lines; `name` seeds its ids."""
+    from matplotlib import rc_context
+
     axes.tick_params(which="both", colors=GREY)
     axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

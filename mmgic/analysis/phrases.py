@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from mmgic.analysis.figures import new_axes, svg
 from mmgic.analysis.frequency import Curve, curve
 from mmgic.errors import InputError
 from mmgic.settings import PhraseSettings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FREQUENCIES = "phrases.json"  # in the folder of the selected table
 FREQUENCY_PLOT = "phrases.svg"  # beside it

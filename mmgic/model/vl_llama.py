@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
-from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from mmgic.errors import InputError
 from mmgic.model.attention import attention_arguments, attention_name
+from mmgic.model.llama_config import load_llama_config
 from mmgic.model.loss import modality_loss_sums
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import ModelSettings
@@ -160,19 +160,6 @@ def _lora(settings: ModelSettings) -> LoraConfig:
         lora_dropout=settings.lora_dropout,
         target_modules=LORA_TARGETS,
     )
-
-
-def load_llama_config(folder: str | Path) -> LlamaConfig:
-    """Raises InputError where `folder` is no Hugging Face Llama."""
-    if not folder:
-        raise InputError("no language model is given; set model.llm to a Hugging Face Llama folder")
-    try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError):
-        raise InputError(f"{folder} is no Hugging Face model folder; set model.llm to one that holds a Llama") from None
-    if not isinstance(config, LlamaConfig):
-        raise InputError(f"{folder} holds a {config.model_type} model; set model.llm to the folder of a Llama")
-    return config
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from functools import partial
 
 import pyarrow as pa
 
-from mmgic.captions import ReadImage, SynthesizeCaptions
-from mmgic.captions.folders import check_folder
 from mmgic.errors import InputError
 from mmgic.pipelines.common import corpus_folder, file_digests, stage
 from mmgic.schema import Corpus
@@ -34,6 +32,11 @@ def run_captions(settings: Settings, corpus: Corpus, table: str, output_schema: 
             raise InputError(f"{table} is not finished; run the stage that makes it first")
         print(f"{corpus}/captions: left out, as captions.blip2 names no model to write captions with", flush=True)
         return manifest
+    # here: the models' libraries take seconds to load, which no other stage should wait for
+    from mmgic.captions.folders import check_folder
+    from mmgic.captions.images import ReadImage
+    from mmgic.captions.synthesis import SynthesizeCaptions
+
     check_folder(captions.blip2, "blip-2", "captions.blip2")
     check_folder(captions.clip, "clip", "captions.clip")
     column = "caption" if "caption" in output_schema.names else "caption_coco"

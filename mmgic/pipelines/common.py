@@ -24,8 +24,6 @@ from mmgic.stages.rows import EachRow
 from mmgic.stages.run import run_stage
 from mmgic.stages.stage import Stage
 from mmgic.stages.tables import Manifest
-from mmgic.vision.folders import load_config, tokenizer_files
-from mmgic.vision.tokenize import TokenizeImages, load_frames
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
 
@@ -99,6 +97,9 @@ def file_digests(patterns: Iterable[str]) -> dict[str, str]:
 
 def run_tokens(settings: Settings, corpus: Corpus, table: str, schema: pa.Schema) -> Manifest:
     """The tokens stage of any corpus: images and regions become visual codes (F.6)."""
+    from mmgic.vision.folders import load_config, tokenizer_files
+    from mmgic.vision.tokenize import TokenizeImages, load_frames
+
     vision, cluster = settings.vision, settings.cluster
     return stage(
         settings,

@@ -6,17 +6,19 @@ import hashlib
 import json
 from dataclasses import asdict
 from functools import partial
+from typing import TYPE_CHECKING
 
 from mmgic import schema
-from mmgic.captions.merging import MergeCaptions, merge_prompt
 from mmgic.errors import InputError
 from mmgic.files import read_text, write_text
 from mmgic.language_model.answers import Usage
-from mmgic.language_model.client import LanguageModel, check_language_model
 from mmgic.pipelines.common import corpus_folder, stage
 from mmgic.settings import LanguageModelSettings, Settings
 from mmgic.stages import tables
 from mmgic.stages.tables import Manifest
+
+if TYPE_CHECKING:
+    from mmgic.captions.merging import MergeCaptions
 
 PURPOSE = "captions"
 USAGE = "usage.json"
@@ -38,6 +40,9 @@ def run_merge(settings: Settings, table: str) -> Manifest:
             raise InputError(f"{table} is not finished; run the stage that makes it first")
         print("ic/merged: left out, as language_model.base_url names no server to merge captions with", flush=True)
         return manifest
+    from mmgic.captions.merging import merge_prompt
+    from mmgic.language_model.client import check_language_model
+
     check_language_model(model)
     wording = merge_prompt("", "")
     output = f"{corpus_folder(settings, 'ic')}/merged"
@@ -65,6 +70,9 @@ def run_merge(settings: Settings, table: str) -> Manifest:
 
 
 def _make(settings: LanguageModelSettings, max_error_rate: float, usage_file: str) -> MergeCaptions:
+    from mmgic.captions.merging import MergeCaptions
+    from mmgic.language_model.client import LanguageModel
+
     def report(usage: Usage) -> None:
         write_text(usage_file, json.dumps(asdict(usage)))
 

@@ -34,7 +34,6 @@ from mmgic.settings import Settings
 from mmgic.stages.passes import fold
 from mmgic.stages.rows import EachRow
 from mmgic.stages.tables import Manifest
-from mmgic.vision.folders import load_config
 
 
 def build_mmgic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
@@ -87,6 +86,8 @@ def _cleaning_transform(settings: Settings, annotations: str) -> EachRow:
 
 
 def _regions(settings: Settings, table: str) -> Manifest:
+    from mmgic.vision.folders import load_config
+
     patches = load_config(settings.vision.checkpoint).grid
     return stage(
         settings,

@@ -14,7 +14,7 @@ import yaml
 from mmgic.documents.make import load_tokenizer
 from mmgic.errors import InputError
 from mmgic.files import absolute, read_text
-from mmgic.model.vl_llama import load_llama_config
+from mmgic.model.llama_config import load_llama_config
 from mmgic.stages import tables
 
 Row = Mapping[str, Any]

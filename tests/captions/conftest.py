@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from mmgic.captions import ReadImage, SynthesizeCaptions
+from mmgic.captions.images import ReadImage
+from mmgic.captions.synthesis import SynthesizeCaptions
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import KEPT, row_id
 from mmgic.settings import CaptionSettings

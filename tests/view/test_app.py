@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from mmgic import schema
-from mmgic.model.vl_llama import load_llama_config
+from mmgic.model.llama_config import load_llama_config
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.stages import tables
