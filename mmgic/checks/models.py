@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from mmgic.checks.problems import Findings
 from mmgic.errors import InputError
-from mmgic.model.vl_llama import load_llama_config
+from mmgic.model.llama_config import load_llama_config
 from mmgic.settings import Settings
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
