@@ -14,7 +14,6 @@ from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 
-import pyarrow as pa
 import ray
 
 from mmgic import schema
@@ -25,10 +24,12 @@ from mmgic.presets import preset
 from mmgic.settings import Settings, load_settings
 from mmgic.stages import tables
 from mmgic.stages.ingest import ingest
+from mmgic.stages.places import Places
 from mmgic.stages.rows import EachRow, Row
 from mmgic.stages.run import run_stage
 from mmgic.stages.session import ray_session
-from mmgic.stages.stage import Stage
+from mmgic.stages.stage import Resources, Stage
+from mmgic.stages.tables import Table
 from mmgic.toy.datasets.write import make_world
 
 
@@ -39,21 +40,18 @@ def many_rows(table: str, count: int) -> list[Row]:
     return [{**row, "image_id": str(i), "row_id": schema.row_id("copies", str(i))} for i, row in enumerate(copies)]
 
 
-def rows_per_second(settings: Settings, table: str, output: str, workers: int) -> float:
+def rows_per_second(settings: Settings, table: Table, output: str, workers: int) -> float:
     make = MakeDocument(
         settings.model.llm, settings.descriptions, vocabulary_of(settings), settings.documents, settings.seed, 0
     )
     stage = Stage(
-        name=f"documents, {workers} workers",
-        table=table,
-        output=output,
+        name=f"documents_{workers}",
         schema=schema.DOCUMENT,
         make_transform=partial(EachRow, make, repeat=0),
         settings={},
-        workers=workers,
-        rows_per_block=2000,
+        resources=Resources(workers=workers),
     )
-    manifest = run_stage(stage)
+    manifest = run_stage(stage, table, Places(output)).manifest
     return manifest.rows_out / manifest.seconds
 
 
@@ -66,8 +64,8 @@ def main() -> None:
         make_world(Path(folder) / "world", 400, 0)
         build_mmgic(settings, vocabulary_of(settings))
         copies = ray.put(many_rows(f"{folder}/mmgic/tokens", count))
-        ingest("copies", f"{folder}/copies", pa.schema(schema.TOKENIZED_IMAGE), [lambda: ray.get(copies)], {})
-        rates = [rows_per_second(settings, f"{folder}/copies", f"{folder}/documents_{n}", n) for n in (1, 2)]
+        table = ingest("copies", Places(folder), schema.TOKENIZED_IMAGE, [lambda: ray.get(copies)], {})
+        rates = [rows_per_second(settings, table, folder, workers) for workers in (1, 2)]
     print(f"{'workers':<8} {'rows/s':>8}")
     for workers, rate in enumerate(rates, start=1):
         print(f"{workers:<8} {rate:>8,.0f}")

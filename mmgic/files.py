@@ -7,7 +7,7 @@ import hashlib
 import os
 import posixpath
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
@@ -56,6 +56,11 @@ def file_digest(path: str) -> str:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     return digest.hexdigest()
+
+
+def file_digests(patterns: Iterable[str]) -> dict[str, str]:
+    """Path -> SHA-256 of the files that `patterns` (see `find_files`) name and that are there."""
+    return {path: file_digest(path) for pattern in patterns for path in find_files(pattern)}
 
 
 def read_text(path: str) -> str | None:

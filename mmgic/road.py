@@ -11,7 +11,7 @@ from mmgic.pipelines.build import check_corpus as check_corpus
 from mmgic.schema import Corpus
 from mmgic.settings import Settings
 from mmgic.stages.session import ray_session as ray_session
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Table
 from mmgic.toy.datasets.write import make_world
 from mmgic.training.export import export_checkpoint
 from mmgic.training.recipes.pretrain import run, training_folder
@@ -25,7 +25,7 @@ def prepare_data(settings: Settings) -> BuildReport:
     return build(settings)
 
 
-def prepare_tables(settings: Settings, corpus: Corpus) -> list[Manifest]:
+def prepare_tables(settings: Settings, corpus: Corpus) -> list[Table]:
     """Like `prepare_data`, of one corpus alone and without the token store."""
     _prepare_world(settings)
     return build_tables(settings, corpus)

@@ -13,12 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mmgic.analysis.figures import curves, image_uri
 from mmgic.analysis.statistics import statistics
 from mmgic.analysis.statistics_figures import statistics_figures
-from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, document_tables, summarize
+from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, summarize
+from mmgic.documents.columns import document_tables
 from mmgic.errors import InputError
 from mmgic.evaluation.results import AskedItem, label, read_items
 from mmgic.images import ImageError, read_image
 from mmgic.settings import Settings
-from mmgic.stages import tables
+from mmgic.stages.places import Places
+from mmgic.stages.tables import Table, open_table, select
 
 REPORT_FILE = "report.html"
 _IMAGES, _ITEMS, _PANELS = 6, 9, 3  # examples shown
@@ -50,10 +52,10 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
     """
     output_folder = Path(output_folder)
     summary = summarize(output_folder, settings.training.name)
-    if not summary.stages and not summary.steps and not summary.evaluations:
+    if not summary.tables and not summary.steps and not summary.evaluations:
         raise InputError(f"{output_folder} holds no finished stage, training or evaluation to report on")
     images = list(islice(_annotated_images(output_folder), _IMAGES))
-    found = statistics(output_folder) if summary.stages else None
+    found = statistics(output_folder) if summary.tables else None
     # autoescape: labels, captions and file names come from other people's files
     environment = Environment(
         loader=PackageLoader("mmgic.analysis", "."),
@@ -74,7 +76,7 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
         figures=statistics_figures(found) if found else {},
         images=images,
         panels=_panels([example["row"] for example in images[:_PANELS]], settings),
-        documents=_documents(output_folder),
+        documents=_documents(document_tables(summary.tables)),
         answered=_answered(output_folder, summary),
     )
     path = output_folder / REPORT_FILE
@@ -95,7 +97,8 @@ def _charts(summary: RunSummary) -> list[str]:
 
 def _annotated_images(output_folder: Path) -> Iterator[dict[str, Any]]:
     """{"picture", "row"} of tokenized images with at least two regions, the sources taking turns."""
-    for row in _rows_in_turn(output_folder / "mmgic" / "tokens"):
+    table = Places(str(output_folder)).table("mmgic/tokens")
+    for row in _rows_in_turn(table) if table else ():
         if len(row["regions"]) >= 2 and (picture := _picture(row["image_path"])).uri:
             yield {"picture": picture, "row": row}
 
@@ -128,11 +131,11 @@ def _panels(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[dict[
     return panels
 
 
-def _documents(output_folder: Path) -> list[dict[str, Any]]:
+def _documents(tables: Sequence[Table]) -> list[dict[str, Any]]:
     """One filled document for each form of template, where there is one."""
     examples: dict[tuple[str, bool], dict[str, Any]] = {}
-    for folder in document_tables(output_folder):
-        for row in _kept_rows(folder):
+    for table in tables:
+        for row in _kept_rows(table):
             examples.setdefault((row["template"], row["with_descriptions"]), row)
     return [examples[form] for form in sorted(examples)]
 
@@ -159,26 +162,24 @@ def _example(item: AskedItem, answers: dict[str, str]) -> ItemExample:
     return ItemExample([_picture(path) for path in item.images], item.question, item.target, answers)
 
 
-def _rows_in_turn(folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Kept rows of the finished table in `folder`: the first of each source, then the second of each, and so on."""
-    for table in tables.finished_tables(str(folder)):
-        manifest = tables.read_manifest(table)
-        waiting = [_kept_rows(table, source) for source in sorted(manifest.sources if manifest else {})]
-        while waiting:
-            for rows in list(waiting):
-                row = next(rows, None)
-                if row is None:
-                    waiting.remove(rows)
-                else:
-                    yield row
+def _rows_in_turn(table: Table) -> Iterator[Mapping[str, Any]]:
+    """Kept rows of a table: the first of each source, then the second of each, and so on."""
+    waiting = [_kept_rows(table, source) for source in sorted(table.manifest.sources)]
+    while waiting:
+        for rows in list(waiting):
+            row = next(rows, None)
+            if row is None:
+                waiting.remove(rows)
+            else:
+                yield row
 
 
-def _kept_rows(folder: str, source: str = "") -> Iterator[dict[str, Any]]:
+def _kept_rows(table: Table, source: str = "") -> Iterator[dict[str, Any]]:
     """The first kept rows of a table, read in small batches as they are looked at; without token ids."""
-    table = tables.open_table(folder)
-    columns = [name for name in table.schema.names if name != "input_ids"]
-    selection = tables.select([source] if source else [])
-    batches = table.to_batches(columns, filter=selection, batch_size=64, batch_readahead=1, fragment_readahead=1)
+    rows = open_table(table.folder)
+    columns = [name for name in rows.schema.names if name != "input_ids"]
+    selection = select([source] if source else [])
+    batches = rows.to_batches(columns, filter=selection, batch_size=64, batch_readahead=1, fragment_readahead=1)
     yield from islice((row for batch in batches for row in batch.to_pylist()), _ROWS)
 
 

@@ -19,15 +19,17 @@ import yaml
 from mmgic.analysis.frequency import Curve, curve
 from mmgic.analysis.phrases import FREQUENCIES, Frequencies, read_frequencies
 from mmgic.descriptions.reading import Descriptions, load_descriptions
+from mmgic.documents.columns import document_tables
 from mmgic.errors import InputError
 from mmgic.files import absolute, find_files, read_text
 from mmgic.schema import CORPORA
-from mmgic.stages import tables
+from mmgic.stages.places import Places
+from mmgic.stages.tables import SETTINGS, Table, open_table, select
 
 RARE = 5  # Figure 12's text: labels with a frequency below this
-BEFORE_TOKENS = ("regions", "captions", "cleaned")  # what Table 13 counts: the first of these that is there
-COLLECTED = ("unique", "annotations")  # the same for Table 14
-PLAYED_BACK = ("playback", "aesthetic")  # documents from other corpora, which Table 14 counts too
+BEFORE_TOKENS = ("mmgic/regions", "mmgic/captions", "mmgic/cleaned")  # Table 13 counts the first that is there
+COLLECTED = ("sft/unique", "sft/annotations")  # the same for Table 14
+PLAYED_BACK = ("sft/playback", "sft/aesthetic")  # documents from other corpora, which Table 14 counts too
 KINDS = ("objects", "attributes", "relationships")
 
 PLAYBACK = "MMGIC playback"
@@ -93,16 +95,18 @@ class Statistics:
 
 def statistics(folder: str | os.PathLike[str]) -> Statistics:
     """Counts the finished tables in the output folder of a run. Raises InputError where there are none."""
-    root = absolute(folder)
-    if not any(tables.finished_tables(f"{root}/{corpus}") for corpus in CORPORA):
-        raise InputError(f"{root} holds no finished table; give the 'output' folder of a run")
-    labels = _label_counts(_table(root, "mmgic", BEFORE_TOKENS))
-    phrases = read_text(f"{root}/ic/selected/{FREQUENCIES}")
+    places = Places(os.fspath(folder))
+    found = {table.name: table for table in places.tables()}
+    if not found:
+        raise InputError(f"{absolute(folder)} holds no finished table; give the 'output' folder of a run")
+    labels = _label_counts(_first(found, BEFORE_TOKENS))
+    phrases = read_text(f"{places.folder('ic/selected')}/{FREQUENCIES}")
+    documents = document_tables(found.values())
     return Statistics(
-        _detection(root, labels),
-        tuple(_instructions(root)),
-        _instruction_tokens(root),
-        tuple(total for corpus in CORPORA if (total := _corpus(root, corpus)).samples),
+        _detection(_first(found, BEFORE_TOKENS), labels, _descriptions(places), documents),
+        tuple(_instructions(found)),
+        _instruction_tokens(documents),
+        tuple(total for corpus in CORPORA if (total := _corpus(documents, corpus)).samples),
         {kind: _label_curve(labels, kind) for kind in KINDS if any(key[0] == kind for key in labels)},
         read_frequencies(phrases) if phrases else None,
     )
@@ -156,31 +160,22 @@ def _block(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> st
 # ---------------------------------------------------------------- counting
 
 
-def _table(root: str, corpus: str, stages: Sequence[str]) -> str | None:
-    """The first of these stages that is finished."""
-    folders = (f"{root}/{corpus}/{stage}" for stage in stages)
-    return next((folder for folder in folders if tables.read_manifest(folder) is not None), None)
+def _first(found: Mapping[str, Table], names: Sequence[str]) -> Table | None:
+    """The first of these tables that is there."""
+    return next((found[name] for name in names if name in found), None)
 
 
-def _document_tables(root: str, corpus: str) -> list[str]:
-    return [
-        folder
-        for folder in tables.finished_tables(f"{root}/{corpus}")
-        if "input_ids" in tables.open_table(folder).schema.names
-    ]
-
-
-def _batches(folder: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _batches(table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Some columns of the kept rows."""
-    yield from tables.open_table(folder).to_batches(
-        columns=list(columns), filter=tables.select(), batch_readahead=2, fragment_readahead=1
+    yield from open_table(table.folder).to_batches(
+        columns=list(columns), filter=select(), batch_readahead=2, fragment_readahead=1
     )
 
 
-def _label_counts(folder: str | None) -> Counter[tuple[str, str, str]]:
+def _label_counts(table: Table | None) -> Counter[tuple[str, str, str]]:
     """(kind, source, label) -> annotations."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    for batch in _batches(folder, ["source", *KINDS]) if folder else ():
+    for batch in _batches(table, ["source", *KINDS]) if table else ():
         for kind in KINDS:
             lists = batch.column(kind)
             owners = batch.column("source").take(pc.list_parent_indices(lists))
@@ -199,23 +194,27 @@ def _label_curve(labels: Counter[tuple[str, str, str]], kind: str) -> Curve:
     return curve(np.array(list(counts.values())), RARE)
 
 
-def _detection(root: str, labels: Counter[tuple[str, str, str]]) -> tuple[DetectionCount, ...]:
-    folder = _table(root, "mmgic", BEFORE_TOKENS)
-    if folder is None:
+def _detection(
+    table: Table | None,
+    labels: Counter[tuple[str, str, str]],
+    descriptions: Descriptions,
+    documents: Sequence[Table],
+) -> tuple[DetectionCount, ...]:
+    if table is None:
         return ()
     images: Counter[str] = Counter()
     regions: Counter[str] = Counter()
-    has_regions = "regions" in tables.open_table(folder).schema.names
-    for batch in _batches(folder, ["source", *(["regions"] if has_regions else [])]):
+    has_regions = "regions" in open_table(table.folder).schema.names
+    for batch in _batches(table, ["source", *(["regions"] if has_regions else [])]):
         numbers = pc.list_value_length(batch.column("regions")) if has_regions else pa.array([0] * len(batch))
         grouped = pa.table({"source": batch.column("source"), "regions": numbers}).group_by("source")
         for row in grouped.aggregate([([], "count_all"), ("regions", "sum")]).to_pylist():
             images[row["source"]] += row["count_all"]
             regions[row["source"]] += row["regions_sum"]
-    concepts = _concepts(labels, _descriptions(root))
-    documents = _documents(_document_tables(root, "mmgic"), "source")
+    concepts = _concepts(labels, descriptions)
+    counts = _documents(documents, "mmgic", "source")
     rows = [
-        DetectionCount(name, regions[name], images[name], concepts[name], *documents.get(name, (0, 0, 0, 0)))
+        DetectionCount(name, regions[name], images[name], concepts[name], *counts.get(name, (0, 0, 0, 0)))
         for name in sorted(images)
     ]
     numbers = [
@@ -232,20 +231,20 @@ def _concepts(labels: Counter[tuple[str, str, str]], descriptions: Descriptions)
     return Counter(source for source, *_ in pairs)
 
 
-def _descriptions(root: str) -> Descriptions:
+def _descriptions(places: Places) -> Descriptions:
     """The label descriptions that the run's settings name; none where they are gone."""
-    text = read_text(f"{root}/{tables.SETTINGS}")
+    text = read_text(places.folder(SETTINGS))
     settings = yaml.safe_load(text) if text else None
     path = settings.get("descriptions") if isinstance(settings, dict) else None
     return load_descriptions(path) if path and find_files(path) else Descriptions()
 
 
-def _documents(folders: Sequence[str], by: str) -> dict[str, tuple[int, int, int, int]]:
-    """Visual tokens, text tokens, regions and samples of kept documents by the column `by`."""
+def _documents(documents: Sequence[Table], corpus: str, by: str) -> dict[str, tuple[int, int, int, int]]:
+    """Visual tokens, text tokens, regions and samples of a corpus's kept documents by the column `by`."""
     columns = ("num_visual_tokens", "num_text_tokens", "num_regions")
     counts: dict[str, list[int]] = {}
-    for folder in folders:
-        for batch in _batches(folder, [by, *columns]):
+    for table in (table for table in documents if table.corpus == corpus):
+        for batch in _batches(table, [by, *columns]):
             sums = [*((column, "sum") for column in columns), ([], "count_all")]
             for row in pa.table(batch).group_by(by).aggregate(sums).to_pylist():
                 so_far = counts.setdefault(row[by], [0, 0, 0, 0])
@@ -254,11 +253,11 @@ def _documents(folders: Sequence[str], by: str) -> dict[str, tuple[int, int, int
     return {name: (c[0], c[1], c[2], c[3]) for name, c in counts.items()}
 
 
-def _instructions(root: str) -> Iterator[InstructionCount]:
+def _instructions(found: Mapping[str, Table]) -> Iterator[InstructionCount]:
     counts: Counter[tuple[str, str]] = Counter()
-    rounds = (_table(root, "sft", COLLECTED), "task")
-    for folder, by in (rounds, *((_table(root, "sft", [stage]), "template") for stage in PLAYED_BACK)):
-        for batch in _batches(folder, ["source", by]) if folder else ():
+    rounds = (_first(found, COLLECTED), "task")
+    for table, by in (rounds, *((found.get(name), "template") for name in PLAYED_BACK)):
+        for batch in _batches(table, ["source", by]) if table else ():
             for row in pa.table(batch).group_by(["source", by]).aggregate([([], "count_all")]).to_pylist():
                 counts[row[by], row["source"]] += row["count_all"]
     order = list(TYPES)
@@ -267,17 +266,16 @@ def _instructions(root: str) -> Iterator[InstructionCount]:
         yield InstructionCount(TYPES.get(task, task), task, source, number)
 
 
-def _instruction_tokens(root: str) -> tuple[TokenCount, ...]:
+def _instruction_tokens(documents: Sequence[Table]) -> tuple[TokenCount, ...]:
     totals: dict[str, list[int]] = {name: [0, 0, 0] for name in dict.fromkeys(TYPES.values())}
-    documents = _documents(_document_tables(root, "sft"), "template")
-    for template, (visual, text, _, samples) in documents.items():
+    for template, (visual, text, _, samples) in _documents(documents, "sft", "template").items():
         so_far = totals.setdefault(TYPES.get(template, template), [0, 0, 0])
         totals[TYPES.get(template, template)] = [so_far[0] + visual, so_far[1] + text, so_far[2] + samples]
     rows = [TokenCount(name, *numbers) for name, numbers in totals.items() if numbers[2]]
-    return (*rows, _corpus(root, "sft", "Total")) if rows else ()
+    return (*rows, _corpus(documents, "sft", "Total")) if rows else ()
 
 
-def _corpus(root: str, corpus: str, name: str = "") -> TokenCount:
-    numbers = _documents(_document_tables(root, corpus), "source").values()
+def _corpus(documents: Sequence[Table], corpus: str, name: str = "") -> TokenCount:
+    numbers = _documents(documents, corpus, "source").values()
     visual, text, _, samples = (sum(column) for column in zip(*numbers, strict=True)) if numbers else (0, 0, 0, 0)
     return TokenCount(name or corpus, visual, text, samples)

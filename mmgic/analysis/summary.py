@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmgic.analysis.text_table import text_table
+from mmgic.documents.columns import document_tables
 from mmgic.evaluation.benchmark import Score
 from mmgic.evaluation.results import Results, read_results
 from mmgic.schema import CORPORA
 from mmgic.settings import Settings
 from mmgic.stages import tables
-from mmgic.stages.tables import Manifest
+from mmgic.stages.places import Places
+from mmgic.stages.tables import Table
 from mmgic.training.metrics import read_metrics
 
-# the stages of a corpus in their order; any other comes after them
-STAGES = (
-    *("annotations", "cleaned", "unique", "phrases", "selected", "images", "captions", "merged", "regions", "tokens"),
-    *("documents", "playback", "aesthetic"),
-)
 EVALUATIONS = {"untrained": "untrained", "other_image": "other image", "trained": "trained"}
 LOSSES = {"loss": "L", "visual_loss": "L_V", "text_loss": "L_T"}
 ENDS = 10  # most steps at the beginning and end of training that a loss is averaged over
@@ -54,7 +51,7 @@ class ScoreRow:
 class RunSummary:
     """What of a run is there so far; parts that have not run are empty."""
 
-    stages: Sequence[Manifest]
+    tables: Sequence[Table]  # each after the one that it was made from
     sources: Sequence[SourceCount]
     steps: Sequence[Mapping[str, float]]  # mmgic.training.metrics, one for each optimizer step
     evaluations: Mapping[str, Results]  # by the names of EVALUATIONS, in their order
@@ -91,38 +88,27 @@ class RunSummary:
 
 def summarize(output_folder: Path, run: str) -> RunSummary:
     """Reads the tables, the metrics of the training run named `run` and the scores in `output_folder`."""
-    stages = [manifest for corpus in CORPORA for manifest in _manifests(output_folder / corpus)]
-    found = {name: read_results(output_folder / "evaluation" / name) for name in EVALUATIONS}
-    evaluations = {name: results for name, results in found.items() if results}
+    results = {name: read_results(output_folder / "evaluation" / name) for name in EVALUATIONS}
+    evaluations = {name: found for name, found in results.items() if found}
+    made = run_tables(output_folder)
     return RunSummary(
-        stages, count_documents(output_folder), read_metrics(output_folder / "training" / run), evaluations
+        made, count_documents(document_tables(made)), read_metrics(output_folder / "training" / run), evaluations
     )
 
 
-def _manifests(folder: Path) -> list[Manifest]:
-    """The stages of a corpus, each after the one that it reads."""
-    found = [tables.read_manifest(table) for table in tables.finished_tables(str(folder))]
-    rank = {name: i for i, name in enumerate(STAGES)}
-    manifests = [manifest for manifest in found if manifest]
-    return sorted(manifests, key=lambda manifest: (rank.get(manifest.stage.split("/")[1], len(rank)), manifest.stage))
+def run_tables(output_folder: Path) -> list[Table]:
+    """The finished tables of a run, corpus by corpus, each after the one that it was made from."""
+    rank: dict[str, int] = {corpus: i for i, corpus in enumerate(CORPORA)}
+    found = [table for table in Places(str(output_folder)).tables() if table.corpus in rank]
+    return sorted(found, key=lambda table: rank[table.corpus])
 
 
-def document_tables(output_folder: Path) -> list[str]:
-    """The finished tables of documents of all corpora."""
-    return [
-        folder
-        for corpus in CORPORA
-        for folder in tables.finished_tables(str(output_folder / corpus))
-        if "input_ids" in tables.open_table(folder).schema.names
-    ]
-
-
-def count_documents(output_folder: Path) -> list[SourceCount]:
+def count_documents(documents: Iterable[Table]) -> list[SourceCount]:
     """Kept documents and their tokens by source over all repeats. Streams the tables."""
     columns = ["source", "num_visual_tokens", "num_text_tokens"]
     counts: dict[str, list[int]] = {}
-    for folder in document_tables(output_folder):
-        for batch in tables.open_table(folder).to_batches(columns=columns, filter=pc.field("keep")):
+    for table in documents:
+        for batch in tables.open_table(table.folder).to_batches(columns=columns, filter=pc.field("keep")):
             sums = [("source", "count"), ("num_visual_tokens", "sum"), ("num_text_tokens", "sum")]
             for row in pa.table(batch).group_by("source").aggregate(sums).to_pylist():
                 so_far = counts.setdefault(row["source"], [0, 0, 0])

@@ -1,14 +1,15 @@
-"""The `schema.DOCUMENT` rows that the builders of documents return."""
+"""The `schema.DOCUMENT` rows that the builders of documents return, and the tables that hold them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import KEPT, reject
+from mmgic.stages.tables import Table, open_table
 
 
 def key_columns(row: Mapping[str, Any], repeat: int, corpus: str, template: str) -> dict[str, Any]:
@@ -58,3 +59,8 @@ def rejected_document(key: Mapping[str, Any], reason: str, detail: str) -> dict[
         "num_regions": 0,
         **reject(reason, detail),
     }
+
+
+def document_tables(tables: Iterable[Table]) -> list[Table]:
+    """Those of `tables` whose rows are documents."""
+    return [table for table in tables if "input_ids" in open_table(table.folder).schema.names]

@@ -18,13 +18,13 @@ class PairImages:
     """A transform of CAPTIONED_IMAGE rows: those that stay kept have an image of a known and suitable size."""
 
     download: DownloadImages
-    cleaning: CleaningSettings
+    cleaning: CleaningSettings | None  # None: any size is suitable
 
     def __call__(self, rows: list[Row]) -> list[Row]:
         return EachRow(partial(check_image, cleaning=self.cleaning))(self.download(rows))
 
 
-def check_image(row: Row, cleaning: CleaningSettings) -> Row:
+def check_image(row: Row, cleaning: CleaningSettings | None) -> Row:
     """The row with its image's size, read from the file's header where the source gave none; set aside if unfit."""
     if not row["keep"]:
         return row
@@ -34,5 +34,5 @@ def check_image(row: Row, cleaning: CleaningSettings) -> Row:
         except ImageError as error:
             return {**row, **reject(error.reason, error.detail)}
         row = {**row, "width": width, "height": height}
-    fault = image_fault(row, cleaning)
+    fault = image_fault(row, cleaning) if cleaning else ""
     return {**row, **reject(fault, f"{row['width']} x {row['height']} pixels")} if fault else row

@@ -135,12 +135,10 @@ def _run_of(dataset: str) -> tuple[dict[str, Any], str]:
 
 def _stages(folder: str) -> str:
     """What each finished stage of a corpus did with its rows, the first one first."""
-    found = [m for table in tables.finished_tables(folder) if (m := tables.read_manifest(table))]
-    found.sort(key=lambda manifest: -manifest.rows_in)  # a stage reads what the one before it kept
     lines = []
-    for manifest in found:
+    for manifest in (table.manifest for table in tables.finished_tables(folder)):
         reasons = ", ".join(f"`{reason}` {number:,}" for reason, number in manifest.reasons.items())
-        lines.append((f"`{manifest.stage}`", f"{manifest.rows_in:,}", f"{manifest.kept:,}", reasons))
+        lines.append((f"`{manifest.name}`", f"{manifest.rows_in:,}", f"{manifest.kept:,}", reasons))
     return _table(("stage", "rows read", "kept", "set aside"), lines)
 
 

@@ -19,7 +19,7 @@ from mmgic.hub.card import dataset_card
 from mmgic.hub.layout import CARD, DATA, IMAGE, IMAGE_FILE, IMAGES, RECORD, UNFINISHED, ExportRecord, check_columns
 from mmgic.images import ImageError, read_bytes
 from mmgic.stages import tables
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Table
 
 SHARD_BYTES = 500_000_000  # of Arrow data in a file, as the Hub advises
 ROWS_AT_ONCE = 1000
@@ -38,31 +38,31 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
     found = tables.finished_tables(dataset)
     if not found:
         raise InputError(f"{dataset} holds no finished table; give the folder of a stage that has a {tables.MANIFEST}")
-    table = _one_table(found)
+    rows = _one_dataset(found)
     filesystem, path = fsspec.url_to_fs(folder)
     if filesystem.exists(path) and any(posixpath.basename(n) != UNFINISHED for n in filesystem.ls(path, detail=False)):
         raise InputError(f"{folder} is not empty; delete it or export to another folder")
-    embed = _embedding(table.schema) if images else None
+    embed = _embedding(rows.schema) if images else None
     unfinished = posixpath.join(folder, UNFINISHED)
     remove(unfinished)  # what an export that was cut short left
 
     _, made = fsspec.url_to_fs(unfinished)
-    shards = _write_shards(table, unfinished, embed, shard_bytes)
+    shards = _write_shards(rows, unfinished, embed, shard_bytes)
     files = {}
     for number, (name, size) in enumerate(shards):
         final = f"{DATA}/train-{number:05}-of-{len(shards):05}.parquet"
         filesystem.mv(posixpath.join(made, name), posixpath.join(made, final))
         files[final] = {"bytes": size, "sha256": file_digest(posixpath.join(unfinished, final))}
-    manifests = [_manifest(place) for place in found]
+    manifests = [table.manifest for table in found]
     record = ExportRecord(
-        recipe=_recipe(found, manifests),
+        recipe=_recipe(found),
         rows_in=sum(manifest.rows_in for manifest in manifests),
         seconds=sum(manifest.seconds for manifest in manifests),
-        rows=table.count_rows(),
+        rows=rows.count_rows(),
         files=files,
         not_embedded=dict(sorted(embed.not_embedded.items())) if embed else {},
     )
-    write_text(posixpath.join(unfinished, CARD), dataset_card(dataset, table, manifests, record, images))
+    write_text(posixpath.join(unfinished, CARD), dataset_card(dataset, rows, manifests, record, images))
     write_text(posixpath.join(unfinished, RECORD), record.to_json())
     for name in (CARD, RECORD, DATA):  # the data last and at once: nobody reads a part of it
         filesystem.mv(posixpath.join(made, name), posixpath.join(path, name), recursive=True)
@@ -70,34 +70,28 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
     return record
 
 
-def _one_table(folders: list[str]) -> pyarrow.dataset.Dataset:
-    schemas = [tables.open_table(folder).schema for folder in folders]
-    for folder, schema in zip(folders, schemas, strict=True):
+def _one_dataset(found: list[Table]) -> pyarrow.dataset.Dataset:
+    schemas = [tables.open_table(table.folder).schema for table in found]
+    for table, schema in zip(found, schemas, strict=True):
         if schema != schemas[0]:
             raise InputError(
-                f"{folders[0]} and {folder} have different columns and make no one dataset; export each by itself"
+                f"{found[0].folder} and {table.folder} have different columns and make no one dataset; export each by "
+                "itself"
             )
-    check_columns(schemas[0], folders[0])
-    return tables.open_table(*folders)
+    check_columns(schemas[0], found[0].folder)
+    return tables.open_table(*(table.folder for table in found))
 
 
-def _manifest(folder: str) -> Manifest:
-    manifest = tables.read_manifest(folder)
-    assert manifest is not None  # a finished table is one that has it
-    return manifest
-
-
-def _recipe(folders: list[str], manifests: list[Manifest]) -> dict[str, Any]:
+def _recipe(found: list[Table]) -> dict[str, Any]:
     """The content of a table's settings.yaml; of several tables, such as the repeats of documents, side by side."""
     recipes = []
-    for folder, manifest in zip(folders, manifests, strict=True):
-        text = read_text(posixpath.join(folder, tables.SETTINGS))
-        recipes.append(
-            yaml.safe_load(text) if text else {"stage": manifest.stage, "input": manifest.fingerprint, "settings": {}}
-        )
+    for table in found:
+        text = read_text(posixpath.join(table.folder, tables.SETTINGS))
+        unknown = {"stage": table.name, "input": table.manifest.fingerprint, "settings": {}}
+        recipes.append(yaml.safe_load(text) if text else unknown)
     if len(recipes) == 1:
         return dict(recipes[0])
-    stage = posixpath.commonpath([manifest.stage for manifest in manifests])
+    stage = posixpath.commonpath([table.name for table in found])
     return {"stage": stage or "tables", "input": "", "settings": {"tables": recipes}}
 
 

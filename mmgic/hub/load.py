@@ -17,7 +17,7 @@ from mmgic.hub.layout import DATA, IMAGE, IMAGES, MAX_RECORD_BYTES, RECORD, Expo
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin
 from mmgic.stages.rows import Row
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Manifest, Table
 
 IMAGE_FOLDER = "image_folder.txt"  # in an imported table: where its images were written, empty for nowhere
 ROWS_PER_FILE = 2000
@@ -27,7 +27,7 @@ IMAGES_AT_ONCE = 50
 ENDINGS = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp", b"II*\0": "tif"}
 
 
-def import_dataset(folder: str, output: str, images: str = "") -> Manifest:
+def import_dataset(folder: str, output: str, images: str = "") -> Table:
     """Makes the finished table `output` from a folder that `export` wrote, or from Parquet files with its columns.
 
     The rows are those that were exported, and so is what the table says of its making: a build whose settings are the
@@ -78,7 +78,7 @@ def import_dataset(folder: str, output: str, images: str = "") -> Manifest:
     )
     tables.write_manifest(output, manifest)
     print(manifest.summary(), flush=True)
-    return manifest
+    return Table(output, manifest)
 
 
 def _record(folder: str) -> ExportRecord | None:

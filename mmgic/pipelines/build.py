@@ -6,21 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmgic.files import absolute, write_text
+from mmgic.documents.columns import document_tables
+from mmgic.files import write_text
 from mmgic.model.assemble import vocabulary_of
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import check_sources, sources_of
+from mmgic.pipelines.common import check_sources, places_of, sources_of
 from mmgic.pipelines.ic import build_ic
 from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.pipelines.sft import build_sft
 from mmgic.schema import Corpus
 from mmgic.settings import Settings, SettingsError, to_yaml
-from mmgic.stages.tables import Manifest
-from mmgic.training.store import StoreManifest, build_store
+from mmgic.stages.tables import SETTINGS, Table
+from mmgic.training.store import StoreManifest, build_store, store_folder
 
 # In this order: instructions play back what the corpora before them hold
-PIPELINES: dict[Corpus, Callable[[Settings, VLVocabulary], list[Manifest]]] = {
+PIPELINES: dict[Corpus, Callable[[Settings, VLVocabulary], list[Table]]] = {
     "mmgic": build_mmgic,
     "ic": build_ic,
     "mmc4": build_mmc4,
@@ -32,7 +33,7 @@ PIPELINES: dict[Corpus, Callable[[Settings, VLVocabulary], list[Manifest]]] = {
 class BuildReport:
     """What became of the sources' records, stage by stage, and the token store that training reads."""
 
-    stages: tuple[Manifest, ...]
+    tables: tuple[Table, ...]
     store: StoreManifest
     store_folder: Path
 
@@ -43,18 +44,18 @@ def build(settings: Settings) -> BuildReport:
     Needs Ray, and prints a line of counts per stage. Raises SettingsError or InputError for settings, files or tables
     that cannot be used.
     """
-    stages = [manifest for corpus in _corpora(settings) for manifest in build_tables(settings, corpus)]
-    documents = [f"{absolute(settings.output)}/{manifest.stage}" for manifest in stages if _is_documents(manifest)]
-    store_folder = Path(settings.output) / "store"
-    store = build_store(documents, store_folder, vocabulary_of(settings).size)
-    print(f"store: {store.samples:,} documents of {store.tokens:,} tokens in {store_folder}", flush=True)
-    return BuildReport(tuple(stages), store, store_folder)
+    tables = [table for corpus in _corpora(settings) for table in build_tables(settings, corpus)]
+    documents = [table.folder for table in document_tables(tables)]
+    folder = store_folder(settings.output)
+    store = build_store(documents, folder, vocabulary_of(settings).size)
+    print(f"store: {store.samples:,} documents of {store.tokens:,} tokens in {folder}", flush=True)
+    return BuildReport(tuple(tables), store, folder)
 
 
-def build_tables(settings: Settings, corpus: Corpus) -> list[Manifest]:
+def build_tables(settings: Settings, corpus: Corpus) -> list[Table]:
     """Builds the tables of one corpus. Raises like `build`, and SettingsError where the corpus has no sources."""
     check_corpus(settings, corpus)
-    write_text(f"{absolute(settings.output)}/settings.yaml", to_yaml(settings))
+    write_text(places_of(settings).folder(SETTINGS), to_yaml(settings))
     return PIPELINES[corpus](settings, vocabulary_of(settings))
 
 
@@ -68,7 +69,3 @@ def check_corpus(settings: Settings, corpus: Corpus | None) -> None:
 def _corpora(settings: Settings) -> list[Corpus]:
     check_sources(settings.sources)
     return [corpus for corpus in PIPELINES if sources_of(settings, corpus)]
-
-
-def _is_documents(manifest: Manifest) -> bool:
-    return manifest.stage.split("/")[1] in ("documents", "playback", "aesthetic")

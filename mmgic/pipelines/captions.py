@@ -8,30 +8,26 @@ from functools import partial
 
 import pyarrow as pa
 
-from mmgic.errors import InputError
-from mmgic.pipelines.common import corpus_folder, file_digests, stage
+from mmgic.files import file_digests
+from mmgic.pipelines.common import model_resources, places_of
 from mmgic.schema import Corpus
 from mmgic.settings import Settings
-from mmgic.stages import tables
-from mmgic.stages.tables import Manifest
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
+from mmgic.stages.tables import Table
 
 BATCHES_PER_CALL = 8  # images without a caption are gathered from so many batches for the next round
 
 
-def run_captions(settings: Settings, corpus: Corpus, table: str, output_schema: pa.Schema) -> Manifest:
+def run_captions(settings: Settings, corpus: Corpus, table: Table, output_schema: pa.Schema) -> Table:
     """Makes `<corpus>/captions` from `table`: captions for the rows that lack one in `caption` or `caption_coco`.
 
-    Without a BLIP-2 the stage is left out, and the manifest is that of `table`: the next stage reads the table
-    `f"{output}/{manifest.stage}"` either way. Raises InputError where the table is not finished or a model's folder
-    cannot be used.
+    Without a BLIP-2 the stage is left out. Raises InputError where a model's folder cannot be used.
     """
-    captions, cluster = settings.captions, settings.cluster
+    captions = settings.captions
     if not captions.blip2:
-        manifest = tables.read_manifest(table)
-        if manifest is None:
-            raise InputError(f"{table} is not finished; run the stage that makes it first")
         print(f"{corpus}/captions: left out, as captions.blip2 names no model to write captions with", flush=True)
-        return manifest
+        return table
     # here: the models' libraries take seconds to load, which no other stage should wait for
     from mmgic.captions.folders import check_folder
     from mmgic.captions.images import ReadImage
@@ -45,21 +41,17 @@ def run_captions(settings: Settings, corpus: Corpus, table: str, output_schema: 
         for folder in (captions.blip2, captions.clip)
         for files in ("*.json", "*.txt", "*.safetensors")
     ]
-    return stage(
-        settings,
-        name=f"{corpus}/captions",
-        table=table,
-        output=f"{corpus_folder(settings, corpus)}/captions",
-        schema=output_schema,
+    stage = Stage(
+        f"{corpus}/captions",
+        output_schema,
+        partial(SynthesizeCaptions, captions, column, settings.seed),
         settings={
             "captions": {key: value for key, value in asdict(captions).items() if key not in ("blip2", "clip")},
             "weights": list(file_digests(weights).values()),
             "seed": settings.seed,
         },
-        make_transform=partial(SynthesizeCaptions, captions, column, settings.seed),
         actors=True,
         prepare=ReadImage(captions, column),
-        workers=cluster.tokenizer_workers,
-        gpus=cluster.tokenizer_gpus,
-        rows_per_call=BATCHES_PER_CALL * captions.images_per_batch,
+        resources=model_resources(settings, rows_per_call=BATCHES_PER_CALL * captions.images_per_batch),
     )
+    return run_stage(stage, table, places_of(settings))

@@ -8,27 +8,30 @@ from __future__ import annotations
 from mmgic import schema
 from mmgic.documents.pairs import MakePair
 from mmgic.model.vocabulary import VLVocabulary
+from mmgic.pipelines.annotations import read_annotations
 from mmgic.pipelines.captions import run_captions
-from mmgic.pipelines.common import read_annotations, run_documents, run_tokens, stages_run, table_of
+from mmgic.pipelines.common import each_once
+from mmgic.pipelines.documents import run_documents
 from mmgic.pipelines.images import run_images
 from mmgic.pipelines.merge import run_merge
 from mmgic.pipelines.phrases import select_by_phrases
+from mmgic.pipelines.tokens import run_tokens
 from mmgic.pipelines.unique import run_unique
 from mmgic.settings import Settings
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Table
 
 
-def build_ic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
-    """Runs the stages of the image-caption sources and returns their manifests; the documents' table is the last one.
+def build_ic(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
+    """Runs the stages of the image-caption sources and returns their tables, that of documents last.
 
     Captions are synthesized and merged only for rows that lack them, and where the settings name models to do it.
     """
     annotations = read_annotations(settings, "ic")
     unique = run_unique(settings, annotations)
-    selected = select_by_phrases(settings, table_of(settings, unique))
-    images = run_images(settings, "ic", table_of(settings, selected), schema.CAPTIONED_IMAGE)
-    captions = run_captions(settings, "ic", table_of(settings, images), schema.CAPTIONED_IMAGE)
-    merged = run_merge(settings, table_of(settings, captions))
-    tokens = run_tokens(settings, "ic", table_of(settings, merged), schema.TOKENIZED_PAIR)
-    documents = run_documents(settings, "ic", vocabulary, table_of(settings, tokens), MakePair)
-    return stages_run(annotations, unique, selected, images, captions, merged, tokens, documents)
+    selected = select_by_phrases(settings, unique)
+    images = run_images(settings, "ic", selected, schema.CAPTIONED_IMAGE)
+    captions = run_captions(settings, "ic", images, schema.CAPTIONED_IMAGE)
+    merged = run_merge(settings, captions)
+    tokens = run_tokens(settings, "ic", merged, schema.TOKENIZED_PAIR)
+    documents = run_documents(settings, "ic", vocabulary, tokens, MakePair)
+    return each_once(annotations, unique, selected, images, captions, merged, tokens, documents)

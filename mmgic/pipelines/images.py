@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -13,15 +12,16 @@ import pyarrow.compute as pc
 from mmgic.download import DownloadImages
 from mmgic.download.pairs import PairImages
 from mmgic.download.shard import remove_orphans
-from mmgic.pipelines.common import corpus_folder, stage
+from mmgic.pipelines.common import data_resources, places_of
 from mmgic.schema import Corpus
 from mmgic.settings import CleaningSettings, Settings
-from mmgic.stages import tables
 from mmgic.stages.rows import Transform
-from mmgic.stages.tables import Manifest
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
+from mmgic.stages.tables import Table, find_table, open_table
 
 
-def run_images(settings: Settings, corpus: Corpus, table: str, output_schema: pa.Schema) -> Manifest:
+def run_images(settings: Settings, corpus: Corpus, table: Table, output_schema: pa.Schema) -> Table:
     """Makes `<corpus>/images` from `table` (CAPTIONED_IMAGE or INTERLEAVED), and shards in `<corpus>/shards`.
 
     A block is a shard: a run that is killed fetches again the shards that its workers were at. Images that are at hand
@@ -34,45 +34,43 @@ def run_images(settings: Settings, corpus: Corpus, table: str, output_schema: pa
     out.
     """
     download, cleaning = settings.download, _size_rules(settings)
-    rules = {key: getattr(cleaning, key) for key in ("min_short_side", "min_aspect", "max_aspect")}
-    folder = corpus_folder(settings, corpus)
-    done = tables.read_manifest(f"{folder}/images") is not None
-    manifest = stage(
-        settings,
-        name=f"{corpus}/images",
-        table=table,
-        output=f"{folder}/images",
-        schema=output_schema,
+    rules = {key: getattr(cleaning, key) for key in ("min_short_side", "min_aspect", "max_aspect") if cleaning}
+    places, name = places_of(settings), f"{corpus}/images"
+    shards = places.folder(f"{corpus}/shards")
+    done = find_table(places.folder(name))
+    stage = Stage(
+        name,
+        output_schema,
+        partial(_transform, settings, corpus, shards),
         settings={
             "max_bytes": download.max_bytes,
             "allow_private_addresses": download.allow_private_addresses,
             **(rules if corpus == "ic" else {}),
         },
-        make_transform=partial(_transform, settings, corpus),
-        rows_per_block=download.images_per_shard,
-        rows_per_call=download.images_per_shard,
         repeatable=False,
+        resources=replace(
+            data_resources(settings, rows_per_call=download.images_per_shard), rows_per_block=download.images_per_shard
+        ),
     )
-    if not done:
-        remove_orphans(f"{folder}/shards", _image_paths(f"{folder}/images"))
-    return manifest
+    images = run_stage(stage, table, places)
+    if done is None:
+        remove_orphans(shards, _image_paths(images))
+    return images
 
 
-def _image_paths(table: str) -> Iterator[pa.Array]:
+def _image_paths(table: Table) -> Iterator[pa.Array]:
     """The `image_path`s of a table's rows, kept or not."""
-    rows = tables.open_table(table)
+    rows = open_table(table.folder)
     column = "images" if "images" in rows.schema.names else "image_path"
     for batch in rows.to_batches(columns=[column]):
         values = batch.column(0)
         yield pc.struct_field(pc.list_flatten(values), "image_path") if column == "images" else values
 
 
-def _transform(settings: Settings, corpus: Corpus) -> Transform:
-    download = DownloadImages(settings.download, f"{corpus_folder(settings, corpus)}/shards")
+def _transform(settings: Settings, corpus: Corpus, shards: str) -> Transform:
+    download = DownloadImages(settings.download, shards)
     return PairImages(download, _size_rules(settings)) if corpus == "ic" else download
 
 
-def _size_rules(settings: Settings) -> CleaningSettings:
-    if settings.download.size_rules:
-        return settings.cleaning
-    return replace(settings.cleaning, min_short_side=0, min_aspect=0.0, max_aspect=math.inf)
+def _size_rules(settings: Settings) -> CleaningSettings | None:
+    return settings.cleaning if settings.download.size_rules else None

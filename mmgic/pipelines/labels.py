@@ -23,14 +23,17 @@ from mmgic.descriptions.wordnet import WordNet
 from mmgic.files import write_text
 from mmgic.language_model.answers import Usage
 from mmgic.language_model.client import LanguageModel
-from mmgic.pipelines.common import check_sources, corpus_folder, read_annotations, sources_of
+from mmgic.pipelines.annotations import read_annotations
+from mmgic.pipelines.common import check_sources, places_of, sources_of
 from mmgic.pipelines.mmgic import run_cleaning
 from mmgic.settings import Settings, SettingsError
 from mmgic.sources.formats import FORMATS, label_descriptions
 from mmgic.stages.passes import fold
 from mmgic.stages.progress import progress_line
+from mmgic.stages.tables import Table
 
 PURPOSE = "labels"
+DESCRIPTIONS = "mmgic/descriptions"
 
 
 @dataclass(frozen=True)
@@ -45,18 +48,13 @@ class LabelReport:
     usage: Usage  # of all runs
 
 
-def descriptions_folder(settings: Settings) -> str:
-    return f"{corpus_folder(settings, 'mmgic')}/descriptions"
-
-
 def label_concepts(settings: Settings) -> list[Concept]:
     """The labels of the cleaned table, each once by source and kind; makes the table where it is missing. Needs Ray.
 
     Raises SettingsError where no source has labels, and InputError like the two stages.
     """
-    _read(settings)
-    run_cleaning(settings)
-    uses = fold(f"{corpus_folder(settings, 'mmgic')}/cleaned", count_uses, settings.cluster.data_workers)
+    cleaned = run_cleaning(settings, _read(settings))
+    uses = fold(cleaned, count_uses, settings.cluster.data_workers)
     return uses.concepts(settings.labels.related)
 
 
@@ -66,7 +64,7 @@ def describe_labels(settings: Settings, concepts: list[Concept]) -> LabelReport:
     Labels that bring their own description are not asked for. Raises SettingsError where there are others and no
     language model is named; InputError where it refuses, does not answer, or where the review file cannot be read.
     """
-    folder, given = descriptions_folder(settings), own_descriptions(settings)
+    folder, given = places_of(settings).folder(DESCRIPTIONS), own_descriptions(settings)
     lacking = sum(concept.key not in given for concept in concepts)
     if lacking and not settings.language_model.base_url:
         raise SettingsError(
@@ -103,10 +101,9 @@ def propose_sense_names(settings: Settings) -> tuple[str, int]:
     Reads the annotations first where that was not done yet. Needs Ray. Returns the file and the number of new rows.
     Raises InputError where WordNet is not at `labels.wordnet`.
     """
-    wordnet, path = WordNet(settings.labels.wordnet), f"{descriptions_folder(settings)}/names.tsv"
-    _read(settings)
+    wordnet, path = WordNet(settings.labels.wordnet), f"{places_of(settings).folder(DESCRIPTIONS)}/names.tsv"
+    annotations = _read(settings)
     sources = {source.name: source for source in sources_of(settings, "mmgic")}
-    annotations = f"{corpus_folder(settings, 'mmgic')}/annotations"
     count = partial(objects_by_source, sources=sources, cleaning=settings.cleaning)
     counts = fold(annotations, count, settings.cluster.data_workers)
     by_source = {name: counts.of(name) for name in sources}
@@ -120,11 +117,11 @@ def own_descriptions(settings: Settings) -> dict[Key, str]:
     return {(row["source"], "object", row["label"]): row["description"] for row in rows}
 
 
-def _read(settings: Settings) -> None:
+def _read(settings: Settings) -> Table:
     check_sources(settings.sources)
     if not sources_of(settings, "mmgic"):
         raise SettingsError("none of the 'sources' is a detection dataset, so there are no labels to describe")
-    read_annotations(settings, "mmgic")
+    return read_annotations(settings, "mmgic")
 
 
 def _definitions(settings: Settings) -> Callable[[str], str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mmgic import schema
-from mmgic.errors import InputError
 from mmgic.files import read_text, write_text
 from mmgic.language_model.answers import Usage
-from mmgic.pipelines.common import corpus_folder, stage
+from mmgic.pipelines.common import data_resources, places_of
 from mmgic.settings import LanguageModelSettings, Settings
-from mmgic.stages import tables
-from mmgic.stages.tables import Manifest
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
+from mmgic.stages.tables import Table
 
 if TYPE_CHECKING:
     from mmgic.captions.merging import MergeCaptions
@@ -24,49 +24,44 @@ PURPOSE = "captions"
 USAGE = "usage.json"
 
 
-def run_merge(settings: Settings, table: str) -> Manifest:
+def run_merge(settings: Settings, table: Table) -> Table:
     """Makes `ic/merged` from `table` (CAPTIONED_IMAGE): detailed captions for the rows that lack one.
 
-    Without a language model the stage is left out, and the manifest is that of `table`: the next stage reads the table
-    `f"{output}/{manifest.stage}"` either way. One actor asks, with `language_model.concurrency` requests at once: its
-    answers go to a cache of its machine, and what they have cost to `usage.json` beside the rows. The key's environment
-    variable must be set where the actor runs. Raises InputError where the table is not finished, or the server refuses,
-    does not answer or fails too often (what it said is kept).
+    Without a language model the stage is left out. One actor asks, with `language_model.concurrency` requests at once:
+    its answers go to a cache of its machine, and what they have cost to `usage.json` beside the rows. The key's
+    environment variable must be set where the actor runs. Raises InputError where the server refuses, does not answer
+    or fails too often (what it said is kept).
     """
     model = settings.language_model
     if not model.base_url:
-        manifest = tables.read_manifest(table)
-        if manifest is None:
-            raise InputError(f"{table} is not finished; run the stage that makes it first")
         print("ic/merged: left out, as language_model.base_url names no server to merge captions with", flush=True)
-        return manifest
+        return table
     from mmgic.captions.merging import merge_prompt
     from mmgic.language_model.client import check_language_model
 
     check_language_model(model)
     wording = merge_prompt("", "")
-    output = f"{corpus_folder(settings, 'ic')}/merged"
-    manifest = stage(
-        settings,
-        name="ic/merged",
-        table=table,
-        output=output,
-        schema=schema.CAPTIONED_IMAGE,
+    places, name = places_of(settings), "ic/merged"
+    usage_file = f"{places.folder(name)}/{USAGE}"
+    stage = Stage(
+        name,
+        schema.CAPTIONED_IMAGE,
+        partial(_make, model, settings.cluster.max_error_rate, usage_file),
         settings={
             "model": model.model,
             "temperature": model.temperature,
             "max_tokens": model.max_tokens,
             "prompt": hashlib.sha256(f"{wording.system}\n{wording.user}".encode()).hexdigest(),
         },
-        make_transform=partial(_make, model, settings.cluster.max_error_rate, f"{output}/{USAGE}"),
         actors=True,
-        workers=1,
-        rows_per_call=max(100, 4 * model.concurrency),  # a batch ends when its slowest request does
         repeatable=False,
+        # a batch ends when its slowest request does
+        resources=replace(data_resources(settings, rows_per_call=max(100, 4 * model.concurrency)), workers=1),
     )
-    if (used := read_text(f"{output}/{USAGE}")) is not None:
+    merged = run_stage(stage, table, places)
+    if (used := read_text(usage_file)) is not None:
         print(f"ic/merged: all answers in the cache of the actor: {Usage(**json.loads(used)).summary()}", flush=True)
-    return manifest
+    return merged
 
 
 def _make(settings: LanguageModelSettings, max_error_rate: float, usage_file: str) -> MergeCaptions:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from mmgic import schema
 from mmgic.documents.rounds import MakeRounds
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import read_annotations, run_documents, run_tokens, table_of
+from mmgic.pipelines.annotations import read_annotations
+from mmgic.pipelines.documents import run_documents
 from mmgic.pipelines.images import run_images
+from mmgic.pipelines.tokens import run_tokens
 from mmgic.settings import Settings
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Table
 
 
-def build_mmc4(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
-    """Runs the stages of the MMC4 sources and returns their manifests; the documents' table is the last one."""
+def build_mmc4(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
+    """Runs the stages of the MMC4 sources and returns their tables, that of documents last."""
     annotations = read_annotations(settings, "mmc4")
-    images = run_images(settings, "mmc4", table_of(settings, annotations), schema.INTERLEAVED)
-    tokens = run_tokens(settings, "mmc4", table_of(settings, images), schema.INTERLEAVED)
-    documents = run_documents(settings, "mmc4", vocabulary, table_of(settings, tokens), MakeRounds)
+    images = run_images(settings, "mmc4", annotations, schema.INTERLEAVED)
+    tokens = run_tokens(settings, "mmc4", images, schema.INTERLEAVED)
+    documents = run_documents(settings, "mmc4", vocabulary, tokens, MakeRounds)
     return [annotations, images, tokens, documents]

@@ -15,57 +15,51 @@ from mmgic.cleaning.clean import clean_row
 from mmgic.cleaning.counting import CountsBySource, objects_by_source, predicates_by_source
 from mmgic.cleaning.labels import KeptLabels, kept_labels
 from mmgic.cleaning.senses import load_names
-from mmgic.documents.make import MakeDocument
+from mmgic.files import file_digests
 from mmgic.model.vocabulary import VLVocabulary
+from mmgic.pipelines.annotations import read_annotations
 from mmgic.pipelines.captions import run_captions
-from mmgic.pipelines.common import (
-    corpus_folder,
-    document_inputs,
-    file_digests,
-    read_annotations,
-    run_tokens,
-    sources_of,
-    stage,
-    stages_run,
-    table_of,
-)
+from mmgic.pipelines.common import data_resources, each_once, places_of, sources_of
+from mmgic.pipelines.documents import description_inputs, run_multi_grained_documents
+from mmgic.pipelines.tokens import run_tokens
 from mmgic.regions import FindRegions
 from mmgic.settings import Settings
 from mmgic.stages.passes import fold
 from mmgic.stages.rows import EachRow
-from mmgic.stages.tables import Manifest
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
+from mmgic.stages.tables import Table
 
 
-def build_mmgic(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
-    """Runs the stages of the detection sources and returns their manifests; the documents' tables are the last ones."""
+def build_mmgic(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
+    """Runs the stages of the detection sources and returns their tables, those of documents last."""
     annotations = read_annotations(settings, "mmgic")
-    cleaned = run_cleaning(settings)
-    captioned = run_captions(settings, "mmgic", table_of(settings, cleaned), schema.ANNOTATED_IMAGE)
-    regions = _regions(settings, table_of(settings, captioned))
-    tokens = run_tokens(settings, "mmgic", table_of(settings, regions), schema.TOKENIZED_IMAGE)
-    documents = _documents(settings, vocabulary, tokens)
-    return stages_run(annotations, cleaned, captioned, regions, tokens, *documents)
+    cleaned = run_cleaning(settings, annotations)
+    captioned = run_captions(settings, "mmgic", cleaned, schema.ANNOTATED_IMAGE)
+    regions = _run_regions(settings, captioned)
+    tokens = run_tokens(settings, "mmgic", regions, schema.TOKENIZED_IMAGE)
+    documents = run_multi_grained_documents(settings, vocabulary, tokens)
+    return each_once(annotations, cleaned, captioned, regions, tokens, *documents)
 
 
-def run_cleaning(settings: Settings) -> Manifest:
+def run_cleaning(settings: Settings, annotations: Table) -> Table:
     """Makes `mmgic/cleaned` from the annotations (F.2, all steps but the removal of invalid labels)."""
-    folder, names = corpus_folder(settings, "mmgic"), settings.labels.names
-    return stage(
-        settings,
-        name="mmgic/cleaned",
-        table=f"{folder}/annotations",
-        output=f"{folder}/cleaned",
-        schema=schema.ANNOTATED_IMAGE,
+    names = settings.labels.names
+    stage = Stage(
+        "mmgic/cleaned",
+        schema.ANNOTATED_IMAGE,
+        partial(_cleaning_transform, settings, annotations),
         settings={
             "cleaning": asdict(settings.cleaning),
             "min_label_count": {source.name: source.min_label_count for source in sources_of(settings, "mmgic")},
             "names": list(file_digests([names]).values()) if names else [],
         },
-        make_transform=partial(_cleaning_transform, settings, f"{folder}/annotations"),
+        resources=data_resources(settings),
     )
+    return run_stage(stage, annotations, places_of(settings))
 
 
-def _cleaning_transform(settings: Settings, annotations: str) -> EachRow:
+def _cleaning_transform(settings: Settings, annotations: Table) -> EachRow:
     """Counts labels over the whole table, then returns the cleaning of its rows (F.2)."""
     sources = {source.name: source for source in sources_of(settings, "mmgic")}
     cleaning, workers = settings.cleaning, settings.cluster.data_workers
@@ -85,49 +79,16 @@ def _cleaning_transform(settings: Settings, annotations: str) -> EachRow:
     return EachRow(partial(clean_row, labels=labels, sources=sources, cleaning=cleaning))
 
 
-def _regions(settings: Settings, table: str) -> Manifest:
+def _run_regions(settings: Settings, table: Table) -> Table:
+    """Makes `mmgic/regions` from cleaned rows (F.3), and removes invalid labels (F.2 step 8)."""
     from mmgic.vision.folders import load_config
 
     patches = load_config(settings.vision.checkpoint).grid
-    return stage(
-        settings,
-        name="mmgic/regions",
-        table=table,
-        output=f"{corpus_folder(settings, 'mmgic')}/regions",
-        schema=schema.IMAGE_WITH_REGIONS,
-        settings={"regions": asdict(settings.regions), "patches": patches, **_descriptions(settings)},
-        make_transform=lambda: EachRow(FindRegions(settings.regions, patches, settings.descriptions)),
+    stage = Stage(
+        "mmgic/regions",
+        schema.IMAGE_WITH_REGIONS,
+        lambda: EachRow(FindRegions(settings.regions, patches, settings.descriptions)),
+        settings={"regions": asdict(settings.regions), "patches": patches, **description_inputs(settings)},
+        resources=data_resources(settings),
     )
-
-
-def _descriptions(settings: Settings) -> dict[str, list[str]]:
-    """The file of label descriptions by its digest."""
-    return {"descriptions": list(file_digests([settings.descriptions]).values()) if settings.descriptions else []}
-
-
-def _documents(settings: Settings, vocabulary: VLVocabulary, tokens: Manifest) -> list[Manifest]:
-    """A table for each repeat (F.7: V3Det and Visual Genome 3), of the sources that are repeated that often."""
-    sources, folder = sources_of(settings, "mmgic"), corpus_folder(settings, "mmgic")
-    inputs = {**document_inputs(settings, vocabulary), **_descriptions(settings)}
-    manifests = []
-    for repeat in range(max(source.repeats for source in sources)):
-        repeated = [source.name for source in sources if source.repeats > repeat]
-        kept = tuple(name for name in repeated if tokens.sources.get(name, {}).get("kept"))
-        if not kept:
-            continue
-        make = MakeDocument(
-            settings.model.llm, settings.descriptions, vocabulary, settings.documents, settings.seed, repeat
-        )
-        manifests.append(
-            stage(
-                settings,
-                name=f"mmgic/documents/repeat_{repeat}",
-                table=f"{folder}/tokens",
-                output=f"{folder}/documents/repeat_{repeat}",
-                schema=schema.DOCUMENT,
-                settings={**inputs, "repeat": repeat},
-                make_transform=partial(EachRow, make, repeat=repeat),
-                sources=kept,
-            )
-        )
-    return manifests
+    return run_stage(stage, table, places_of(settings))

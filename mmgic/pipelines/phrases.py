@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmgic.analysis.phrases import FREQUENCIES, FREQUENCY_PLOT, frequencies, frequency_plot
-from mmgic.files import write_text
+from mmgic.files import file_digests, write_text
 from mmgic.noun_phrases.extract import PHRASES, ExtractPhrases, pipeline_files
 from mmgic.noun_phrases.pool import (
     Captions,
@@ -29,60 +29,59 @@ from mmgic.noun_phrases.pool import (
     merge_smallest,
     smallest_of,
 )
-from mmgic.pipelines.common import corpus_folder, file_digests, sources_of, stage
+from mmgic.pipelines.common import data_resources, places_of, sources_of
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
-from mmgic.stages import tables
 from mmgic.stages.passes import map_blocks
 from mmgic.stages.rows import EachRow
-from mmgic.stages.tables import Manifest
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
+from mmgic.stages.tables import Table, select
 
 
-def select_by_phrases(settings: Settings, table: str) -> Manifest:
-    """Makes `<output>/ic/selected` from the image-caption table `table`, and returns its manifest.
+def select_by_phrases(settings: Settings, table: Table) -> Table:
+    """Makes `ic/selected` from the image-caption table `table`.
 
     Rows of sources that the filter does not apply to pass. Raises InputError where the spaCy pipeline is missing.
     """
     sources = sources_of(settings, "ic")
     captions = {source.name: FORMATS[source.format].filtered_caption for source in sources}
     columns = {source: column for source, column in captions.items() if column}
-    output = f"{corpus_folder(settings, 'ic')}/selected"
-    select = partial(stage, settings, name="ic/selected", output=output, schema=CAPTIONED_IMAGE, rows_per_call=1000)
+    places, name, resources = places_of(settings), "ic/selected", data_resources(settings, rows_per_call=1000)
     if not columns:
-        return select(table=table, settings={"filtered": []}, make_transform=partial(EachRow, dict))
-    phrases = _extract(settings, table, columns)
-    return select(
-        table=phrases,
+        stage = Stage(name, CAPTIONED_IMAGE, partial(EachRow, dict), settings={"filtered": []}, resources=resources)
+        return run_stage(stage, table, places)
+    phrases = _run_phrases(settings, table, columns)
+    stage = Stage(
+        name,
+        CAPTIONED_IMAGE,
+        partial(_selection, settings, phrases, tuple(columns), places.folder(name)),
         settings={
             "filtered": sorted(columns),
             "min_count": settings.phrases.min_count,
             "captions_per_phrase": settings.phrases.captions_per_phrase,
             "seed": settings.seed,
         },
-        make_transform=partial(_selection, settings, phrases, tuple(columns), output),
+        resources=resources,
     )
+    return run_stage(stage, phrases, places)
 
 
-def _extract(settings: Settings, table: str, columns: dict[str, str]) -> str:
-    """Runs the phrases stage and returns its folder."""
-    output = f"{corpus_folder(settings, 'ic')}/phrases"
+def _run_phrases(settings: Settings, table: Table, columns: dict[str, str]) -> Table:
     pipeline = settings.phrases.pipeline
-    stage(
-        settings,
-        name="ic/phrases",
-        table=table,
-        output=output,
-        schema=PHRASES,
+    stage = Stage(
+        "ic/phrases",
+        PHRASES,
+        partial(ExtractPhrases, pipeline, columns),
         settings={"captions": columns, "pipeline": sorted(file_digests(pipeline_files(pipeline)).values())},
-        make_transform=partial(ExtractPhrases, pipeline, columns),
         actors=True,
-        rows_per_call=1000,
+        resources=data_resources(settings, rows_per_call=1000),
     )
-    return output
+    return run_stage(stage, table, places_of(settings))
 
 
-def _selection(settings: Settings, table: str, sources: tuple[str, ...], output: str) -> SelectRows:
+def _selection(settings: Settings, table: Table, sources: tuple[str, ...], output: str) -> SelectRows:
     """Runs the passes over a phrases table, notes the frequencies in `output`, and returns the selection of rows."""
     print("ic/selected: counting noun phrases", flush=True)
     limits = settings.phrases
@@ -109,12 +108,12 @@ def _count_drawn(captions: Captions, pool: Pool) -> Part:
 
 
 def _parts(
-    settings: Settings, table: str, sources: tuple[str, ...], work: Callable[[Captions], Part]
+    settings: Settings, table: Table, sources: tuple[str, ...], work: Callable[[Captions], Part]
 ) -> Iterator[Part]:
     """What `work` returns for the kept rows of each block of a phrases table, as it is done."""
 
     def block(batch: pa.Table) -> pa.Table:
-        batch = batch.filter(tables.select(sources))
+        batch = batch.filter(select(sources))
         ids = batch.column("phrase_ids").combine_chunks()
         lengths = ids.value_lengths().to_numpy(zero_copy_only=False)
         row_ids = batch.column("row_id").to_numpy()

@@ -13,32 +13,33 @@ import numpy as np
 from mmgic import schema
 from mmgic.documents.playback import MakeAesthetic, MakePlayback
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import corpus_folder, document_inputs, file_digests, sources_of, stage
+from mmgic.pipelines.common import data_resources, places_of, sources_of
+from mmgic.pipelines.documents import description_inputs, document_inputs
 from mmgic.schema import Corpus
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
-from mmgic.stages import tables
 from mmgic.stages.rows import EachRow
+from mmgic.stages.run import run_stage
 from mmgic.stages.sampling import RowSample, draw_sample, sample_key
-from mmgic.stages.tables import Manifest
+from mmgic.stages.stage import Stage
+from mmgic.stages.tables import Table, find_table, open_table, select
 
 
-def build_playback(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
+def build_playback(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
     """Makes the tables that the settings ask for and that have something to play back."""
     instructions = settings.instructions
-    manifests = []
+    made = []
     if instructions.playback and (table := _finished(settings, "mmgic", "sft/playback")):
-        manifests.append(_mmgic(settings, vocabulary, table))
+        made.append(_mmgic(settings, vocabulary, table))
     aesthetic = [source.name for source in sources_of(settings, "ic") if FORMATS[source.format].played_back]
     if instructions.aesthetic and aesthetic and (table := _finished(settings, "ic", "sft/aesthetic")):
-        kept = [name for name in aesthetic if _kept(table, name)]
-        manifests += [_aesthetic(settings, vocabulary, table, kept)] if kept else []
-    return manifests
+        kept = [name for name in aesthetic if table.manifest.sources.get(name, {}).get("kept")]
+        made += [_aesthetic(settings, vocabulary, table, kept)] if kept else []
+    return made
 
 
-def _mmgic(settings: Settings, vocabulary: VLVocabulary, table: str) -> Manifest:
+def _mmgic(settings: Settings, vocabulary: VLVocabulary, table: Table) -> Table:
     size = settings.instructions.playback
-    descriptions = list(file_digests([settings.descriptions]).values()) if settings.descriptions else []
 
     def transform() -> EachRow:
         sample = _sample("sft/playback", table, (), size, settings.seed)
@@ -49,18 +50,17 @@ def _mmgic(settings: Settings, vocabulary: VLVocabulary, table: str) -> Manifest
             repeat=0,
         )
 
-    return stage(
-        settings,
-        name="sft/playback",
-        table=table,
-        output=f"{corpus_folder(settings, 'sft')}/playback",
-        schema=schema.DOCUMENT,
-        settings={**document_inputs(settings, vocabulary), "descriptions": descriptions, "samples": size},
-        make_transform=transform,
+    stage = Stage(
+        "sft/playback",
+        schema.DOCUMENT,
+        transform,
+        settings={**document_inputs(settings, vocabulary), **description_inputs(settings), "samples": size},
+        resources=data_resources(settings),
     )
+    return run_stage(stage, table, places_of(settings))
 
 
-def _aesthetic(settings: Settings, vocabulary: VLVocabulary, table: str, sources: Sequence[str]) -> Manifest:
+def _aesthetic(settings: Settings, vocabulary: VLVocabulary, table: Table, sources: Sequence[str]) -> Table:
     size = settings.instructions.aesthetic
 
     def transform() -> EachRow:
@@ -68,34 +68,28 @@ def _aesthetic(settings: Settings, vocabulary: VLVocabulary, table: str, sources
         make = MakeAesthetic(settings.model.llm, vocabulary, settings.documents, sample, settings.seed)
         return EachRow(make, repeat=0)
 
-    return stage(
-        settings,
-        name="sft/aesthetic",
-        table=table,
-        output=f"{corpus_folder(settings, 'sft')}/aesthetic",
-        schema=schema.DOCUMENT,
+    stage = Stage(
+        "sft/aesthetic",
+        schema.DOCUMENT,
+        transform,
         settings={**document_inputs(settings, vocabulary), "samples": size},
-        make_transform=transform,
         sources=tuple(sources),
+        resources=data_resources(settings),
     )
+    return run_stage(stage, table, places_of(settings))
 
 
-def _finished(settings: Settings, corpus: Corpus, name: str) -> str:
-    """The tokens table of a corpus; "", and a line that says so, where there is none."""
-    table = f"{corpus_folder(settings, corpus)}/tokens"
-    if tables.read_manifest(table) is not None:
-        return table
-    print(f"{name}: left out, as {table} is not there to play back from", flush=True)
-    return ""
+def _finished(settings: Settings, corpus: Corpus, name: str) -> Table | None:
+    """The tokens table of a corpus; None, and a line that says so, if it is not there."""
+    folder = places_of(settings).folder(f"{corpus}/tokens")
+    table = find_table(folder)
+    if table is None:
+        print(f"{name}: left out, as {folder} is not there to play back from", flush=True)
+    return table
 
 
-def _kept(table: str, source: str) -> int:
-    manifest = tables.read_manifest(table)
-    return manifest.sources.get(source, {}).get("kept", 0) if manifest else 0
-
-
-def _sample(name: str, table: str, sources: Sequence[str], size: int, seed: int) -> RowSample:
-    batches = tables.open_table(table).to_batches(columns=["row_id"], filter=tables.select(sources))
+def _sample(name: str, table: Table, sources: Sequence[str], size: int, seed: int) -> RowSample:
+    batches = open_table(table.folder).to_batches(columns=["row_id"], filter=select(sources))
     ids = (batch.column("row_id").to_numpy().astype(np.int64, copy=False) for batch in batches)
     sample = draw_sample(ids, size, sample_key(seed, name))
     if sample.size < size:

@@ -11,52 +11,52 @@ from functools import partial
 from mmgic import schema
 from mmgic.documents.rounds import MakeRounds
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import (
-    corpus_folder,
-    read_annotations,
-    run_documents,
-    run_tokens,
-    sources_of,
-    stage,
-    table_of,
-)
+from mmgic.pipelines.annotations import read_annotations
+from mmgic.pipelines.common import data_resources, each_once, places_of, sources_of
+from mmgic.pipelines.documents import run_documents
 from mmgic.pipelines.images import run_images
 from mmgic.pipelines.playback import build_playback
+from mmgic.pipelines.tokens import run_tokens
 from mmgic.settings import Settings
 from mmgic.sources.copies import RejectCopies
 from mmgic.sources.formats import FORMATS
 from mmgic.sources.instructions.duplicates import Contents, contents
 from mmgic.stages.passes import fold
 from mmgic.stages.rows import EachRow
-from mmgic.stages.tables import Manifest
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
+from mmgic.stages.tables import Table
 
 
-def build_sft(settings: Settings, vocabulary: VLVocabulary) -> list[Manifest]:
-    """Runs the stages of the instruction sources and returns their manifests, those of documents last."""
-    stages = [read_annotations(settings, "sft")]
-    sources = sources_of(settings, "sft")
-    if sum(FORMATS[source.format].copied for source in sources) > 1:
-        stages.append(_unique(settings, table_of(settings, stages[-1])))
-    if any(FORMATS[source.format].by_url for source in sources):
-        stages.append(run_images(settings, "sft", table_of(settings, stages[-1]), schema.INTERLEAVED))
-    stages.append(run_tokens(settings, "sft", table_of(settings, stages[-1]), schema.INTERLEAVED))
-    stages.append(run_documents(settings, "sft", vocabulary, table_of(settings, stages[-1]), MakeRounds))
-    return [*stages, *build_playback(settings, vocabulary)]
+def build_sft(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
+    """Runs the stages of the instruction sources and returns their tables, those of documents last."""
+    annotations = read_annotations(settings, "sft")
+    unique = _run_unique(settings, annotations)
+    images = _run_images(settings, unique)
+    tokens = run_tokens(settings, "sft", images, schema.INTERLEAVED)
+    documents = run_documents(settings, "sft", vocabulary, tokens, MakeRounds)
+    return each_once(annotations, unique, images, tokens, documents, *build_playback(settings, vocabulary))
 
 
-def _unique(settings: Settings, table: str) -> Manifest:
+def _run_unique(settings: Settings, table: Table) -> Table:
     ranks = {s.name: i for i, s in enumerate(sources_of(settings, "sft")) if FORMATS[s.format].copied}
+    if len(ranks) < 2:
+        return table
 
     def transform() -> EachRow:
         found: Contents = fold(table, partial(contents, sources=ranks), settings.cluster.data_workers)
         return EachRow(RejectCopies(found.duplicates(), "a source listed before has this conversation"))
 
-    return stage(
-        settings,
-        name="sft/unique",
-        table=table,
-        output=f"{corpus_folder(settings, 'sft')}/unique",
-        schema=schema.INTERLEAVED,
+    stage = Stage(
+        "sft/unique",
+        schema.INTERLEAVED,
+        transform,
         settings={"order": list(ranks)},
-        make_transform=transform,
+        resources=data_resources(settings),
     )
+    return run_stage(stage, table, places_of(settings))
+
+
+def _run_images(settings: Settings, table: Table) -> Table:
+    by_url = any(FORMATS[source.format].by_url for source in sources_of(settings, "sft"))
+    return run_images(settings, "sft", table, schema.INTERLEAVED) if by_url else table

@@ -8,44 +8,40 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmgic.pipelines.common import corpus_folder, sources_of, stage, table_of
+from mmgic.pipelines.common import data_resources, places_of, sources_of
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
 from mmgic.sources.copies import COLUMNS, ENTRY, RejectCopies, later_copies_on_disk, url_entries
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.passes import map_blocks
 from mmgic.stages.rows import EachRow
-from mmgic.stages.tables import Manifest
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
+from mmgic.stages.tables import Table
 
 
-def run_unique(settings: Settings, annotations: Manifest) -> Manifest:
+def run_unique(settings: Settings, table: Table) -> Table:
     """Makes `ic/unique` from the annotations: images that a source listed before has are set aside.
 
     The paper counts unique images (52M); BLIP's LAION captions and CapsFusion, for one, share urls. With fewer than two
-    sources that may, the stage is left out and the manifest is that of the annotations.
+    sources that may, the stage is left out.
     """
     sources = enumerate(sources_of(settings, "ic"))
     ranks = {source.name: i for i, source in sources if FORMATS[source.format].by_url}
     if len(ranks) < 2:
-        return annotations
-    table = table_of(settings, annotations)
+        return table
 
     def transform() -> EachRow:
         copies = later_copies_on_disk(_entries(table, ranks, settings.cluster.data_workers))
         return EachRow(RejectCopies(copies, "a record before, of this source or one listed earlier, has this url"))
 
-    return stage(
-        settings,
-        name="ic/unique",
-        table=table,
-        output=f"{corpus_folder(settings, 'ic')}/unique",
-        schema=CAPTIONED_IMAGE,
-        settings={"order": list(ranks)},
-        make_transform=transform,
+    stage = Stage(
+        "ic/unique", CAPTIONED_IMAGE, transform, settings={"order": list(ranks)}, resources=data_resources(settings)
     )
+    return run_stage(stage, table, places_of(settings))
 
 
-def _entries(table: str, ranks: dict[str, int], workers: int) -> Iterator[NDArray[np.void]]:
+def _entries(table: Table, ranks: dict[str, int], workers: int) -> Iterator[NDArray[np.void]]:
     def block(batch: pa.Table) -> pa.Table:
         entries = url_entries(batch, ranks)
         return pa.table({name: entries[name] for name in COLUMNS})

@@ -27,7 +27,7 @@ def digest(folder: str) -> str:
     found = tables.finished_tables(folder)
     if not found:
         raise InputError(f"{folder} holds no finished table; give the folder of a stage that has a {tables.MANIFEST}")
-    table = tables.open_table(*found)
+    table = tables.open_table(*(table.folder for table in found))
     rows = table.count_rows()
     passes = -(-rows // ROWS_PER_PASS) or 1
     total = hashlib.sha256(f"{rows} rows\n".encode())

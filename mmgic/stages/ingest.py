@@ -11,32 +11,33 @@ import pyarrow as pa
 import ray
 
 from mmgic.errors import InputError
-from mmgic.files import absolute, read_text, write_text
+from mmgic.files import read_text, write_text
 from mmgic.schema import reject
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin, checkpoint_folder, finish
+from mmgic.stages.places import Places
 from mmgic.stages.reporting import raise_problem, reporting, stage_progress, start_tally
 from mmgic.stages.rows import Row, to_table
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Manifest, Table
 
 
 def ingest(
     name: str,
-    output: str,
+    places: Places,
     schema: pa.Schema,
     readers: Sequence[Callable[[], Iterable[Row]]],
     settings: Mapping[str, Any],
     rows_per_file: int = 2000,
     max_error_rate: float = 0.05,
-) -> Manifest:
-    """Makes the first table of all from `readers`, each streamed by one task into files of `rows_per_file` rows.
+) -> Table:
+    """Makes the table `name`, the first of all, from `readers`.
 
-    A reader that was killed begins again and writes the same files; one that ended is not read again. `settings` must
-    tell the readers' data from any other, by digests of the files. Raises InputError like `run_stage`, and where two
-    rows have one row_id.
+    Each is streamed by one task into files of `rows_per_file` rows. A reader that was killed begins again and writes
+    the same files; one that ended is not read again. `settings` must tell the readers' data from any other, by digests
+    of the files. Raises InputError like `run_stage`, and where two rows have one row_id.
     """
     started = time.monotonic()
-    output = absolute(output)
+    output = places.folder(name)
     fingerprint, done = begin(output, name, settings, "")
     if done is not None:
         return done

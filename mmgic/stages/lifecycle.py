@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import posixpath
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 from mmgic.errors import InputError
-from mmgic.files import read_text, remove
+from mmgic.files import read_text, remove, write_text
 from mmgic.stages import tables
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Manifest, Table
 
 # Reasons that speak of damaged input or of a fault, not of a rule that chose
 ERRORS = ("bad_record", "image_missing", "image_undecodable", "image_too_large", "size_mismatch", "stage_error")
@@ -23,28 +29,28 @@ def is_too_often(failures: int, tries: int, rate: float) -> bool:
 
 def begin(
     output: str, name: str, settings: Mapping[str, Any], source: str, repeatable: bool = True
-) -> tuple[str, Manifest | None]:
-    """The fingerprint of a table that is to be made, and its manifest if it is finished (see `tables.claim`)."""
+) -> tuple[str, Table | None]:
+    """The fingerprint of a table that is to be made, and the table if it is finished (see `claim`)."""
     if read_text(f"{output}/{tables.SETTINGS}") is None:
         remove(checkpoint_folder(output))  # of a table that was deleted
-    fingerprint = tables.claim(output, name, settings, source, repeatable)
-    done = tables.read_manifest(output)
+    fingerprint = claim(output, name, settings, source, repeatable)
+    done = tables.find_table(output)
     if done is not None:
         remove(checkpoint_folder(output))
-        print(f"{done.summary()} (done before)", flush=True)
+        print(f"{done.manifest.summary()} (done before)", flush=True)
     return fingerprint, done
 
 
-def finish(output: str, manifest: Manifest, max_error_rate: float) -> Manifest:
+def finish(output: str, manifest: Manifest, max_error_rate: float) -> Table:
     """Writes the manifest of a table whose rows are all there. Raises InputError if too many of them are errors."""
     errors = {reason: manifest.reasons[reason] for reason in ERRORS if reason in manifest.reasons}
     if sum(errors.values()) > max_error_rate * manifest.rows_in:
         found = ", ".join(f"{reason} {number:,}" for reason, number in errors.items())
-        raise too_many_errors(manifest.stage, output, found, max_error_rate)
+        raise too_many_errors(manifest.name, output, found, max_error_rate)
     tables.write_manifest(output, manifest)
     remove(checkpoint_folder(output))
     print(manifest.summary(), flush=True)
-    return manifest
+    return Table(output, manifest)
 
 
 def too_many_errors(stage: str, output: str, found: str, max_error_rate: float) -> InputError:
@@ -60,3 +66,42 @@ def checkpoint_folder(output: str) -> str:
     Ray Data's recovery deletes files inside the table by the prefix of their name.
     """
     return f"{output}.checkpoint"
+
+
+def claim(folder: str, stage: str, settings: Mapping[str, Any], source: str, repeatable: bool = True) -> str:
+    """Makes `folder` the place of this stage with these settings, and returns their fingerprint.
+
+    `source` is the fingerprint of what the stage reads. The first call writes `settings.yaml`; later ones
+    compare, so that rows made in another way are neither kept nor mixed in. The fingerprint of a table that
+    is not `repeatable` also holds a nonce of that first call: deleted and made again it is another table. Raises
+    InputError where the settings differ.
+    """
+    recipe = {"stage": stage, "input": source, "settings": json.loads(json.dumps(settings))}
+    path = posixpath.join(folder, tables.SETTINGS)
+    text = read_text(path)
+    nonce = secrets.token_hex(8) if text is None else yaml.safe_load(text).get("nonce")
+    if nonce and not repeatable:
+        recipe["nonce"] = nonce
+    if text is None:
+        write_text(path, yaml.safe_dump(recipe, sort_keys=False))
+    else:
+        before, now = _flat(yaml.safe_load(text)), _flat(recipe)
+        changed = next((k for k in [*now, *before] if before.get(k) != now.get(k)), None)
+        if changed is not None:
+            key, old, new = changed.removeprefix("settings."), before.get(changed), now.get(changed)
+            what = "from another input" if changed == "input" else f"with {key} = {old!r}, now {new!r}"
+            raise InputError(f"{folder} was built {what}; delete it to build it again, or set another 'output'")
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def _flat(tree: Any, name: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; the elements of lists are numbered."""
+    if isinstance(tree, list):
+        tree = {f"[{i}]": item for i, item in enumerate(tree)}
+    if not isinstance(tree, dict):
+        return {name: tree}
+    return {
+        key: value
+        for part, branch in tree.items()
+        for key, value in _flat(branch, part if not name else f"{name}{'' if part[0] == '[' else '.'}{part}").items()
+    }

@@ -12,14 +12,14 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext, TaskPoolStrategy
 
-from mmgic.files import absolute
 from mmgic.stages.rows import Row
 from mmgic.stages.session import execution_context
+from mmgic.stages.tables import Table
 
 T = TypeVar("T")
 
 
-def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
+def fold(table: Table, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
     """Sums what `partial` returns for each block of a table's rows, kept or not. For small results: counts.
 
     Results are added with +=, to what `partial` returns for no rows: in place, where their type can.
@@ -34,11 +34,11 @@ def fold(table: str, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
 
 
 def map_blocks(
-    table: str, work: Callable[[pa.Table], pa.Table], workers: int = 2, columns: Sequence[str] | None = None
+    table: Table, work: Callable[[pa.Table], pa.Table], workers: int = 2, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """What `work` returns for each block of a table's rows, kept or not, in any order; it sees `columns` alone."""
     with DataContext.current(execution_context()):
         parts = ray.data.read_parquet(
-            absolute(table), columns=None if columns is None else list(columns), partitioning=None
+            table.folder, columns=None if columns is None else list(columns), partitioning=None
         ).map_batches(work, batch_size=None, batch_format="pyarrow", compute=TaskPoolStrategy(size=workers))
         yield from parts.iter_batches(batch_size=None, batch_format="pyarrow")

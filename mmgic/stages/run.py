@@ -17,49 +17,48 @@ from ray.data.checkpoint import CheckpointConfig
 from ray.data.expressions import col, lit
 
 from mmgic.errors import InputError
-from mmgic.files import absolute
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin, checkpoint_folder, finish
+from mmgic.stages.places import Places
 from mmgic.stages.reporting import raise_problem, stage_progress, start_tally
 from mmgic.stages.session import execution_context
 from mmgic.stages.stage import Stage
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Manifest, Table
 from mmgic.stages.workers import Preparation, Worker
 
 OTHER_CPUS = 2  # logical CPUs that an actor pool leaves to reading, writing and skipping finished rows
 
 
-def run_stage(stage: Stage) -> Manifest:
-    """Makes the stage's table, or goes on where a run was killed, or returns at once if the table is finished.
+def run_stage(stage: Stage, table: Table, places: Places) -> Table:
+    """Makes the stage's table of `table`, or goes on where a run was killed, or returns at once if it is finished.
 
     Raises InputError if the table was begun with other settings, if there is nothing to read, if more than
     `max_error_rate` of the rows are errors, and if the rows written are not exactly the rows read.
     """
     started = time.monotonic()
-    output = absolute(stage.output)
-    source = tables.read_manifest(stage.table)
-    if source is None:
-        raise InputError(f"{stage.table} is not finished; run the stage that makes it first")
+    output = places.folder(stage.name)
     settings = {**stage.settings, "sources": list(stage.sources)}
-    fingerprint, done = begin(output, stage.name, settings, source.fingerprint, stage.repeatable)
+    fingerprint, done = begin(output, stage.name, settings, table.manifest.fingerprint, stage.repeatable)
     if done is not None:
         return done
 
-    selection, table = tables.select(stage.sources), tables.open_table(stage.table)
-    rows = table.count_rows(filter=selection)
+    selection, read = tables.select(stage.sources), tables.open_table(table.folder)
+    rows = read.count_rows(filter=selection)
     if not rows:
-        raise InputError(f"no row of {stage.table} was kept for stage '{stage.name}' ({source.summary()})")
-    tally = start_tally(stage.max_error_rate * rows)
+        raise InputError(f"no row of {table.folder} was kept for stage '{stage.name}' ({table.manifest.summary()})")
+    max_error_rate = stage.resources.max_error_rate
+    tally = start_tally(max_error_rate * rows)
     with stage_progress(stage.name, rows, tally):
-        _write_rows(stage, output, tally)
+        _write_rows(stage, table, output, tally)
     written = tables.open_table(output)
-    tables.check_same_ids(table, written, selection, rows)
+    tables.check_same_ids(read, written, selection, rows)
     manifest = Manifest(stage.name, fingerprint, rows, **tables.count(written), seconds=time.monotonic() - started)
-    return finish(output, manifest, stage.max_error_rate)
+    return finish(output, manifest, max_error_rate)
 
 
-def _write_rows(stage: Stage, output: str, tally: Any) -> None:
+def _write_rows(stage: Stage, table: Table, output: str, tally: Any) -> None:
     """Runs what is left of the stage with Ray Data and leaves Parquet files in `output`."""
+    resources = stage.resources
     # first of all, as making it may run passes of its own
     transform = None if stage.actors else stage.make_transform()
     context = execution_context()
@@ -68,42 +67,42 @@ def _write_rows(stage: Stage, output: str, tally: Any) -> None:
     )
     # One actor skips finished rows as fast as they are read; ten of them would starve a small cluster of CPUs.
     context.checkpoint_config.checkpoint_actor_pool_max_size = 1
-    batches: dict[str, Any] = {"batch_size": stage.rows_per_call, "batch_format": "pyarrow"}
+    batches: dict[str, Any] = {"batch_size": resources.rows_per_call, "batch_format": "pyarrow"}
     with DataContext.current(context):
-        blocks = _kept_rows(stage.table, stage.sources).repartition(target_num_rows_per_block=stage.rows_per_block)
+        blocks = _kept_rows(table, stage.sources).repartition(target_num_rows_per_block=resources.rows_per_block)
         if stage.prepare is not None:
             prepare = Preparation(stage.prepare, tally)
             blocks = blocks.map_batches(
-                prepare.__call__, compute=TaskPoolStrategy(size=stage.prepare_workers), **batches
+                prepare.__call__, compute=TaskPoolStrategy(size=resources.prepare_workers), **batches
             )
         if transform is None:
             made = blocks.map_batches(
                 Worker,
-                fn_constructor_args=(stage, tally),
-                compute=ActorPoolStrategy(size=stage.workers),
-                num_cpus=_actor_cpus(stage.workers),
-                num_gpus=stage.gpus,
+                fn_constructor_args=(stage, output, tally),
+                compute=ActorPoolStrategy(size=resources.workers),
+                num_cpus=_actor_cpus(resources.workers),
+                num_gpus=resources.gpus,
                 **batches,
             )
         else:
-            worker = Worker(stage, tally, transform)
-            made = blocks.map_batches(worker.__call__, compute=TaskPoolStrategy(size=stage.workers), **batches)
+            worker = Worker(stage, output, tally, transform)
+            made = blocks.map_batches(worker.__call__, compute=TaskPoolStrategy(size=resources.workers), **batches)
         # What `prepare` returns cuts blocks small (Ray keeps them under 128 MiB); the files need not be.
-        files = {"min_rows_per_file": stage.rows_per_block} if stage.prepare else {}
+        files = {"min_rows_per_file": resources.rows_per_block} if stage.prepare else {}
         try:
             # as many tasks as the work has, so that a block is made and written by one task
-            made.write_parquet(output, concurrency=stage.workers, **files)
+            made.write_parquet(output, concurrency=resources.workers, **files)
         except ray.exceptions.RayError:
             raise_problem(tally)
             raise
 
 
-def _kept_rows(table: str, sources: Sequence[str]) -> Dataset:
+def _kept_rows(table: Table, sources: Sequence[str]) -> Dataset:
     # The reader itself applies this filter: rows that are not part of the stage never meet the checkpoint.
     kept = col("keep") == lit(True)
     if sources:
         kept = kept & col("source").is_in(list(sources))
-    return ray.data.read_parquet(absolute(table), partitioning=None).filter(expr=kept)
+    return ray.data.read_parquet(table.folder, partitioning=None).filter(expr=kept)
 
 
 def _actor_cpus(workers: int) -> float:

@@ -6,12 +6,10 @@ A folder is any fsspec path. A table is finished if and only if its manifest is 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import posixpath
-import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +33,7 @@ IDS_PER_PASS = 1 << 24  # ids that are compared at once: 128 MiB a table
 class Manifest:
     """What a finished stage did. Counts are rows, but `drops` counts what was taken out of its rows so far."""
 
-    stage: str
+    name: str  # of the stage
     fingerprint: str  # of the stage's settings and, through its input's fingerprint, of all that came before
     rows_in: int
     rows_out: int
@@ -48,9 +46,40 @@ class Manifest:
     def summary(self) -> str:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in self.reasons.items())
         return (
-            f"{self.stage}: {self.rows_in:,} rows in, {self.kept:,} kept, {self.rows_out - self.kept:,} set aside"
+            f"{self.name}: {self.rows_in:,} rows in, {self.kept:,} kept, {self.rows_out - self.kept:,} set aside"
             f"{f' ({reasons})' if reasons else ''}; {self.seconds:.1f} s"
         )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table: where it lies, and what its making did."""
+
+    folder: str
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The name of the stage that made it."""
+        return self.manifest.name
+
+    @property
+    def corpus(self) -> str:
+        return self.name.partition("/")[0]
+
+
+def find_table(folder: str) -> Table | None:
+    """The table in `folder`, or None if it is not finished."""
+    manifest = read_manifest(folder)
+    return None if manifest is None else Table(absolute(folder), manifest)
+
+
+def read_table(folder: str) -> Table:
+    """The table in `folder`. Raises InputError if it is not finished."""
+    table = find_table(folder)
+    if table is None:
+        raise InputError(f"{folder} is not finished; run the stage that makes it first")
+    return table
 
 
 def read_manifest(folder: str) -> Manifest | None:
@@ -69,45 +98,6 @@ def write_manifest(folder: str, manifest: Manifest) -> None:
     write_text(posixpath.join(folder, MANIFEST), json.dumps(dataclasses.asdict(manifest), indent=2) + "\n")
 
 
-def claim(folder: str, stage: str, settings: Mapping[str, Any], source: str, repeatable: bool = True) -> str:
-    """Makes `folder` the place of this stage with these settings, and returns their fingerprint.
-
-    `source` is the fingerprint of what the stage reads. The first call writes `settings.yaml`; later ones
-    compare, so that rows made in another way are neither kept nor mixed in. The fingerprint of a table that
-    is not `repeatable` also holds a nonce of that first call: deleted and made again it is another table. Raises
-    InputError where the settings differ.
-    """
-    recipe = {"stage": stage, "input": source, "settings": json.loads(json.dumps(settings))}
-    path = posixpath.join(folder, SETTINGS)
-    text = read_text(path)
-    nonce = secrets.token_hex(8) if text is None else yaml.safe_load(text).get("nonce")
-    if nonce and not repeatable:
-        recipe["nonce"] = nonce
-    if text is None:
-        write_text(path, yaml.safe_dump(recipe, sort_keys=False))
-    else:
-        before, now = _flat(yaml.safe_load(text)), _flat(recipe)
-        changed = next((k for k in [*now, *before] if before.get(k) != now.get(k)), None)
-        if changed is not None:
-            key, old, new = changed.removeprefix("settings."), before.get(changed), now.get(changed)
-            what = "from another input" if changed == "input" else f"with {key} = {old!r}, now {new!r}"
-            raise InputError(f"{folder} was built {what}; delete it to build it again, or set another 'output'")
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-
-
-def _flat(tree: Any, name: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; the elements of lists are numbered."""
-    if isinstance(tree, list):
-        tree = {f"[{i}]": item for i, item in enumerate(tree)}
-    if not isinstance(tree, dict):
-        return {name: tree}
-    return {
-        key: value
-        for part, branch in tree.items()
-        for key, value in _flat(branch, part if not name else f"{name}{'' if part[0] == '[' else '.'}{part}").items()
-    }
-
-
 def open_table(*folders: str) -> pyarrow.dataset.Dataset:
     """The Parquet files of one table, or of several with one schema. Raises InputError where there are none."""
     filesystem, _ = fsspec.url_to_fs(absolute(folders[0]))
@@ -118,11 +108,29 @@ def open_table(*folders: str) -> pyarrow.dataset.Dataset:
     return pyarrow.dataset.dataset(files, filesystem=filesystem, format="parquet")
 
 
-def finished_tables(folder: str) -> list[str]:
-    """The finished tables in `folder`, itself or at any depth below it."""
-    filesystem, path = fsspec.url_to_fs(absolute(folder))
+def finished_tables(folder: str) -> list[Table]:
+    """The finished tables in `folder`, itself or at any depth below it, each after the one that it was made from."""
+    root = absolute(folder)
+    filesystem, path = fsspec.url_to_fs(root)
     manifests = (file for file in filesystem.find(path) if posixpath.basename(file) == MANIFEST)
-    return [filesystem.unstrip_protocol(posixpath.dirname(manifest)) for manifest in sorted(manifests)]
+    below = (posixpath.relpath(posixpath.dirname(manifest), path) for manifest in manifests)
+    folders = [root if name == "." else posixpath.join(root, name) for name in below]
+    found = [table for folder in folders if (table := find_table(folder))]
+    made_from = {table.manifest.fingerprint: _input(table) for table in found if table.manifest.fingerprint}
+
+    def depth(table: Table) -> int:
+        steps, fingerprint = 0, _input(table)
+        while fingerprint in made_from:
+            steps, fingerprint = steps + 1, made_from[fingerprint]
+        return steps
+
+    return sorted(found, key=lambda table: (depth(table), table.folder))
+
+
+def _input(table: Table) -> str:
+    """The fingerprint of the table that it was made from, "" if it is the first or does not say."""
+    text = read_text(posixpath.join(table.folder, SETTINGS))
+    return str(yaml.safe_load(text).get("input", "")) if text else ""
 
 
 def select(sources: Sequence[str] = ()) -> pc.Expression:

@@ -12,7 +12,6 @@ import pyarrow as pa
 import ray
 from ray.util.metrics import Counter as CounterMetric
 
-from mmgic.files import absolute
 from mmgic.stages.lifecycle import ERRORS, too_many_errors
 from mmgic.stages.reporting import reporting
 from mmgic.stages.rows import Row, Transform, to_table
@@ -37,8 +36,9 @@ class Preparation:
 class Worker:
     """A stage's transform inside a worker process, on Arrow tables."""
 
-    def __init__(self, stage: Stage, tally: Any, transform: Transform | None = None) -> None:
+    def __init__(self, stage: Stage, output: str, tally: Any, transform: Transform | None = None) -> None:
         self.stage = stage
+        self.output = output
         self.tally = tally
         self.transform = transform
 
@@ -62,8 +62,8 @@ class Worker:
         errors = [f"{row['reason']}: {row['detail']}" for row in results if row["reason"] in ERRORS]
         within_limit = not rows or ray.get(self.tally.add.remote(rows[0]["row_id"], len(rows), len(errors)))
         if errors and not within_limit:
-            output, limit = absolute(self.stage.output), self.stage.max_error_rate
-            raise too_many_errors(self.stage.name, output, f"such as {errors[-1]}", limit)
+            limit = self.stage.resources.max_error_rate
+            raise too_many_errors(self.stage.name, self.output, f"such as {errors[-1]}", limit)
 
 
 @functools.cache

@@ -40,7 +40,7 @@ class Dataset:
 
     def __init__(self, folder: str) -> None:
         self.root = absolute(folder)
-        found = [absolute(table.removeprefix("file://")) for table in tables.finished_tables(folder)]
+        found = [table.folder for table in tables.finished_tables(folder)]
         if not found:
             raise InputError(f"{folder} holds no finished table; give the output folder of a build, or one table of it")
         self.folders = {table.removeprefix(self.root).strip("/") or PurePosixPath(table).name: table for table in found}

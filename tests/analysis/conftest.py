@@ -13,6 +13,7 @@ from mmgic.evaluation.benchmark import Score
 from mmgic.evaluation.results import AskedItem, BenchmarkResult, PartResult, Results, write_items, write_results
 from mmgic.settings import Settings, ToySettings
 from mmgic.stages import tables
+from mmgic.stages.lifecycle import claim
 
 HOSTILE = "<script>alert('label')</script>"
 
@@ -22,12 +23,16 @@ def empty_row(table_schema):
     return {field.name: kinds.get(field.type, [] if pa.types.is_list(field.type) else 0) for field in table_schema}
 
 
-def write_table(folder: Path, name: str, table_schema: pa.Schema, rows: list[dict]) -> None:
+def write_table(run: Path, name: str, table_schema: pa.Schema, rows: list[dict], made_from: str = "") -> str:
+    """Writes the table of the stage `name`, made from the table of this fingerprint; returns its own."""
+    folder = run / name
     folder.mkdir(parents=True)
     full = [{**empty_row(table_schema), **row} for row in rows]
     pyarrow.parquet.write_table(pa.Table.from_pylist(full, schema=table_schema), folder / "part-0.parquet")
     counts = tables.count(tables.open_table(str(folder)))
-    tables.write_manifest(str(folder), tables.Manifest(name, "", len(rows), **counts, seconds=1.5))
+    fingerprint = claim(str(folder), name, {}, made_from)
+    tables.write_manifest(str(folder), tables.Manifest(name, fingerprint, len(rows), **counts, seconds=1.5))
+    return fingerprint
 
 
 @pytest.fixture
@@ -41,9 +46,9 @@ def run_folder(tmp_path) -> tuple[Path, Settings]:
         {"row_id": i, "source": source, "objects": [thing], "regions": [region]}
         for i, source in ((1, "vg"), (2, "coco"))
     ]
-    write_table(tmp_path / "mmgic" / "regions", "mmgic/regions", schema.IMAGE_WITH_REGIONS, found)
-    write_table(
-        tmp_path / "mmgic" / "tokens",
+    regions = write_table(tmp_path, "mmgic/regions", schema.IMAGE_WITH_REGIONS, found)
+    tokens = write_table(
+        tmp_path,
         "mmgic/tokens",
         schema.TOKENIZED_IMAGE,
         [
@@ -57,11 +62,12 @@ def run_folder(tmp_path) -> tuple[Path, Settings]:
             },
             {"row_id": 3, "source": "coco", "image_id": "3", "keep": False, "reason": "image_missing"},
         ],
+        made_from=regions,
     )
     for repeat in range(2):
         document = {"repeat": repeat, "template": "image_first", "text": f"Image: [IMG]\nObjects:\n- {HOSTILE}"}
         write_table(
-            tmp_path / "mmgic" / "documents" / f"repeat_{repeat}",
+            tmp_path,
             f"mmgic/documents/repeat_{repeat}",
             schema.DOCUMENT,
             [
@@ -69,6 +75,7 @@ def run_folder(tmp_path) -> tuple[Path, Settings]:
                 {"row_id": 2, "source": "coco", **document, "num_visual_tokens": 1, "num_text_tokens": 2},
                 {"row_id": 4, "source": "coco", "num_visual_tokens": 99, "keep": False, "reason": "too_long"},
             ],
+            made_from=tokens,
         )
     training = tmp_path / "training" / "pretrain"
     training.mkdir(parents=True)

@@ -1,16 +1,18 @@
 """The figures of a run, counted from its folder."""
 
-from mmgic.analysis.summary import SourceCount, count_documents, summarize, summary_table
+from mmgic.analysis.summary import SourceCount, count_documents, run_tables, summarize, summary_table
+from mmgic.documents.columns import document_tables
 from mmgic.evaluation.benchmark import Score
 from mmgic.settings import Settings
 
 
 def test_documents_are_counted_over_repeats_without_rejected_ones(run_folder):
     folder, _ = run_folder
-    assert count_documents(folder) == [SourceCount("coco", 2, 2, 4), SourceCount("vg", 2, 20, 60)]
+    documents = document_tables(run_tables(folder))
+    assert count_documents(documents) == [SourceCount("coco", 2, 2, 4), SourceCount("vg", 2, 20, 60)]
     summary = summarize(folder, "pretrain")
     assert summary.total == SourceCount("total", 4, 22, 64)
-    assert [stage.stage for stage in summary.stages] == [
+    assert [table.name for table in summary.tables] == [
         "mmgic/regions",
         "mmgic/tokens",
         "mmgic/documents/repeat_0",

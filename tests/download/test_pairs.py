@@ -37,7 +37,7 @@ def test_size_rules(size, reason):
 @pytest.mark.parametrize(("rules", "reasons"), [(True, ["short_side", "aspect_ratio", ""]), (False, ["", "", ""])])
 def test_size_rules_may_be_left_out(rules, reasons, tmp_path):
     changes = {"output": str(tmp_path), "download": {"size_rules": rules}}
-    transform = images._transform(merge(Settings(), changes), "ic")
+    transform = images._transform(merge(Settings(), changes), "ic", str(tmp_path / "shards"))
     rows = [
         pair(i, width=w, height=h, image_path="/nowhere.jpg")
         for i, (w, h) in enumerate([(9, 9), (999, 230), (300, 300)])

@@ -87,20 +87,20 @@ def test_round_trip_has_the_same_rows_and_datasets_loads_them(run: Path, tmp_pat
     assert main(["import", f"{tmp_path}/hf", f"{tmp_path}/back"]) == 0
     assert digest(f"{tmp_path}/back") == digest(f"{run}/{name}")
 
-    folders = tables.finished_tables(f"{run}/{name}")
-    expected = [row for folder in folders for row in tables.open_table(folder).to_table().to_pylist()]
+    found = tables.finished_tables(f"{run}/{name}")
+    expected = [row for table in found for row in tables.open_table(table.folder).to_table().to_pylist()]
     assert loaded(tmp_path / "hf", tmp_path) == expected
 
 
 def test_a_build_goes_on_from_an_imported_table(run: Path, tmp_path: Path) -> None:
     export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")
-    manifest = import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back")
-    assert manifest == tables.read_manifest(f"{run}/mmgic/tokens")
+    made = import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back")
+    assert made.manifest == tables.read_manifest(f"{run}/mmgic/tokens")
     fingerprint, done = begin(f"{tmp_path}/back", "mmgic/tokens", {"seed": 3}, "made of nothing")
-    assert (done, fingerprint) == (manifest, manifest.fingerprint)
+    assert (done, fingerprint) == (made, made.manifest.fingerprint)
     with pytest.raises(InputError, match="built with seed = 3, now 4"):
         begin(f"{tmp_path}/back", "mmgic/tokens", {"seed": 4}, "made of nothing")
-    assert import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back") == manifest  # done before
+    assert import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back") == made  # done before
 
 
 def test_a_build_goes_on_from_an_imported_table_that_was_fetched(tmp_path: Path) -> None:
@@ -108,20 +108,18 @@ def test_a_build_goes_on_from_an_imported_table_that_was_fetched(tmp_path: Path)
     make_table(tmp_path / "fetched", "ic/images", schema.CAPTIONED_IMAGE, [row], repeatable=False)
     export(str(tmp_path / "fetched"), f"{tmp_path}/hf")
     made = import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back")
-    assert made == tables.read_manifest(str(tmp_path / "fetched"))
-    assert begin(f"{tmp_path}/back", "ic/images", {"seed": 3}, "made of nothing", repeatable=False) == (
-        made.fingerprint,
-        made,
-    )
+    assert made.manifest == tables.read_manifest(str(tmp_path / "fetched"))
+    again = begin(f"{tmp_path}/back", "ic/images", {"seed": 3}, "made of nothing", repeatable=False)
+    assert again == (made.manifest.fingerprint, made)
 
 
 def test_a_build_goes_on_from_a_table_with_unpacked_images(run: Path, tmp_path: Path) -> None:
     hf, back, images = f"{tmp_path}/hf", f"{tmp_path}/back", f"{tmp_path}/images"
     export(f"{run}/mmgic/tokens", hf, images=True)
-    manifest = import_dataset(hf, back, images)
-    assert manifest == tables.read_manifest(f"{run}/mmgic/tokens")
-    assert begin(back, "mmgic/tokens", {"seed": 3}, "made of nothing") == (manifest.fingerprint, manifest)
-    assert import_dataset(hf, back, images) == manifest  # done before
+    made = import_dataset(hf, back, images)
+    assert made.manifest == tables.read_manifest(f"{run}/mmgic/tokens")
+    assert begin(back, "mmgic/tokens", {"seed": 3}, "made of nothing") == (made.manifest.fingerprint, made)
+    assert import_dataset(hf, back, images) == made  # done before
     for other in ("", f"{tmp_path}/elsewhere"):
         with pytest.raises(InputError, match=rf"has its images in {images}, not in .*delete it to import it again"):
             import_dataset(hf, back, other)
@@ -310,8 +308,8 @@ def test_parquet_files_of_others(run: Path, tmp_path: Path) -> None:
     pq.write_table(rows, data / "train.parquet")
     with pytest.raises(InputError, match="holds no embedded images"):
         import_dataset(str(tmp_path / "hf"), f"{tmp_path}/back", images=str(tmp_path / "images"))
-    manifest = import_dataset(str(tmp_path / "hf"), f"{tmp_path}/back")
-    assert (manifest.stage, manifest.rows_in, manifest.kept) == ("imported", 6, 5)
+    manifest = import_dataset(str(tmp_path / "hf"), f"{tmp_path}/back").manifest
+    assert (manifest.name, manifest.rows_in, manifest.kept) == ("imported", 6, 5)
     assert digest(f"{tmp_path}/back") == digest(f"{run}/mmgic/tokens")
     with pytest.raises(InputError, match="is not empty"):
         import_dataset(str(tmp_path / "hf"), str(tmp_path / "photos"))

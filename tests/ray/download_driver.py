@@ -7,6 +7,7 @@ import ray
 from mmgic.pipelines.images import run_images
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings, merge
+from mmgic.stages.tables import read_table
 
 CHANGES = {
     "download": {
@@ -23,4 +24,4 @@ CHANGES = {
 if __name__ == "__main__":
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     output = sys.argv[1]
-    run_images(merge(Settings(output=output), CHANGES), "ic", f"{output}/ic/urls", CAPTIONED_IMAGE)
+    run_images(merge(Settings(output=output), CHANGES), "ic", read_table(f"{output}/ic/urls"), CAPTIONED_IMAGE)

@@ -2,15 +2,18 @@
 
 import sys
 import time
+from dataclasses import fields
 from functools import partial
 
 import pyarrow as pa
 import ray
 
 from mmgic.schema import KEPT, KEY, VERDICT, record_generator, reject
+from mmgic.stages.places import Places
 from mmgic.stages.rows import EachRow
 from mmgic.stages.run import run_stage
-from mmgic.stages.stage import Stage
+from mmgic.stages.stage import Resources, Stage
+from mmgic.stages.tables import Table, read_table
 
 NUMBERS = pa.schema([*KEY, pa.field("number", pa.int64()), *VERDICT])
 DRAWN = pa.schema([*KEY, pa.field("number", pa.int64()), pa.field("drawn", pa.list_(pa.float64())), *VERDICT])
@@ -24,12 +27,15 @@ def draw(row: dict, seconds: float = 0) -> dict:
     return {**row, "drawn": generator.random(row["number"] % 5).tolist(), **verdict}
 
 
-def stage(table: str, output: str, seconds: float = 0, **changes: object) -> Stage:
-    make = partial(EachRow, partial(draw, seconds=seconds))
-    fields = {"make_transform": make, "settings": {"seed": 0}, "rows_per_block": 40, "rows_per_call": 10, **changes}
-    return Stage("draw", table, output, DRAWN, **fields)
+def run(table: Table, output: str, seconds: float = 0, **changes: object) -> Table:
+    """Runs the stage "draw" with `changes` of its fields or its resources; its table is `<output>/draw`."""
+    names = {field.name for field in fields(Resources)}
+    work = {"rows_per_block": 40, "rows_per_call": 10} | {k: v for k, v in changes.items() if k in names}
+    given = {"make_transform": partial(EachRow, partial(draw, seconds=seconds)), "settings": {"seed": 0}}
+    given |= {k: v for k, v in changes.items() if k not in names}
+    return run_stage(Stage("draw", DRAWN, resources=Resources(**work), **given), table, Places(output))
 
 
 if __name__ == "__main__":
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    run_stage(stage(sys.argv[1], sys.argv[2], float(sys.argv[3])))
+    run(read_table(sys.argv[1]), sys.argv[2], float(sys.argv[3]))

@@ -37,7 +37,7 @@ def one_worker(settings: Settings) -> tuple[Settings, BuildReport]:
 
 def test_every_row_of_a_stage_is_in_the_next(one_worker: tuple[Settings, BuildReport]) -> None:
     settings, report = one_worker
-    stages = {manifest.stage: manifest for manifest in report.stages}
+    stages = {table.name: table.manifest for table in report.tables}
     mmgic = [stages[f"mmgic/{name}"] for name in ("annotations", "cleaned", "regions", "tokens", "documents/repeat_0")]
     sft = [stages[f"sft/{name}"] for name in ("annotations", "tokens", "documents")]
     annotations, _, _, tokens, _ = mmgic
@@ -72,7 +72,7 @@ def test_finished_stages_stay_and_other_settings_are_refused(
 ) -> None:
     settings, report = one_worker
     assert build(settings) == report
-    assert capsys.readouterr().out.count("(done before)") == len(report.stages)
+    assert capsys.readouterr().out.count("(done before)") == len(report.tables)
     longer = replace(settings, documents=replace(settings.documents, max_tokens=400))
     with pytest.raises(InputError, match=r"documents/repeat_0 was built with documents.max_tokens = 512, now 400"):
         build(longer)

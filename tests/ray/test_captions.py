@@ -13,6 +13,7 @@ from mmgic.settings import Settings, merge
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.ingest import ingest
+from mmgic.stages.places import Places
 from mmgic.toy.world.render import render
 from mmgic.toy.world.scenes import make_scene
 
@@ -42,15 +43,16 @@ def settings_of(output: Path, **changes: object) -> Settings:
 
 
 def test_same_captions_on_one_and_two_workers(tmp_path: Path) -> None:
-    table = str(tmp_path / "annotations")
-    ingest("mmgic/annotations", table, ANNOTATED_IMAGE, [partial(annotations, tmp_path / "images")], {})
+    readers = [partial(annotations, tmp_path / "images")]
+    table = ingest("mmgic/annotations", Places(str(tmp_path)), ANNOTATED_IMAGE, readers, {})
     digests = set()
     for workers in (1, 2):
         settings = settings_of(tmp_path / str(workers), cluster={"tokenizer_workers": workers})
-        manifest = run_captions(settings, "mmgic", table, ANNOTATED_IMAGE)
-        assert (manifest.stage, manifest.rows_in, manifest.kept) == ("mmgic/captions", ROWS, ROWS - 1)
+        made = run_captions(settings, "mmgic", table, ANNOTATED_IMAGE)
+        manifest = made.manifest
+        assert (made.name, manifest.rows_in, manifest.kept) == ("mmgic/captions", ROWS, ROWS - 1)
         assert manifest.reasons == {"image_undecodable": 1}
-        digests.add(digest(f"{settings.output}/{manifest.stage}"))
+        digests.add(digest(made.folder))
     assert len(digests) == 1
     rows = tables.open_table(f"{settings.output}/mmgic/captions").to_table().to_pylist()
     assert {row["caption"]: row["candidates"] for row in rows if row["image_id"] == "0"} == {"Given.": []}
@@ -60,14 +62,11 @@ def test_same_captions_on_one_and_two_workers(tmp_path: Path) -> None:
 
 
 def test_left_out_without_a_model_and_refused_with_a_wrong_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    table = str(tmp_path / "mmgic" / "cleaned")
-    with pytest.raises(InputError, match="is not finished"):
-        run_captions(Settings(output=str(tmp_path)), "mmgic", table, ANNOTATED_IMAGE)
-    cleaned = ingest("mmgic/cleaned", table, ANNOTATED_IMAGE, [partial(annotations, tmp_path / "images")], {})
-    manifest = run_captions(Settings(output=str(tmp_path)), "mmgic", table, ANNOTATED_IMAGE)
-    assert manifest == cleaned
+    readers = [partial(annotations, tmp_path / "images")]
+    cleaned = ingest("mmgic/cleaned", Places(str(tmp_path)), ANNOTATED_IMAGE, readers, {})
+    assert run_captions(Settings(output=str(tmp_path)), "mmgic", cleaned, ANNOTATED_IMAGE) == cleaned
     assert "captions.blip2 names no model" in capsys.readouterr().out
     settings = merge(settings_of(tmp_path), {"captions": {"clip": str(tmp_path / "nothing")}})
     with pytest.raises(InputError, match=r"captions\.clip is .* without a readable config\.json"):
-        run_captions(settings, "mmgic", table, ANNOTATED_IMAGE)
+        run_captions(settings, "mmgic", cleaned, ANNOTATED_IMAGE)
     assert not (tmp_path / "mmgic" / "captions").exists()

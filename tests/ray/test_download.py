@@ -27,6 +27,7 @@ from mmgic.settings import Settings, merge
 from mmgic.sources.captions.pairs import captioned_image
 from mmgic.stages import tables
 from mmgic.stages.ingest import ingest
+from mmgic.stages.places import Places
 
 DRIVER = Path(__file__).with_name("download_driver.py")
 CHANGES = runpy.run_path(str(DRIVER))["CHANGES"]
@@ -65,7 +66,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
 def test_a_killed_download_asks_again_only_for_what_was_in_flight(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{server.server_address[1]}/{{}}".format
     rows = [captioned_image("web", str(i), 0, url=url(i), caption_origin="x") for i in range(1, URLS + 1)]
-    ingest("ic/urls", f"{tmp_path}/ic/urls", CAPTIONED_IMAGE, [lambda: iter(rows)], {})
+    ingest("ic/urls", Places(str(tmp_path)), CAPTIONED_IMAGE, [lambda: iter(rows)], {})
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -81,7 +82,7 @@ def test_a_killed_download_asks_again_only_for_what_was_in_flight(server: Thread
     process.kill()
     process.wait()
     done = finished_blocks(tmp_path)
-    assert tables.read_manifest(f"{tmp_path}/ic/images") is None
+    assert tables.find_table(f"{tmp_path}/ic/images") is None
 
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert f"ic/images: {URLS} rows in, 144 kept, 16 set aside (download_failed 16)" in finished.stdout
@@ -108,16 +109,16 @@ def test_after_an_outage_the_same_command_fetches_what_is_left(server: Threading
     server.server_close()  # its port answers no more
     url = f"http://127.0.0.1:{server.server_address[1]}/{{}}".format
     rows = [captioned_image("web", str(i), 0, url=url(i), caption_origin="x") for i in range(1, 31)]
-    ingest("ic/urls", f"{tmp_path}/ic/urls", CAPTIONED_IMAGE, [lambda: iter(rows)], {})
+    urls = ingest("ic/urls", Places(str(tmp_path)), CAPTIONED_IMAGE, [lambda: iter(rows)], {})
     changes = {**CHANGES, "download": {**CHANGES["download"], "retries": 0}}
     settings = merge(Settings(output=str(tmp_path)), changes)
     with pytest.raises(InputError, match=r"images asked for last could not be reached .*run the same command again"):
-        run_images(settings, "ic", f"{tmp_path}/ic/urls", CAPTIONED_IMAGE)
-    assert tables.read_manifest(f"{tmp_path}/ic/images") is None
+        run_images(settings, "ic", urls, CAPTIONED_IMAGE)
+    assert tables.find_table(f"{tmp_path}/ic/images") is None
 
     back = ThreadingHTTPServer(server.server_address, server.RequestHandlerClass)
     threading.Thread(target=back.serve_forever, args=(0.05,), daemon=True).start()
-    manifest = run_images(settings, "ic", f"{tmp_path}/ic/urls", CAPTIONED_IMAGE)
+    manifest = run_images(settings, "ic", urls, CAPTIONED_IMAGE).manifest
     back.shutdown()
     back.server_close()
     assert (manifest.rows_out, manifest.kept, manifest.reasons) == (30, 27, {"download_failed": 3})

@@ -17,7 +17,7 @@ from mmgic.settings import Settings, SourceSettings, merge
 from mmgic.sources.copies import url_content
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Table
 from mmgic.toy.datasets.image_captions import DATASETS, write_image_captions, write_mmc4
 from mmgic.toy.datasets.samples import World
 
@@ -57,22 +57,22 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def built(settings: Settings) -> dict[str, list[Manifest]]:
+def built(settings: Settings) -> dict[str, list[Table]]:
     vocabulary = vocabulary_of(settings)
     return {"ic": build_ic(settings, vocabulary), "mmc4": build_mmc4(settings, vocabulary)}
 
 
-def test_every_kept_row_of_a_stage_is_in_the_next(built: dict[str, list[Manifest]]) -> None:
-    names = {corpus: [manifest.stage.split("/")[1] for manifest in stages] for corpus, stages in built.items()}
+def test_every_kept_row_of_a_stage_is_in_the_next(built: dict[str, list[Table]]) -> None:
+    names = {corpus: [table.name.split("/")[1] for table in stages] for corpus, stages in built.items()}
     assert names == {
         "ic": ["annotations", "unique", "selected", "images", "tokens", "documents"],
         "mmc4": ["annotations", "images", "tokens", "documents"],
     }
     for stages in built.values():
-        for before, after in pairwise(stages):
+        for before, after in pairwise(table.manifest for table in stages):
             assert after.rows_in == after.rows_out == before.kept
             assert after.kept + sum(after.reasons.values()) == after.rows_out
-    annotations, unique, selected, images, tokens, documents = built["ic"]
+    annotations, unique, selected, images, tokens, documents = (table.manifest for table in built["ic"])
     assert set(annotations.sources) == set(DATASETS)
     assert {"bad_record", "duplicate_id", "no_caption", "download_failed"} == set(annotations.reasons)
     assert unique.reasons == {"duplicate_record": annotations.kept - unique.kept}
@@ -82,7 +82,7 @@ def test_every_kept_row_of_a_stage_is_in_the_next(built: dict[str, list[Manifest
     assert documents.kept
 
 
-def test_an_image_of_several_sources_stays_with_the_first(settings: Settings, built: dict[str, list[Manifest]]) -> None:
+def test_an_image_of_several_sources_stays_with_the_first(settings: Settings, built: dict[str, list[Table]]) -> None:
     rows = tables.open_table(f"{settings.output}/ic/unique").to_table().to_pylist()
     kept = {name: {url_content(r["url"]) for r in rows if r["keep"] and r["source"] == name} for name in DATASETS}
     urls = [url_content(row["url"]) for row in rows if row["keep"] and row["url"]]
@@ -93,7 +93,7 @@ def test_an_image_of_several_sources_stays_with_the_first(settings: Settings, bu
     assert all(url_content(row["url"]) in kept["blip_captions"] for row in copies)
 
 
-def test_documents_hold_image_and_captions(settings: Settings, built: dict[str, list[Manifest]]) -> None:
+def test_documents_hold_image_and_captions(settings: Settings, built: dict[str, list[Table]]) -> None:
     rows = tables.open_table(f"{settings.output}/ic/documents").to_table(filter=tables.select()).to_pylist()
     assert {row["corpus"] for row in rows} == {"ic"}
     assert {row["template"] for row in rows} == {"image_first", "text_first"}
@@ -104,17 +104,18 @@ def test_documents_hold_image_and_captions(settings: Settings, built: dict[str, 
     assert {row["template"] for row in pages} == {"interleaved", "image_first", "text_first"}
     page = next(row for row in pages if row["template"] == "interleaved")
     assert page["text"].count("[IMG]") > 1
-    lost = [drop for manifest in built["mmc4"] for drop in manifest.drops]
+    lost = [drop for table in built["mmc4"] for drop in table.manifest.drops]
     assert "image_failed" in lost
 
 
-def test_two_workers_and_other_blocks_make_the_same_rows(settings: Settings, built: dict[str, list[Manifest]]) -> None:
+def test_two_workers_and_other_blocks_make_the_same_rows(settings: Settings, built: dict[str, list[Table]]) -> None:
     changes = {
         "output": f"{Path(settings.output).parent}/two",
         "download": {"images_per_shard": 17},
         "cluster": {"data_workers": 2, "tokenizer_workers": 2, "rows_per_block": 18},
     }
     two = merge(settings, changes)
-    assert [m.stage for m in build_ic(two, vocabulary_of(two))] == [m.stage for m in built["ic"]]
-    for manifest in built["ic"]:
-        assert digest(f"{two.output}/{manifest.stage}") == digest(f"{settings.output}/{manifest.stage}")
+    again = build_ic(two, vocabulary_of(two))
+    assert [table.name for table in again] == [table.name for table in built["ic"]]
+    for made, first in zip(again, built["ic"], strict=True):
+        assert digest(made.folder) == digest(first.folder)

@@ -17,6 +17,7 @@ from mmgic.settings import LanguageModelSettings, Settings, SettingsError, load_
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.ingest import ingest
+from mmgic.stages.places import Places
 from mmgic.toy.datasets.write import make_world
 from mmgic.toy.models.language_model_server import MODEL, ToyServer, serve
 from mmgic.toy.world.words import CATEGORIES
@@ -122,14 +123,13 @@ def test_captions_are_merged_where_one_is_missing(
     digests = []
     for name in ("first", "second"):
         run = replace(settings, output=f"{settings.output}/{name}")
-        table = f"{run.output}/ic/annotations"
-        ingest("ic/annotations", table, CAPTIONED_IMAGE, [partial(_pairs, 30)], {})
+        table = ingest("ic/annotations", Places(run.output), CAPTIONED_IMAGE, [partial(_pairs, 30)], {})
         before = len(server.asked)
-        manifest = run_merge(run, table)
+        merged = run_merge(run, table)
         # 22 rows lack it; the second table is made from the cache alone
         assert len(server.asked) - before == (22 if name == "first" else 0)
-        assert (manifest.stage, manifest.rows_in, manifest.kept) == ("ic/merged", 30, 30)
-        assert manifest.drops == {"caption_not_merged": 1}
+        assert (merged.name, merged.manifest.rows_in, merged.manifest.kept) == ("ic/merged", 30, 30)
+        assert merged.manifest.drops == {"caption_not_merged": 1}
         digests.append(digest(f"{run.output}/ic/merged"))
         # told by the actor that asked, for the file of answers is on its machine
         assert json.loads(Path(run.output, "ic/merged/usage.json").read_text())["answers"] == 22
@@ -141,5 +141,5 @@ def test_captions_are_merged_where_one_is_missing(
     assert rows["7"]["caption_capsfusion"] == rows["7"]["caption_coco"]
 
     without = replace(run, language_model=LanguageModelSettings())
-    assert run_merge(without, table).stage == "ic/annotations"
+    assert run_merge(without, table) == table
     assert "ic/merged: left out" in capsys.readouterr().out

@@ -17,6 +17,8 @@ from mmgic.settings import Settings, SourceSettings, merge
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.ingest import ingest
+from mmgic.stages.places import Places
+from mmgic.stages.tables import Table
 from mmgic.toy.world.scenes import make_scene
 from mmgic.toy.world.text import captions
 
@@ -56,16 +58,14 @@ def settings_of(output: Path, **phrases: object) -> Settings:
     )
 
 
-def annotations(output: Path) -> str:
-    table = f"{output}/ic/annotations"
+def annotations(output: Path) -> Table:
     readers = [lambda name=name: iter(rows(name)) for name in SOURCES]
-    ingest("ic/annotations", table, CAPTIONED_IMAGE, readers, {"scenes": SCENES}, rows_per_file=70)
-    return table
+    return ingest("ic/annotations", Places(str(output)), CAPTIONED_IMAGE, readers, {"scenes": SCENES}, rows_per_file=70)
 
 
 def test_pool_is_the_same_for_any_workers_and_after_a_restart(tmp_path: Path) -> None:
     first = settings_of(tmp_path / "a")
-    manifest = select_by_phrases(first, annotations(tmp_path / "a"))
+    manifest = select_by_phrases(first, annotations(tmp_path / "a")).manifest
     kept = {name: counts["kept"] for name, counts in manifest.sources.items()}
     assert manifest.rows_in == manifest.rows_out == 3 * SCENES - 3 * SCENES // 10
     assert kept["art"] == SCENES - SCENES // 10
@@ -98,7 +98,7 @@ def test_pool_is_the_same_for_any_workers_and_after_a_restart(tmp_path: Path) ->
     (tmp_path / "a/ic/selected" / FREQUENCIES).unlink()
     for part in (tmp_path / "a/ic/selected").glob("*.parquet"):
         part.unlink()
-    again = select_by_phrases(first, f"{tmp_path}/a/ic/annotations")
+    again = select_by_phrases(first, annotations(tmp_path / "a")).manifest
     assert replace(again, seconds=0) == replace(manifest, seconds=0)
     assert (tmp_path / "a/ic/selected" / FREQUENCIES).read_text() == text
 
@@ -110,7 +110,7 @@ def test_pool_is_the_same_for_any_workers_and_after_a_restart(tmp_path: Path) ->
 
     # another seed, from the phrases that were found
     shutil.rmtree(tmp_path / "b/ic/selected")
-    select_by_phrases(replace(second, seed=5), f"{tmp_path}/b/ic/annotations")
+    select_by_phrases(replace(second, seed=5), annotations(tmp_path / "b"))
     assert digest(f"{tmp_path}/a/ic/selected") != digest(f"{tmp_path}/b/ic/selected")
 
 

@@ -20,7 +20,7 @@ from mmgic.sources.rows import annotated_image
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.rows import to_table
-from mmgic.stages.tables import Manifest
+from mmgic.stages.tables import Manifest, Table
 from mmgic.toy.datasets.instructions import DATASETS, write_instructions
 from mmgic.toy.datasets.samples import World
 
@@ -49,7 +49,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def one(settings: Settings) -> list[Manifest]:
+def one(settings: Settings) -> list[Table]:
     _write_tokens(settings)
     return build_sft(settings, vocabulary_of(settings))
 
@@ -80,13 +80,14 @@ def _rows(settings: Settings, name: str, kept: bool = True) -> list[dict[str, An
     return rows
 
 
-def test_every_record_of_table_14_becomes_a_document(settings: Settings, one: list[Manifest]) -> None:
-    names = [manifest.stage.split("/")[1] for manifest in one]
+def test_every_record_of_table_14_becomes_a_document(settings: Settings, one: list[Table]) -> None:
+    names = [table.name.split("/")[1] for table in one]
     assert names == ["annotations", "unique", "images", "tokens", "documents", "playback", "aesthetic"]
-    for before, after in pairwise(one[:5]):
+    manifests = [table.manifest for table in one[:5]]
+    for before, after in pairwise(manifests):
         assert after.rows_in == after.rows_out == before.kept
         assert after.kept + sum(after.reasons.values()) == after.rows_out
-    _, unique, images, tokens, documents = one[:5]
+    _, unique, images, tokens, documents = manifests
     assert unique.reasons == {"duplicate_record": sum(unique.reasons.values())}
     assert unique.sources["llavar"]["kept"] < unique.sources["llavar"]["rows"]
     assert unique.sources["llava"]["kept"] == unique.sources["llava"]["rows"]
@@ -106,7 +107,7 @@ def test_every_record_of_table_14_becomes_a_document(settings: Settings, one: li
     assert max(len(row["answer_spans"]) for row in edits) == 3
 
 
-def test_playback_is_of_exact_size_and_half_of_each_order(settings: Settings, one: list[Manifest]) -> None:
+def test_playback_is_of_exact_size_and_half_of_each_order(settings: Settings, one: list[Table]) -> None:
     rows = _rows(settings, "playback", kept=False)
     assert Counter(row["template"] if row["keep"] else row["reason"] for row in rows) == {
         "image_first": 7,
@@ -118,12 +119,13 @@ def test_playback_is_of_exact_size_and_half_of_each_order(settings: Settings, on
     smaller = replace(smaller, output=f"{settings.output}/smaller")
     _write_tokens(smaller)
     [playback] = build_playback(smaller, vocabulary_of(settings))
-    assert (playback.stage, playback.rows_in, playback.kept) == ("sft/playback", 15, 4)
-    assert playback.reasons == {"not_sampled": 11}
+    manifest = playback.manifest
+    assert (playback.name, manifest.rows_in, manifest.kept) == ("sft/playback", 15, 4)
+    assert manifest.reasons == {"not_sampled": 11}
 
 
 def test_two_workers_make_the_same_rows(
-    settings: Settings, one: list[Manifest], capsys: pytest.CaptureFixture[str]
+    settings: Settings, one: list[Table], capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = {"data_workers": 2, "tokenizer_workers": 2, "rows_per_block": 77}
     two = merge(replace(settings, output=f"{settings.output}/two"), {"cluster": changes})

@@ -24,8 +24,9 @@ from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.ingest import ingest
 from mmgic.stages.passes import fold
+from mmgic.stages.places import Places
 from mmgic.stages.rows import EachRow
-from mmgic.stages.run import run_stage
+from mmgic.stages.tables import Table
 
 DRIVER = Path(__file__).with_name("stage_driver.py")
 _spec = importlib.util.spec_from_file_location("stage_driver", DRIVER)
@@ -53,17 +54,15 @@ def numbers(source: str = "a", rows: int = ROWS) -> list[dict]:
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> str:
-    folder = str(tmp_path / "numbers")
+def table(tmp_path: Path) -> Table:
     readers = [lambda: iter(numbers("a")), lambda: iter(numbers("b", 60))]
-    ingest("numbers", folder, driver.NUMBERS, readers, {"rows": ROWS}, rows_per_file=70)
-    return folder
+    return ingest("numbers", Places(str(tmp_path)), driver.NUMBERS, readers, {"rows": ROWS}, rows_per_file=70)
 
 
-def test_every_kept_row_once_with_counts(table: str, tmp_path: Path) -> None:
-    manifest = run_stage(driver.stage(table, str(tmp_path / "out")))
+def test_every_kept_row_once_with_counts(table: Table, tmp_path: Path) -> None:
+    manifest = driver.run(table, str(tmp_path / "out")).manifest
     read = [row for row in numbers("a") + numbers("b", 60) if row["keep"]]
-    rows = tables.open_table(str(tmp_path / "out")).to_table().to_pylist()
+    rows = tables.open_table(str(tmp_path / "out" / "draw")).to_table().to_pylist()
     assert sorted(row["row_id"] for row in rows) == sorted(row["row_id"] for row in read)
     assert all(row == {**driver.draw(original), "detail": row["detail"]} for row, original in pairs(rows, read))
 
@@ -71,9 +70,9 @@ def test_every_kept_row_once_with_counts(table: str, tmp_path: Path) -> None:
     assert (manifest.rows_in, manifest.rows_out, manifest.kept) == (len(read), len(read), len(read) - set_aside)
     assert manifest.reasons == {"no_objects": set_aside}
     assert manifest.sources["b"]["rows"] == 48
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["rows_out"] == len(read)
-    assert "seed: 0" in (tmp_path / "out" / "settings.yaml").read_text()
-    assert not (tmp_path / "out.checkpoint").exists()
+    assert json.loads((tmp_path / "out" / "draw" / "manifest.json").read_text())["rows_out"] == len(read)
+    assert "seed: 0" in (tmp_path / "out" / "draw" / "settings.yaml").read_text()
+    assert not (tmp_path / "out" / "draw.checkpoint").exists()
 
 
 def pairs(rows: list[dict], originals: list[dict]) -> list[tuple[dict, dict]]:
@@ -81,45 +80,43 @@ def pairs(rows: list[dict], originals: list[dict]) -> list[tuple[dict, dict]]:
     return [(row, by_id[row["row_id"]]) for row in rows]
 
 
-def test_finished_stage_is_skipped_and_other_settings_are_refused(table: str, tmp_path: Path) -> None:
-    stage = driver.stage(table, str(tmp_path / "out"))
-    first = run_stage(stage)
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    assert run_stage(stage) == first
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == files
+def test_finished_stage_is_skipped_and_other_settings_are_refused(table: Table, tmp_path: Path) -> None:
+    first = driver.run(table, str(tmp_path / "out"))
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "draw").iterdir()}
+    assert driver.run(table, str(tmp_path / "out")) == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "draw").iterdir()} == files
     with pytest.raises(InputError, match=r"built with seed = 0, now 1; delete"):
-        run_stage(driver.stage(table, str(tmp_path / "out"), settings={"seed": 1}))
+        driver.run(table, str(tmp_path / "out"), settings={"seed": 1})
     with pytest.raises(InputError, match=r"built with sources"):
-        run_stage(driver.stage(table, str(tmp_path / "out"), sources=("a",)))
+        driver.run(table, str(tmp_path / "out"), sources=("a",))
 
-    other = str(tmp_path / "other")
-    ingest("numbers", other, driver.NUMBERS, [lambda: iter(numbers("a"))], {"rows": "others"})
+    readers = [lambda: iter(numbers("a"))]
+    other = ingest("numbers", Places(str(tmp_path / "other")), driver.NUMBERS, readers, {"rows": "others"})
     with pytest.raises(InputError, match="built from another input"):
-        run_stage(driver.stage(other, str(tmp_path / "out")))
+        driver.run(other, str(tmp_path / "out"))
 
 
-def test_sources_choose_rows_and_workers_do_not_matter(table: str, tmp_path: Path) -> None:
+def test_sources_choose_rows_and_workers_do_not_matter(table: Table, tmp_path: Path) -> None:
     results = []
     for workers, block, call in ((1, 40, 10), (2, 17, 5)):
         output = str(tmp_path / f"out{workers}")
         changes = {"workers": workers, "rows_per_block": block, "rows_per_call": call}
-        run_stage(driver.stage(table, output, sources=("b",), **changes))
+        driver.run(table, output, sources=("b",), **changes)
         results.append(digest(output))
     assert results[0] == results[1]
-    rows = tables.open_table(output).to_table().to_pylist()
+    rows = tables.open_table(f"{output}/draw").to_table().to_pylist()
     assert {row["source"] for row in rows} == {"b"}
     assert len(rows) == 48
 
 
-def test_what_was_made_of_a_table_that_is_gone_is_refused(table: str, tmp_path: Path) -> None:
+def test_what_was_made_of_a_table_that_is_gone_is_refused(table: Table, tmp_path: Path) -> None:
     fetched, later = str(tmp_path / "fetched"), str(tmp_path / "later")
     for _ in range(2):  # the second time all is done
-        run_stage(driver.stage(table, fetched, repeatable=False, sources=("b",)))
-        run_stage(driver.stage(fetched, later))
+        driver.run(driver.run(table, fetched, repeatable=False, sources=("b",)), later)
     remove(fetched)
-    run_stage(driver.stage(table, fetched, repeatable=False, sources=("b",)))
-    with pytest.raises(InputError, match="later was built from another input; delete it"):
-        run_stage(driver.stage(fetched, later))
+    again = driver.run(table, fetched, repeatable=False, sources=("b",))
+    with pytest.raises(InputError, match="later/draw was built from another input; delete it"):
+        driver.run(again, later)
 
 
 class DieOnce:
@@ -135,20 +132,20 @@ class DieOnce:
         return [driver.draw(row) for row in rows]
 
 
-def test_killed_worker_costs_no_row(table: str, tmp_path: Path) -> None:
+def test_killed_worker_costs_no_row(table: Table, tmp_path: Path) -> None:
     marker = tmp_path / "died"
     changes = {"make_transform": partial(DieOnce, str(marker)), "actors": True, "workers": 2}
-    run_stage(driver.stage(table, str(tmp_path / "killed"), **changes))
+    driver.run(table, str(tmp_path / "killed"), **changes)
     assert marker.exists()
-    run_stage(driver.stage(table, str(tmp_path / "calm")))
+    driver.run(table, str(tmp_path / "calm"))
     assert digest(str(tmp_path / "killed")) == digest(str(tmp_path / "calm"))
 
 
-def test_killed_driver_goes_on_to_the_same_rows(table: str, tmp_path: Path) -> None:
+def test_killed_driver_goes_on_to_the_same_rows(table: Table, tmp_path: Path) -> None:
     output = tmp_path / "killed"
     patience = {"RAY_raylet_start_wait_time_s": "120"}  # on a busy machine a cluster takes longer than Ray's 30 s
     environment = {**os.environ, **patience, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, str(DRIVER), table, str(output)]
+    command = [sys.executable, str(DRIVER), table.folder, str(output)]
     chance = random.Random()
     committed = 0
     for _ in range(2):
@@ -157,17 +154,17 @@ def test_killed_driver_goes_on_to_the_same_rows(table: str, tmp_path: Path) -> N
         time.sleep(chance.random())
         process.kill()
         process.wait()
-        assert tables.read_manifest(str(output)) is None
+        assert tables.find_table(f"{output}/draw") is None
         committed = blocks(output)
         assert committed
     finished = subprocess.run([*command, "0"], env=environment, capture_output=True, text=True, check=True)
     assert "288 rows in" in finished.stdout
-    run_stage(driver.stage(table, str(tmp_path / "calm")))
+    driver.run(table, str(tmp_path / "calm"))
     assert digest(str(output)) == digest(str(tmp_path / "calm"))
 
 
 def blocks(output: Path) -> int:
-    return sum("pending" not in path.name for path in Path(f"{output}.checkpoint").glob("*.parquet"))
+    return sum("pending" not in path.name for path in Path(output, "draw.checkpoint").glob("*.parquet"))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
@@ -183,12 +180,12 @@ def fail_often(row: dict) -> dict:
     return driver.draw(row)
 
 
-def test_a_failing_row_is_set_aside_and_too_many_stop_the_stage(table: str, tmp_path: Path) -> None:
+def test_a_failing_row_is_set_aside_and_too_many_stop_the_stage(table: Table, tmp_path: Path) -> None:
     output, make = str(tmp_path / "out"), partial(EachRow, fail_often)
     with pytest.raises(InputError, match=r"more than 5.0% .*stage_error: KeyError: 'boom'.*delete"):
-        run_stage(driver.stage(table, output, make_transform=make))
-    assert tables.read_manifest(output) is None
-    tolerant = run_stage(driver.stage(table, str(tmp_path / "tolerant"), make_transform=make, max_error_rate=0.5))
+        driver.run(table, output, make_transform=make)
+    assert tables.find_table(f"{output}/draw") is None
+    tolerant = driver.run(table, str(tmp_path / "tolerant"), make_transform=make, max_error_rate=0.5).manifest
     assert tolerant.reasons["stage_error"] == sum(row["number"] % 3 == 0 for row in numbers() if row["keep"]) + 16
 
 
@@ -200,33 +197,33 @@ class NoModel:
         return rows
 
 
-def test_an_input_error_of_a_worker_reaches_the_user_as_its_sentence(table: str, tmp_path: Path) -> None:
+def test_an_input_error_of_a_worker_reaches_the_user_as_its_sentence(table: Table, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^there is no checkpoint in /nowhere; set vision.checkpoint$"):
-        run_stage(driver.stage(table, str(tmp_path / "out"), make_transform=NoModel, actors=True))
+        driver.run(table, str(tmp_path / "out"), make_transform=NoModel, actors=True)
 
 
-def test_lost_and_repeated_rows_are_refused(table: str, tmp_path: Path) -> None:
+def test_lost_and_repeated_rows_are_refused(table: Table, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="did not return one row for each row"):
-        run_stage(driver.stage(table, str(tmp_path / "out"), make_transform=lambda: lambda rows: rows[1:]))
+        driver.run(table, str(tmp_path / "out"), make_transform=lambda: lambda rows: rows[1:])
 
-    run_stage(driver.stage(table, str(tmp_path / "whole")))
-    read, written = tables.open_table(table), tables.open_table(str(tmp_path / "whole"))
+    driver.run(table, str(tmp_path / "whole"))
+    read, written = tables.open_table(table.folder), tables.open_table(str(tmp_path / "whole" / "draw"))
     selection = tables.select()
     tables.check_same_ids(read, written, selection, 288)
-    parts = sorted((tmp_path / "whole").glob("*.parquet"))
+    parts = sorted((tmp_path / "whole" / "draw").glob("*.parquet"))
     parts[0].rename(tmp_path / "taken")
     with pytest.raises(InputError, match="rows are missing"):
-        tables.check_same_ids(read, tables.open_table(str(tmp_path / "whole")), selection, 288)
+        tables.check_same_ids(read, tables.open_table(str(tmp_path / "whole" / "draw")), selection, 288)
     for name in (parts[0].name, "twice.parquet"):
-        (tmp_path / "whole" / name).write_bytes((tmp_path / "taken").read_bytes())
+        (tmp_path / "whole" / "draw" / name).write_bytes((tmp_path / "taken").read_bytes())
     with pytest.raises(InputError, match="occur more than once"):
-        tables.check_same_ids(read, tables.open_table(str(tmp_path / "whole")), selection, 288)
+        tables.check_same_ids(read, tables.open_table(str(tmp_path / "whole" / "draw")), selection, 288)
 
 
 def test_ingest_refuses_two_records_with_one_id(tmp_path: Path) -> None:
     readers = [lambda: iter(numbers("a", 20)), lambda: iter(numbers("a", 3))]
     with pytest.raises(InputError, match=r"3 row ids occur more than once .*a:"):
-        ingest("numbers", str(tmp_path / "out"), driver.NUMBERS, readers, {})
+        ingest("numbers", Places(str(tmp_path)), driver.NUMBERS, readers, {})
 
 
 def test_ingest_goes_on_after_a_source_was_cut_short(tmp_path: Path) -> None:
@@ -234,12 +231,11 @@ def test_ingest_goes_on_after_a_source_was_cut_short(tmp_path: Path) -> None:
         yield from numbers("b", 50)
         raise InputError("b.json is cut short; download it again")
 
-    settings = {"files": "the same"}
-    output = str(tmp_path / "out")
+    settings, places = {"files": "the same"}, Places(str(tmp_path))
     with pytest.raises(InputError, match=r"^b.json is cut short; download it again$"):
-        ingest("numbers", output, driver.NUMBERS, [lambda: iter(numbers("a")), broken], settings, rows_per_file=20)
+        ingest("numbers", places, driver.NUMBERS, [lambda: iter(numbers("a")), broken], settings, rows_per_file=20)
     mended = [lambda: iter(numbers("a")), lambda: iter(numbers("b", 60))]
-    manifest = ingest("numbers", output, driver.NUMBERS, mended, settings, rows_per_file=20)
+    manifest = ingest("numbers", places, driver.NUMBERS, mended, settings, rows_per_file=20).manifest
     assert (manifest.rows_out, manifest.sources["b"]["rows"]) == (ROWS + 60, 60)
 
 
@@ -248,27 +244,28 @@ def test_a_reader_that_is_killed_ends_in_a_sentence(tmp_path: Path) -> None:
         yield from numbers("b", 50)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(InputError, match=r"a process that read the sources of .*out was killed \(.*\); if it was"):
-        ingest("numbers", str(tmp_path / "out"), driver.NUMBERS, [killed], {}, rows_per_file=20)
+    with pytest.raises(InputError, match=r"a process that read the sources of .*numbers was killed \(.*\); if it was"):
+        ingest("numbers", Places(str(tmp_path)), driver.NUMBERS, [killed], {}, rows_per_file=20)
 
 
-def test_fold_sums_over_all_rows(table: str) -> None:
+def test_fold_sums_over_all_rows(table: Table) -> None:
     assert fold(table, lambda rows: sum(row["number"] for row in rows)) == sum(range(ROWS)) + sum(range(60))
 
 
 def test_rows_that_cannot_be_stored_are_set_aside(tmp_path: Path) -> None:
     rows = numbers("a", 40)
     rows[7]["number"], rows[11]["detail"], rows[12]["number"] = 1 << 70, "half of a pair: \ud83d", "seven"
-    manifest = ingest("numbers", str(tmp_path / "out"), driver.NUMBERS, [lambda: iter(rows)], {}, max_error_rate=0.1)
+    made = ingest("numbers", Places(str(tmp_path)), driver.NUMBERS, [lambda: iter(rows)], {}, max_error_rate=0.1)
+    manifest = made.manifest
     assert (manifest.rows_out, manifest.reasons) == (40, {"bad_record": 3, "short_side": 8})
-    stored = tables.open_table(str(tmp_path / "out")).to_table().to_pylist()
+    stored = tables.open_table(made.folder).to_table().to_pylist()
     names = ("row_id", "source", "image_id")
     assert [[row[name] for name in names] for row in stored] == [[row[name] for name in names] for row in rows]
     assert [i for i, row in enumerate(stored) if row["reason"] == "bad_record"] == [7, 11, 12]
     assert "UnicodeEncodeError" in stored[11]["detail"]
 
 
-def test_fold_adds_every_block_in_place(table: str) -> None:
+def test_fold_adds_every_block_in_place(table: Table) -> None:
     assert not hasattr(LabelCounts, "__add__")  # which would copy what there is so far for every block
     found = fold(table, lambda rows: LabelCounts(attributes=Counter(row["source"] for row in rows)))
     assert found == LabelCounts(attributes=Counter(a=ROWS, b=60))
@@ -276,4 +273,4 @@ def test_fold_adds_every_block_in_place(table: str) -> None:
 
 def test_stage_without_its_table_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not finished; run the stage that makes it first"):
-        run_stage(driver.stage(str(tmp_path / "none"), str(tmp_path / "out")))
+        tables.read_table(str(tmp_path / "none"))

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pytest
 
 from mmgic.cleaning.splits import read_splits
-from mmgic.files import find_files, write_text
-from mmgic.pipelines.common import file_digests
+from mmgic.files import file_digests, find_files
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import read_source
 from mmgic.sources.reading.files import annotation_files
@@ -63,9 +62,9 @@ def test_lists_and_tables_are_found(folder: Path) -> None:
     assert read_splits(SourceSettings(flickr30k=str(folder))).flickr30k == {"123"}
     rows = to_table([{"a": 1}], pa.schema([("a", pa.int64())]))
     tables.write_part(f"{folder}/table/part.parquet", rows)
-    write_text(f"{folder}/table/{tables.MANIFEST}", "")
+    tables.write_manifest(f"{folder}/table", tables.Manifest("table", "", 1, 1, 1, {}, {}, {}, 0.0))
     assert tables.open_table(f"{folder}/table").to_table() == rows
-    assert [Path(path.removeprefix("file://")) for path in tables.finished_tables(str(folder))] == [folder / "table"]
+    assert [table.folder for table in tables.finished_tables(str(folder))] == [f"{folder}/table"]
 
 
 def test_file_names_may_hold_marks_too(tmp_path: Path) -> None:

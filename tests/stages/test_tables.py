@@ -7,7 +7,7 @@ import pytest
 
 from mmgic.errors import InputError
 from mmgic.files import read_text, remove, whole_file, write_text
-from mmgic.stages import tables
+from mmgic.stages.lifecycle import claim
 
 
 @pytest.mark.parametrize("root", ["local", "memory://whole"])
@@ -43,11 +43,11 @@ def test_a_writer_that_fails_leaves_what_was_there(root: str, tmp_path: Path) ->
 
 def test_a_table_that_is_not_repeatable_is_another_one_when_it_is_made_again(tmp_path: Path) -> None:
     folder = str(tmp_path / "images")
-    first = tables.claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False)
-    assert tables.claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False) == first  # a resume
+    first = claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False)
+    assert claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False) == first  # a resume
     with pytest.raises(InputError, match="max_bytes = 1, now 2"):
-        tables.claim(folder, "ic/images", {"max_bytes": 2}, "x", repeatable=False)
+        claim(folder, "ic/images", {"max_bytes": 2}, "x", repeatable=False)
     remove(folder)
-    assert tables.claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False) != first
-    again = [tables.claim(str(tmp_path / name), "ic/tokens", {}, "x") for name in ("one", "two")]
+    assert claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False) != first
+    again = [claim(str(tmp_path / name), "ic/tokens", {}, "x") for name in ("one", "two")]
     assert again[0] == again[1]

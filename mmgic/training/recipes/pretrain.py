@@ -36,7 +36,7 @@ from mmgic.training.curriculum import SampleOrder, parse_curriculum
 from mmgic.training.engine import full_moments, make_engine, set_moments, single_process_group
 from mmgic.training.loop import Batches, StepMetrics, train
 from mmgic.training.metrics import MetricsLog, read_metrics
-from mmgic.training.store import TokenStore
+from mmgic.training.store import TokenStore, store_folder
 
 RESULT_FILE, SETTINGS_FILE = "result.json", "settings.yaml"
 # settings that may change between two starts of one run: they say where and how safely, not what is computed
@@ -112,7 +112,7 @@ def make_batches(settings: Settings, rank: int, workers: int) -> Batches:
     """Worker `rank`'s share of every step. Raises SettingsError or InputError for input that does not fit together."""
     phases = parse_curriculum(settings.training.curriculum)
     vocabulary = vocabulary_of(settings)
-    store = TokenStore(Path(settings.output) / "store")
+    store = TokenStore(store_folder(settings.output))
     if store.manifest.vocabulary_size != vocabulary.size:
         raise InputError(
             f"the token store was built for {store.manifest.vocabulary_size} token ids but {settings.model.llm} with "

@@ -1,6 +1,6 @@
 """The token store: every kept document's tokens in memory-mapped Arrow files, read without copying."""
 
-from mmgic.training.store.files import CorpusCounts, SourceCounts, StoreManifest, read_store_manifest
+from mmgic.training.store.files import CorpusCounts, SourceCounts, StoreManifest, read_store_manifest, store_folder
 from mmgic.training.store.read import TokenStore, TrainingSample
 from mmgic.training.store.write import build_store
 
@@ -12,4 +12,5 @@ __all__ = [
     "TrainingSample",
     "build_store",
     "read_store_manifest",
+    "store_folder",
 ]

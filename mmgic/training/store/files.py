@@ -23,6 +23,11 @@ LOCATIONS = "locations.npy"
 LENGTHS = "lengths.npy"
 
 
+def store_folder(output: str | Path) -> Path:
+    """Where the token store of a run lies, whose output folder is local."""
+    return Path(output) / "store"
+
+
 def shard_path(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:05d}.arrow"
 

@@ -1,0 +1,82 @@
+"""The documents stages: tables of visual codes and texts become token ids (F.6, F.7, G.3, C.6, H.2)."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from mmgic.documents.make import MakeDocument
+from mmgic.documents.pairs import MakePair
+from mmgic.documents.rounds import MakeRounds
+from mmgic.files import file_digests
+from mmgic.model.vocabulary import VLVocabulary
+from mmgic.pipelines.common import data_resources, places_of, sources_of
+from mmgic.schema import DOCUMENT, Corpus
+from mmgic.settings import Settings
+from mmgic.stages.rows import EachRow
+from mmgic.stages.run import run_stage
+from mmgic.stages.stage import Stage
+from mmgic.stages.tables import Table
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def document_inputs(settings: Settings, vocabulary: VLVocabulary) -> dict[str, Any]:
+    """What the documents of every corpus depend on."""
+    tokenizer = [posixpath.join(settings.model.llm, name) for name in TOKENIZER_FILES]
+    return {
+        "documents": asdict(settings.documents),
+        "tokenizer": list(file_digests(tokenizer).values()),
+        "vocabulary": asdict(vocabulary),
+        "seed": settings.seed,
+    }
+
+
+def description_inputs(settings: Settings) -> dict[str, list[str]]:
+    """The file of label descriptions, by its digest."""
+    return {"descriptions": list(file_digests([settings.descriptions]).values()) if settings.descriptions else []}
+
+
+def run_documents(
+    settings: Settings, corpus: Corpus, vocabulary: VLVocabulary, table: Table, make: type[MakePair] | type[MakeRounds]
+) -> Table:
+    """Makes `<corpus>/documents` of image-caption pairs, interleaved documents or instruction rounds."""
+    corpora = {source.name: source.corpus or corpus for source in sources_of(settings, corpus)}
+    stage = Stage(
+        f"{corpus}/documents",
+        DOCUMENT,
+        partial(EachRow, make(settings.model.llm, vocabulary, settings.documents, corpora, settings.seed), repeat=0),
+        settings={**document_inputs(settings, vocabulary), "corpora": corpora},
+        resources=data_resources(settings),
+    )
+    return run_stage(stage, table, places_of(settings))
+
+
+def run_multi_grained_documents(settings: Settings, vocabulary: VLVocabulary, table: Table) -> list[Table]:
+    """Makes `mmgic/documents/repeat_k` for each repeat (F.7: V3Det and Visual Genome 3).
+
+    Each reads the sources that are repeated that often.
+    """
+    sources = sources_of(settings, "mmgic")
+    inputs = {**document_inputs(settings, vocabulary), **description_inputs(settings)}
+    documents = []
+    for repeat in range(max(source.repeats for source in sources)):
+        repeated = [source.name for source in sources if source.repeats > repeat]
+        kept = tuple(name for name in repeated if table.manifest.sources.get(name, {}).get("kept"))
+        if not kept:
+            continue
+        make = MakeDocument(
+            settings.model.llm, settings.descriptions, vocabulary, settings.documents, settings.seed, repeat
+        )
+        stage = Stage(
+            f"mmgic/documents/repeat_{repeat}",
+            DOCUMENT,
+            partial(EachRow, make, repeat=repeat),
+            settings={**inputs, "repeat": repeat},
+            sources=kept,
+            resources=data_resources(settings),
+        )
+        documents.append(run_stage(stage, table, places_of(settings)))
+    return documents
