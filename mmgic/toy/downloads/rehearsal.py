@@ -17,9 +17,9 @@ SIZES: dict[str, dict[str, Any]] = {
         "rows_per_block": 100,
     },
     "captions": {"candidates": 3, "rounds": 3},
-    "phrases": {"min_count": 2, "captions_per_phrase": 8},
+    "phrases": {"min_count": 4, "captions_per_phrase": 2},
     "instructions": {"playback": 20, "aesthetic": 4},
-    "training": {"batch_size": 8, "max_steps": 2, "micro_batch_tokens": 2048},
+    "training": {"batch_size": 16, "epochs": 0.25, "micro_batch_tokens": 2048},
     "evaluation": {"max_new_tokens": 16},
 }
 FILE = "rehearsal.yaml"
