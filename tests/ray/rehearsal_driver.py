@@ -1,0 +1,33 @@
+"""Rehearses presets one after the other with one Ray: each from the tables of the preset before it, then to its scores.
+
+python rehearsal_driver.py BEFORE NAME...   (in the folder of the downloads)
+"""
+
+import shutil
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+from mmgic import road
+from mmgic.evaluation.running import evaluate
+from mmgic.presets import preset
+from mmgic.settings import load_settings
+from mmgic.toy.downloads.rehearsal import FILE
+
+
+def rehearse(before: str, name: str) -> None:
+    """The presets nest: what the one before has built of its corpora is what this one would build."""
+    settings = load_settings(preset(name), FILE)
+    for corpus in ("mmgic", "ic"):
+        tables = Path("output", before, corpus)
+        if tables.is_dir():
+            shutil.copytree(tables, Path(settings.output, corpus))
+    road.prepare_data(settings)
+    model = road.pretrain(settings)
+    evaluate(settings, model, Path(settings.output, "evaluation", model.name))
+
+
+if __name__ == "__main__":
+    with road.ray_session():
+        for before, name in pairwise(sys.argv[1:]):
+            rehearse(before, name)
