@@ -16,7 +16,7 @@ from mmgic.schema import reject
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin, checkpoint_folder, finish
 from mmgic.stages.places import Places
-from mmgic.stages.reporting import raise_problem, reporting, stage_progress, start_tally
+from mmgic.stages.reporting import StageTally, raise_problem, reporting, stage_progress, start_tally
 from mmgic.stages.rows import Row, to_table
 from mmgic.stages.tables import Manifest, Table
 
@@ -69,7 +69,12 @@ def ingest(
 
 
 def _read_rows(
-    reader: Callable[[], Iterable[Row]], output: str, number: int, schema: pa.Schema, rows_per_file: int, tally: Any
+    reader: Callable[[], Iterable[Row]],
+    output: str,
+    number: int,
+    schema: pa.Schema,
+    rows_per_file: int,
+    tally: StageTally,
 ) -> int:
     """Writes the rows of one reader and returns their number."""
     note = f"{checkpoint_folder(output)}/{number}"
@@ -82,7 +87,7 @@ def _read_rows(
             path = f"{output}/part-{number:03}-{total // rows_per_file:06}.parquet"
             tables.write_part(path, _refused_aside(block, schema))
             total += len(block)
-            tally.add.remote(block[0]["row_id"], len(block), 0)
+            tally.add(block[0]["row_id"], len(block), 0)
     write_text(note, str(total))
     return total
 

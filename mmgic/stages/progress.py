@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 LOG_SECONDS = 10  # between the lines of a log
 
@@ -38,6 +39,17 @@ class Tally:
 
     def rows(self) -> int:
         return self._rows
+
+
+class Tallies:
+    """The tallies of a driver's stages, by the key of each run."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, Tally] = {}
+
+    def call(self, run: str, most_errors: float, method: str, *arguments: Any) -> Any:
+        """What `method` of a run's tally returns. A tally begins with its first call, also after a restart."""
+        return getattr(self._tallies.setdefault(run, Tally(most_errors)), method)(*arguments)
 
 
 @contextmanager

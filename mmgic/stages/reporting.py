@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.util.metrics import Gauge
 
 from mmgic.errors import InputError
-from mmgic.stages.progress import Tally, progress_line
+from mmgic.stages.progress import Tallies, progress_line
 
 
-def start_tally(most_errors: float) -> Any:
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Tally).remote(most_errors)
+@dataclass(frozen=True)
+class StageTally:
+    """The `Tally` of one run of a stage, in the driver and in its workers."""
+
+    tallies: Any  # an actor
+    run: str
+    most_errors: float
+
+    def add(self, first_id: int, rows: int, errors: int) -> bool:
+        return bool(self._call("add", first_id, rows, errors))
+
+    def fail(self, problem: str) -> None:
+        self._call("fail", problem)
+
+    def problem(self) -> str:
+        return str(self._call("problem"))
+
+    def rows(self) -> int:
+        return int(self._call("rows"))
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        return ray.get(self.tallies.call.remote(self.run, self.most_errors, method, *arguments))
 
 
-def stage_progress(name: str, total: int | None, tally: Any) -> Any:
+def start_tally(most_errors: float) -> StageTally:
+    # One actor for all stages of the driver: a process takes a second to start, and Ray Data keeps it alive.
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "get_if_exists": True}
+    job = ray.get_runtime_context().get_job_id()
+    tallies = ray.remote(Tallies).options(name=f"mmgic tallies of {job}", **options).remote()
+    return StageTally(tallies, secrets.token_hex(8), most_errors)
+
+
+def stage_progress(name: str, total: int | None, tally: StageTally) -> Any:
     """The stage's line for a person, and its gauges for Ray's metrics (beside Ray Data's own, by operator)."""
     speed = Gauge("mmgic_rows_per_second", "Rows a second of a stage since it started", tag_keys=("stage",))
     waiting = Gauge("mmgic_rows_waiting", "Rows that a stage has not made yet", tag_keys=("stage",))
@@ -27,20 +57,20 @@ def stage_progress(name: str, total: int | None, tally: Any) -> Any:
         if total is not None:
             waiting.set(total - done, {"stage": name})
 
-    return progress_line(name, total, lambda: int(ray.get(tally.rows.remote())), watch)
+    return progress_line(name, total, tally.rows, watch)
 
 
 @contextmanager
-def reporting(tally: Any) -> Iterator[None]:
+def reporting(tally: StageTally) -> Iterator[None]:
     """In a worker: hands the sentence of an InputError to the driver, where only a stack trace would arrive."""
     try:
         yield
     except InputError as error:
-        ray.get(tally.fail.remote(str(error)))
+        tally.fail(str(error))
         raise
 
 
-def raise_problem(tally: Any) -> None:
+def raise_problem(tally: StageTally) -> None:
     """In the driver: raises the InputError that a worker reported, if one did."""
-    if problem := ray.get(tally.problem.remote()):
+    if problem := tally.problem():
         raise InputError(problem) from None

@@ -20,7 +20,7 @@ from mmgic.errors import InputError
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin, checkpoint_folder, finish
 from mmgic.stages.places import Places
-from mmgic.stages.reporting import raise_problem, stage_progress, start_tally
+from mmgic.stages.reporting import StageTally, raise_problem, stage_progress, start_tally
 from mmgic.stages.session import execution_context
 from mmgic.stages.stage import Stage
 from mmgic.stages.tables import Manifest, Table
@@ -56,7 +56,7 @@ def run_stage(stage: Stage, table: Table, places: Places) -> Table:
     return finish(output, manifest, max_error_rate)
 
 
-def _write_rows(stage: Stage, table: Table, output: str, tally: Any) -> None:
+def _write_rows(stage: Stage, table: Table, output: str, tally: StageTally) -> None:
     """Runs what is left of the stage with Ray Data and leaves Parquet files in `output`."""
     resources = stage.resources
     # first of all, as making it may run passes of its own

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
-import ray
 from ray.util.metrics import Counter as CounterMetric
 
 from mmgic.stages.lifecycle import ERRORS, too_many_errors
-from mmgic.stages.reporting import reporting
+from mmgic.stages.reporting import StageTally, reporting
 from mmgic.stages.rows import Row, Transform, to_table
 from mmgic.stages.stage import Stage
 
@@ -23,7 +22,7 @@ PREPARED = "prepared"  # column of what a stage's `prepare` returned, pickled
 class Preparation:
     """A stage's `prepare` inside a worker process: what it returns travels beside the row."""
 
-    def __init__(self, prepare: Callable[[Row], Any], tally: Any) -> None:
+    def __init__(self, prepare: Callable[[Row], Any], tally: StageTally) -> None:
         self.prepare = prepare
         self.tally = tally
 
@@ -36,7 +35,7 @@ class Preparation:
 class Worker:
     """A stage's transform inside a worker process, on Arrow tables."""
 
-    def __init__(self, stage: Stage, output: str, tally: Any, transform: Transform | None = None) -> None:
+    def __init__(self, stage: Stage, output: str, tally: StageTally, transform: Transform | None = None) -> None:
         self.stage = stage
         self.output = output
         self.tally = tally
@@ -60,7 +59,7 @@ class Worker:
         for outcome, number in Counter(row["reason"] or "kept" for row in results).items():
             _metrics().inc(number, {"stage": self.stage.name, "outcome": outcome})
         errors = [f"{row['reason']}: {row['detail']}" for row in results if row["reason"] in ERRORS]
-        within_limit = not rows or ray.get(self.tally.add.remote(rows[0]["row_id"], len(rows), len(errors)))
+        within_limit = not rows or self.tally.add(rows[0]["row_id"], len(rows), len(errors))
         if errors and not within_limit:
             limit = self.stage.resources.max_error_rate
             raise too_many_errors(self.stage.name, self.output, f"such as {errors[-1]}", limit)
