@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmgic.toy.models.probe import TOY_ENCODER
+from mmgic.presets import TOY_WEIGHTS
 from mmgic.vision import VisionConfig, VisualTokenizer
 from mmgic.vision.folders import load_config
 from mmgic.vision.network.attention import plain_attention
@@ -154,7 +154,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     on_cpu = device.type == "cpu"
-    config = VisionConfig() if arguments.size == "released" else load_config(TOY_ENCODER)
+    config = VisionConfig() if arguments.size == "released" else load_config(TOY_WEIGHTS / "clip")
     cut = {"depth": arguments.depth, "merger_depth": arguments.merger_depth}
     config = replace(config, **{name: depth for name, depth in cut.items() if depth})
     batch = arguments.batch or (2 if on_cpu and arguments.size == "released" else 64)

@@ -31,7 +31,8 @@ from mmgic.schema import DOCUMENT, KEPT
 from mmgic.settings import Settings, merge
 from mmgic.training.metrics import read_metrics
 from mmgic.training.packing import MicroBatch
-from mmgic.training.recipes.pretrain import make_batches, run
+from mmgic.training.recipes.pretrain import PRETRAINING, make_batches
+from mmgic.training.run import run
 from mmgic.training.store import build_store
 from mmgic.vision.folders import CODEBOOK, WEIGHTS_FILE
 
@@ -53,7 +54,7 @@ def main() -> None:
         settings = write_inputs(Path(folder), flags)
         device = torch.device(flags.device)
         print(trainable_summary(untrained_model(settings)))
-        lines = read_metrics(Path(run(settings).run_folder))[1:]
+        lines = read_metrics(Path(run(PRETRAINING, settings).run_folder))[1:]
         loop = sum(line["tokens"] for line in lines) / sum(line["seconds"] for line in lines)
         waiting = sum(line["data_wait"] * line["seconds"] for line in lines) / sum(line["seconds"] for line in lines)
         batches = make_batches(settings, rank=0, workers=1)

@@ -23,14 +23,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic import road
+    from mmgic.pipelines.build import build, build_tables, check_corpus
+    from mmgic.stages.session import ray_session
+    from mmgic.toy.datasets.write import ensure_world
 
-    road.check_corpus(settings, flags.only)
-    with road.ray_session():
+    check_corpus(settings, flags.only)
+    ensure_world(settings)
+    with ray_session():
         if flags.only:
-            road.prepare_tables(settings, flags.only)
+            build_tables(settings, flags.only)
         else:
-            print(f"token store: {road.prepare_data(settings).store_folder}")
+            print(f"token store: {build(settings).store_folder}")
 
 
 if __name__ == "__main__":

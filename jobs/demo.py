@@ -1,4 +1,4 @@
-"""The whole road on the toy world: annotations, documents, visual tokens, pre-training, export, scores and a report.
+"""All of it on the toy world: annotations, documents, visual tokens, pre-training, export, scores and a report.
 
     make demo                                                # about 6 minutes on 2 cores, under 8 GB of memory
     python jobs/demo.py --set output=/tmp/mine --set seed=1
@@ -15,14 +15,19 @@ from mmgic.settings import Settings
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic import road
     from mmgic.analysis.report import write_report
     from mmgic.analysis.summary import summary_table
     from mmgic.evaluation.controls import score_with_controls
+    from mmgic.pipelines.build import build
+    from mmgic.stages.session import ray_session
+    from mmgic.toy.datasets.write import ensure_world
+    from mmgic.training.recipes.pretrain import PRETRAINING
+    from mmgic.training.run import run
 
-    with road.ray_session():
-        road.prepare_data(settings)
-        model = road.pretrain(settings)
+    ensure_world(settings)
+    with ray_session():
+        build(settings)
+        model = run(PRETRAINING, settings).model
     score_with_controls(settings, model)
     report = write_report(Path(settings.output), settings)
     print(summary_table(Path(settings.output), settings))

@@ -17,7 +17,6 @@ Offline, on the toy world: start `python -m mmgic.toy.models.language_model_serv
 """
 
 import argparse
-from pathlib import Path
 
 from mmgic.cli import add_settings_flags, run_job
 from mmgic.settings import Settings
@@ -37,10 +36,9 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     from mmgic.descriptions.table import status_table
     from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sense_names
     from mmgic.stages.session import ray_session
-    from mmgic.toy.datasets.write import make_world
+    from mmgic.toy.datasets.write import ensure_world
 
-    if settings.toy.scenes:
-        make_world(Path(settings.output) / "world", settings.toy.scenes, settings.toy.seed)
+    ensure_world(settings)
     with ray_session():
         if flags.names:
             path, new = propose_sense_names(settings)

@@ -14,11 +14,16 @@ from mmgic.settings import Settings
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic import road
+    from mmgic.pipelines.build import build
+    from mmgic.stages.session import ray_session
+    from mmgic.toy.datasets.write import ensure_world
+    from mmgic.training.recipes.pretrain import PRETRAINING
+    from mmgic.training.run import run
 
-    with road.ray_session():
-        road.prepare_data(settings)
-        print(f"trained model: {road.pretrain(settings)}")
+    ensure_world(settings)
+    with ray_session():
+        build(settings)
+        print(f"trained model: {run(PRETRAINING, settings).model}")
 
 
 if __name__ == "__main__":

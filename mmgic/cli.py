@@ -14,7 +14,11 @@ from mmgic.settings import Settings, SettingsError, load_settings, to_yaml
 
 def add_settings_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="toy", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: toy)")
-    parser.add_argument("--config", metavar="FILE", help="YAML file whose keys replace the preset's")
+    add_override_flags(parser)
+
+
+def add_override_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="YAML file whose keys replace settings")
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=value", help="replace one setting; repeatable"
     )

@@ -7,8 +7,10 @@ import hashlib
 import os
 import posixpath
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 import fsspec
@@ -63,6 +65,21 @@ def file_digests(patterns: Iterable[str]) -> dict[str, str]:
     return {path: file_digest(path) for pattern in patterns for path in find_files(pattern)}
 
 
+def model_fingerprint(folder: str | os.PathLike[str]) -> str:
+    """What tells a local folder's model from others wherever it lies: the names, sizes and ends of its weights and
+    configurations at any depth. Of each file only the last MiB is read; other weights differ there as well.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*")):
+        if path.suffix not in (".json", ".safetensors", ".bin") or path.name == "metrics.json" or path.is_dir():
+            continue
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(max(0, size - (1 << 20)))
+            digest.update(f"{path.relative_to(folder)}\0{size}\0".encode() + file.read())
+    return digest.hexdigest()[:16]
+
+
 def read_text(path: str) -> str | None:
     """The text of a file, or None where there is none."""
     filesystem, path = fsspec.url_to_fs(path)
@@ -79,6 +96,17 @@ def remove(folder: str) -> None:
     filesystem, path = fsspec.url_to_fs(folder)
     if filesystem.exists(path):
         filesystem.rm(path, recursive=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A local folder to fill, which is at `folder` once it is whole; what was there before is replaced."""
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    yield unfinished
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
 
 
 @contextmanager

@@ -30,10 +30,9 @@ def trial(config: dict[str, Any]) -> dict[str, dict[str, float]]:
 
     Ray Tune runs it as a trial, which only drives the Ray Train run that it starts.
     """
-    from mmgic import road
     from mmgic.evaluation.running import evaluate
-    from mmgic.training.metrics import read_metrics
-    from mmgic.training.recipes.pretrain import training_folder
+    from mmgic.training.recipes.pretrain import PRETRAINING
+    from mmgic.training.run import run
 
     os.chdir(config["folder"])  # Tune starts trials in folders of their own; the settings' paths are the driver's
     settings: Settings = config["settings"]
@@ -42,10 +41,9 @@ def trial(config: dict[str, Any]) -> dict[str, dict[str, float]]:
         loss=replace(settings.loss, mask_prob=config["mask_prob"]),
         training=replace(settings.training, name=f"mask_prob_{config['mask_prob']:g}"),
     )
-    model = road.pretrain(settings)
-    last = read_metrics(training_folder(settings))[-1]
-    results = evaluate(settings, model, sweep_folder(settings) / settings.training.name)
-    losses = {name: last[name] for name in ("visual_loss", "text_loss")}
+    result = run(PRETRAINING, settings)
+    results = evaluate(settings, result.model, sweep_folder(settings) / settings.training.name)
+    losses = {"visual_loss": result.visual_loss, "text_loss": result.text_loss}
     return {"figures": losses | results.numbers()}
 
 
@@ -71,11 +69,14 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
 
     from ray import tune
 
-    from mmgic import road
     from mmgic.analysis.sweep import write_sweep
+    from mmgic.pipelines.build import build
+    from mmgic.stages.session import ray_session
+    from mmgic.toy.datasets.write import ensure_world
 
-    with road.ray_session():
-        road.prepare_data(settings)
+    ensure_world(settings)
+    with ray_session():
+        build(settings)
         results = tune.Tuner(
             tune.with_resources(trial, {"cpu": 1}),
             param_space={

@@ -16,6 +16,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.utils.logging import disable_progress_bar
 
 from mmgic.errors import InputError
 from mmgic.model.attention import attention_arguments, attention_name
@@ -23,6 +24,8 @@ from mmgic.model.llama_config import load_llama_config
 from mmgic.model.loss import modality_loss_sums
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import ModelSettings
+
+disable_progress_bar()  # one for each worker would fill a job's log
 
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

@@ -9,8 +9,10 @@ from mmgic.settings import (
     CaptionSettings,
     EvaluationSettings,
     ModelSettings,
+    PixelTraining,
     Settings,
     SourceSettings,
+    TokenizerTraining,
     TrainingSettings,
     VisionSettings,
 )
@@ -26,6 +28,9 @@ def mmgic_7b() -> Settings:
         captions=CaptionSettings(blip2="models/blip2-opt-2.7b", clip="models/clip-vit-large-patch14"),
         vision=VisionSettings(checkpoint="models/lavit/visual_tokenizer"),
         model=ModelSettings(llm="models/llama-2-7b-hf"),
+        # for a tokenizer and a pixel decoder of your own
+        tokenizer_training=TokenizerTraining(images="{output}/mmgic/cleaned", encoder="models/lavit/visual_tokenizer"),
+        pixel_training=PixelTraining(start="models/lavit/pixels_lowres"),
         evaluation=EvaluationSettings(benchmarks=downloaded("data")),
     )
 

@@ -1,4 +1,4 @@
-"""The toy world's presets: the whole road in minutes on two CPU cores. Same code as the paper's runs, other sizes."""
+"""The toy world's presets: all of it in minutes on two CPU cores. Same code as the paper's runs, other sizes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from mmgic.settings import (
     LanguageModelSettings,
     ModelSettings,
     PhraseSettings,
+    PixelTraining,
     RegionSettings,
     Settings,
     SourceSettings,
+    TokenizerTraining,
     ToySettings,
     TrainingSettings,
     VisionSettings,
@@ -51,6 +53,29 @@ def toy() -> Settings:
             micro_batch_tokens=2048,
             learning_rate=4e-3,
             checkpoint_every=250,
+        ),
+        tokenizer_training=TokenizerTraining(
+            images=f"{WORLD}/visual_genome",
+            encoder=str(TOY_WEIGHTS / "clip"),
+            cache=True,
+            continuous_steps=250,
+            quantized_steps=350,
+            decoder_steps=1000,
+            batch_size=64,
+            learning_rate=1e-3,
+            decoder="places",
+            decoder_depth=2,
+            target="head",
+            dtype="float32",
+            checkpoint_every=50,
+        ),
+        pixel_training=PixelTraining(
+            start=str(TOY_WEIGHTS / "pixels"),
+            steps=2800,
+            batch_size=16,
+            learning_rate=8e-4,
+            warmup_steps=100,
+            dtype="float32",
         ),
         evaluation=toy_evaluation(),
         cluster=ClusterSettings(
@@ -102,13 +127,17 @@ def toy_evaluation() -> EvaluationSettings:
 
 
 def toy_test() -> Settings:
-    """The toy road in about a minute, for the tests: a few hundred scenes and a handful of training steps."""
+    """The same in about a minute, for the tests: a few hundred scenes and a handful of training steps."""
     settings = toy()
     return replace(
         settings,
         preset="toy-test",
         toy=ToySettings(scenes=96, seed=0),
         training=replace(settings.training, max_steps=6, batch_size=8, checkpoint_every=3),
+        tokenizer_training=replace(
+            settings.tokenizer_training, continuous_steps=2, quantized_steps=2, decoder_steps=2, batch_size=8
+        ),
+        pixel_training=replace(settings.pixel_training, steps=2, batch_size=2),
         evaluation=replace(settings.evaluation, max_images=16),
         cluster=replace(settings.cluster, rows_per_block=32),
     )

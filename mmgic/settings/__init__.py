@@ -17,8 +17,8 @@ from mmgic.settings.data import (
     RegionSettings,
     SourceSettings,
 )
-from mmgic.settings.fields import SettingsError
-from mmgic.settings.merge import load_settings, merge, to_yaml
+from mmgic.settings.fields import SettingsError, computed
+from mmgic.settings.merge import load_settings, merge, to_yaml, with_absolute_paths
 from mmgic.settings.models import (
     BenchmarkSettings,
     EvaluationSettings,
@@ -60,7 +60,9 @@ __all__ = [
     "ToySettings",
     "TrainingSettings",
     "VisionSettings",
+    "computed",
     "load_settings",
     "merge",
     "to_yaml",
+    "with_absolute_paths",
 ]

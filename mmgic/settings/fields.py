@@ -58,6 +58,16 @@ def free(default: T) -> T:
     return dataclasses.field(default=default, metadata={"free": True})  # type: ignore[no-any-return]
 
 
+def path(default: str = "") -> str:
+    """A field that names a local file or folder; it is `free`, for what matters is what lies there."""
+    return dataclasses.field(default=default, metadata={"free": True, "path": True})  # type: ignore[no-any-return]
+
+
+def computed(group: Any) -> dict[str, Any]:
+    """The settings of `group` by name that say what is computed: those that are not `free`."""
+    return {f.name: getattr(group, f.name) for f in dataclasses.fields(group) if not f.metadata.get("free")}
+
+
 class Group:
     """A group of settings, whose values are checked whenever one is made."""
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from mmgic.files import absolute
 from mmgic.settings.fields import SettingsError, check
 from mmgic.settings.run import Settings
 
@@ -22,17 +23,17 @@ T = TypeVar("T")
 _NOUNS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
-def load_settings(base: Settings, config: str | Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(base: T, config: str | Path | None = None, overrides: Sequence[str] = ()) -> T:
     """Returns `base` with the YAML file `config` and then the `a.b=value` `overrides` applied.
 
-    A text setting may begin with "{output}", which stands for the output folder. Raises SettingsError with one sentence
-    for anything that cannot be used.
+    A text setting of `Settings` may begin with "{output}", which stands for the output folder. Raises SettingsError
+    with one sentence for anything that cannot be used.
     """
     changes = _read_config(config) if config else {}
     for override in overrides:
         _add_override(changes, override)
     settings = merge(base, changes)
-    return _expand_output(settings, settings.output)
+    return _expand_output(settings, settings.output) if isinstance(settings, Settings) else settings
 
 
 def merge(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
@@ -52,7 +53,7 @@ def merge(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
     return dataclasses.replace(settings, **updates)  # type: ignore[type-var]
 
 
-def to_yaml(settings: Settings) -> str:
+def to_yaml(settings: Any) -> str:
     """The effective settings as YAML that `load_settings` reads back to the same settings."""
 
     def plain(value: Any) -> Any:
@@ -61,6 +62,19 @@ def to_yaml(settings: Settings) -> str:
         return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
 
     return yaml.safe_dump(plain(dataclasses.asdict(settings)), sort_keys=False)
+
+
+def with_absolute_paths(settings: T) -> T:
+    """`settings` with its paths from the root, for processes that run in a folder of their own. It is about `output`
+    and what models are trained from; an empty path stays empty."""
+    updates: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            updates[field.name] = with_absolute_paths(value)
+        elif value and field.metadata.get("path"):
+            updates[field.name] = absolute(value)
+    return dataclasses.replace(settings, **updates)  # type: ignore[type-var]
 
 
 def _read_config(path: str | Path) -> dict[str, Any]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mmgic.settings.fields import Group, free, number
+from mmgic.settings.fields import Group, free, number, path
 
 
 @dataclass(frozen=True)
 class VisionSettings(Group):
     """The visual tokenizer that turns images into codes."""
 
-    checkpoint: str = ""  # folder with config.json and model.safetensors
-    pixels: str = ""  # folder of the pixel decoder for its codes, for the report's pictures; "" shows none
+    checkpoint: str = path()  # folder with config.json and model.safetensors
+    pixels: str = path()  # folder of the pixel decoder for its codes, for the report's pictures; "" shows none
     selection: Literal["gumbel", "argmax"] = "gumbel"
     batch_size: int = number(64, 1)  # crops per forward pass
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -24,7 +24,7 @@ class VisionSettings(Group):
 class ModelSettings(Group):
     """The language model and what of it is trained (Sections 3.1 and D.1)."""
 
-    llm: str = free("")  # a Hugging Face Llama folder with its tokenizer
+    llm: str = path()  # a Hugging Face Llama folder with its tokenizer
     lora_rank: int = number(64, 0, 4096)
     lora_alpha: int = number(128, 1)
     lora_dropout: float = number(0.0, 0, 1)
@@ -80,9 +80,9 @@ class TokenizerTraining(RunSettings):
     its step counts and rates were never published, so these are ours."""
 
     name: str = free("tokenizer")
-    images: str = free("")  # a folder of images at any depth, or a finished stage's table that names them
-    encoder: str = free("")  # folder of the frozen encoder: a tokenizer's, LaVIT's, or the toy CLIP's
-    start: str = free("")  # folder of a tokenizer with this encoder to go on from; "": new weights
+    images: str = path()  # a folder of images at any depth, or a finished stage's table that names them
+    encoder: str = path()  # folder of the frozen encoder: a tokenizer's, LaVIT's, or the toy CLIP's
+    start: str = path()  # folder of a tokenizer with this encoder to go on from; "": new weights
     held_out: int = number(1000, 1)  # images that the result's figures are measured on; a tenth of all at most
     cache: bool = False  # encode every image once, into features.npy (2 bytes a number), not at every step
     continuous_steps: int = number(50_000, 0)
@@ -126,9 +126,9 @@ class PixelTraining(RunSettings):
     were never published."""
 
     name: str = free("pixels")
-    images: str = free("")  # as tokenizer_training.images, which is taken if this is empty
-    tokenizer: str = free("")  # folder of the tokenizer, which stays as it is; "": what tokenizer_training made
-    start: str = free("")  # folder of the pixel decoder to begin with: decoder, UNet, autoencoder and scheduler
+    images: str = path()  # as tokenizer_training.images, which is taken if this is empty
+    tokenizer: str = path()  # folder of the tokenizer, which stays as it is; "": what tokenizer_training made
+    start: str = path()  # folder of the pixel decoder to begin with: decoder, UNet, autoencoder and scheduler
     steps: int = number(100_000, 1)
     batch_size: int = number(256, 1)  # images of one step over all workers
     micro_batch: int = number(8, 1, free=True)  # images that a worker computes at once: memory alone

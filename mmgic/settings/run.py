@@ -16,7 +16,7 @@ from mmgic.settings.data import (
     RegionSettings,
     SourceSettings,
 )
-from mmgic.settings.fields import Group, SettingsError, number
+from mmgic.settings.fields import Group, SettingsError, number, path
 from mmgic.settings.models import (
     EvaluationSettings,
     LossSettings,
@@ -37,6 +37,7 @@ class ClusterSettings(Group):
     tokenizer_gpus: float = number(1.0, 0)
     training_workers: int = number(32, 0)
     training_gpus: float = number(1.0, 0)
+    wait_for_nodes_s: float = number(0, 0)  # for a cluster that grows: training waits as long for its workers' nodes
     rows_per_block: int = number(2000, 1)
     max_error_rate: float = number(0.05, 0, 1)  # rejected share of rows above which a data stage stops with a message
 
@@ -54,7 +55,7 @@ class Settings(Group):
     """Everything one run needs. `output` is any fsspec path; each stage writes a folder under it."""
 
     preset: str = "mmgic-7b"
-    output: str = "output"
+    output: str = path("output")
     seed: int = number(0, 0)
     toy: ToySettings = field(default_factory=ToySettings)
     sources: tuple[SourceSettings, ...] = ()

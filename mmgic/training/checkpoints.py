@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmgic.errors import InputError
+from mmgic.files import whole_folder
 
 PARAMETERS, MOMENTS, PROGRESS = "trained.safetensors", "optimizer.safetensors", "progress.json"
 _NAME = re.compile(r"checkpoint_(\d{8})")
@@ -26,7 +27,6 @@ class Progress:
 
     step: int  # steps made
     steps: int  # steps of the whole run
-    tokens: int  # tokens seen
 
 
 def save_checkpoint(
@@ -34,16 +34,11 @@ def save_checkpoint(
 ) -> Path:
     """Writes `run_folder`/checkpoint_<step>, whole or not at all, and returns it; removes all but the newest `keep`."""
     folder = run_folder / f"checkpoint_{progress.step:08d}"
-    unfinished = run_folder / f"{folder.name}.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in parameters.items()}, unfinished / PARAMETERS
-    )
-    save_file({name: tensor.contiguous() for name, tensor in moments.items()}, unfinished / MOMENTS)
-    (unfinished / PROGRESS).write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    with whole_folder(folder) as unfinished:
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in parameters.items()}
+        save_file(whole, unfinished / PARAMETERS)
+        save_file({name: tensor.contiguous() for name, tensor in moments.items()}, unfinished / MOMENTS)
+        (unfinished / PROGRESS).write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
     for old in checkpoints(run_folder)[:-keep]:
         shutil.rmtree(old)
     return folder

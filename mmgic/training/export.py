@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from mmgic.errors import InputError
+from mmgic.files import whole_folder
 from mmgic.model.assemble import untrained_model
 from mmgic.model.vl_llama import VLLlama
 from mmgic.settings import Settings
@@ -41,8 +41,6 @@ def export_llama(model: VLLlama, tokenizer: PreTrainedTokenizerBase, folder: str
     existing `folder` is replaced once the new one is complete.
     """
     folder = Path(folder)
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
     config = copy.deepcopy(model.config)
     config.vocab_size = model.vocabulary.size
     config.tie_word_embeddings = False
@@ -52,12 +50,11 @@ def export_llama(model: VLLlama, tokenizer: PreTrainedTokenizerBase, folder: str
     state = {name: tensor.to(model.dtype).contiguous() for name, tensor in plain_state(model).items()}
     llama.load_state_dict(state, strict=True, assign=True)
     llama.config.dtype = model.dtype
-    llama.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    (unfinished / VOCABULARY_FILE).write_text(json.dumps(asdict(model.vocabulary), indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    unfinished.rename(folder)
+    with whole_folder(folder) as unfinished:
+        llama.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        vocabulary = json.dumps(asdict(model.vocabulary), indent=2) + "\n"
+        (unfinished / VOCABULARY_FILE).write_text(vocabulary, encoding="utf-8")
     return folder
 
 

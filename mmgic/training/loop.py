@@ -15,8 +15,8 @@ import torch.distributed as dist
 
 from mmgic.model.loss import IGNORE, draws_target_only, target_labels
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.settings import Settings, SettingsError
-from mmgic.training.curriculum import SampleOrder
+from mmgic.settings import SettingsError, TrainingSettings
+from mmgic.training.curriculum import SampleOrder, Visit
 from mmgic.training.engine import apply_gradients
 from mmgic.training.packing import MicroBatch, deal, pack
 from mmgic.training.schedule import learning_rate
@@ -37,92 +37,82 @@ class StepMetrics:
     grad_norm: float  # before clipping
     tokens: int  # of the global batch
     seconds: float
+    tokens_per_second: float
     data_wait: float  # share of `seconds` that this worker waited for its batch
 
-    @property
-    def tokens_per_second(self) -> float:
-        return self.tokens / self.seconds
+    def summary(self) -> str:
+        return (
+            f"L {self.loss:.3f}  L_V {self.visual_loss:.3f}  L_T {self.text_loss:.3f}  lr {self.learning_rate:.1e}  "
+            f"|g| {self.grad_norm:.2f}  {self.tokens_per_second:,.0f} tokens/s  "
+            f"waiting for data {self.data_wait:.0%}"
+        )
 
 
+@dataclass(frozen=True)
 class Batches:
-    """This worker's micro batches of any step, computed from the store, the order and the seed."""
+    """The micro batches of worker `rank` at any step, computed from the store, the order and the seed."""
 
-    def __init__(
-        self,
-        store: TokenStore,
-        order: SampleOrder,
-        vocabulary: VLVocabulary,
-        settings: Settings,
-        rank: int,
-        workers: int,
-    ) -> None:
-        self._store, self._order, self._vocabulary = store, order, vocabulary
-        self._settings, self._rank, self._workers = settings, rank, workers
-
-    @property
-    def first_visual(self) -> int:
-        """The lowest id that counts as visual."""
-        return self._vocabulary.img
+    store: TokenStore
+    order: SampleOrder
+    vocabulary: VLVocabulary
+    training: TrainingSettings
+    mask_prob: float
+    seed: int
+    rank: int = 0
+    workers: int = 1
 
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
-        training = self._settings.training
-        return training.max_steps or max(1, -(-self._order.total // training.batch_size))
+        return self.training.max_steps or max(1, -(-self.order.total // self.training.batch_size))
 
     def __call__(self, step: int) -> list[MicroBatch]:
-        training = self._settings.training
-        start = step * training.batch_size
-        stop = start + training.batch_size
-        if not training.max_steps:
-            stop = min(stop, self._order.total)  # the last step takes what is left
-        visits = self._order.visits(start, stop)
-        lengths = self._store.lengths([visit.index for visit in visits])
-        shares = deal(lengths.tolist(), training.micro_batch_tokens, self._workers)
-        return [
-            pack([self._document(visits[position].index, visits[position].name) for position in micro_batch])
-            for micro_batch in shares[self._rank]
-        ]
+        start = step * self.training.batch_size
+        stop = start + self.training.batch_size
+        if not self.training.max_steps:
+            stop = min(stop, self.order.total)  # the last step takes what is left
+        visits = self.order.visits(start, stop)
+        lengths = self.store.lengths([visit.index for visit in visits])
+        shares = deal(lengths.tolist(), self.training.micro_batch_tokens, self.workers)
+        return [pack([self._document(visits[position]) for position in micro]) for micro in shares[self.rank]]
 
-    def _document(self, index: int, visit: str) -> tuple[np.ndarray, np.ndarray]:
-        sample = self._store.sample(index)
+    def _document(self, visit: Visit) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and labels, int64 [tokens] each."""
+        sample = self.store.sample(visit.index)
         tokens = sample.tokens.astype(np.int64)
-        target_only = draws_target_only(
-            self._settings.seed, self._settings.loss.mask_prob, sample.row_id, sample.repeat, visit
-        )
-        return tokens, target_labels(tokens, sample.template, sample.answer_spans, self._vocabulary, target_only)
+        target_only = draws_target_only(self.seed, self.mask_prob, sample.row_id, sample.repeat, visit.name)
+        return tokens, target_labels(tokens, sample.template, sample.answer_spans, self.vocabulary, target_only)
 
 
 def train(
     engine: Any,
     batches: Batches,
-    settings: Settings,
+    visual_weight: float,
     start: int,
     on_step: Callable[[StepMetrics], None],
     on_checkpoint: Callable[[int], None],
 ) -> None:
-    """Makes the steps from `start` to the end. `on_checkpoint(steps made)` is called on all workers at the same
-    steps.
+    """Makes the steps from `start` to the end, with a loss of `visual_weight` * L_V + L_T. `on_checkpoint(steps made)`
+    is called on all workers at the same steps.
     """
-    training = settings.training
-    steps = batches.steps
+    training, steps = batches.training, batches.steps
     began = time.perf_counter()
     for step, micro_batches, waited in prefetched(batches, start, steps):
         rate = learning_rate(step, steps, training)
         for group in engine.optimizer.param_groups:
             group["lr"] = rate
         # dropout, where LoRA has it, must not depend on what ran before this step
-        torch.manual_seed(int(np.random.SeedSequence((settings.seed, step, dist.get_rank())).generate_state(1)[0]))
+        torch.manual_seed(int(np.random.SeedSequence((batches.seed, step, dist.get_rank())).generate_state(1)[0]))
         visual_loss, text_loss, norm, tokens = optimizer_step(
-            engine, micro_batches, settings.loss.visual_weight, batches.first_visual
+            engine, micro_batches, visual_weight, batches.vocabulary.img
         )
-        loss = settings.loss.visual_weight * visual_loss + text_loss
+        loss = visual_weight * visual_loss + text_loss
         if not math.isfinite(loss):
             raise SettingsError(
                 f"the loss of step {step + 1} is not finite; lower training.learning_rate and give the run another "
                 "training.name"
             )
-        now = time.perf_counter()
+        seconds = time.perf_counter() - began
         on_step(
             StepMetrics(
                 step=step,
@@ -132,8 +122,9 @@ def train(
                 learning_rate=rate,
                 grad_norm=norm,
                 tokens=tokens,
-                seconds=now - began,
-                data_wait=waited / (now - began),
+                seconds=seconds,
+                tokens_per_second=round(tokens / seconds, 1),
+                data_wait=waited / seconds,
             )
         )
         if (step + 1) % training.checkpoint_every == 0 or step + 1 == steps:

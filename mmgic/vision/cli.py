@@ -14,10 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmgic.errors import InputError
-from mmgic.settings import SettingsError
 
 TOY = Path(__file__).resolve().parents[1] / "toy" / "weights"
 
@@ -71,23 +68,6 @@ def add_parser(subparsers: Any) -> None:
     importing.add_argument("--part", action="append", metavar="NAME", help="only this part; repeatable")
     importing.add_argument("--sizes", metavar="JSON", help="sizes other than LaVIT-7B-v2's, as in LavitSizes")
     importing.set_defaults(run=run_import)
-
-    train = commands.add_parser("train", help="train a visual tokenizer and then a pixel decoder, on Ray Train")
-    train.add_argument("--output", type=Path, required=True, metavar="DIR", help="the same goes on where it stopped")
-    train.add_argument("--images", required=True, help="folder of images, or a finished table that names them")
-    train.add_argument(
-        "--encoder", required=True, metavar="DIR", help="the frozen image encoder, or LaVIT's folder of it"
-    )
-    train.add_argument("--pixels", metavar="DIR", help="pixel decoder whose UNet goes on with the new codes; none: no")
-    train.add_argument("--set", action="append", default=[], metavar="a=value", help="of TokenizerTraining; repeatable")
-    train.add_argument(
-        "--set-pixels", action="append", default=[], metavar="a=value", help="of PixelTraining; repeatable"
-    )
-    train.add_argument("--cache", action="store_true", help="encode every image once; needs disk, not for millions")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--workers", type=int, default=1, help="0: in this process")
-    train.add_argument("--gpus", type=float, default=0.0, help="of each worker")
-    train.set_defaults(run=run_train)
 
 
 def _tokenizer_flags(parser: argparse.ArgumentParser) -> None:
@@ -247,58 +227,6 @@ def run_import(arguments: argparse.Namespace) -> None:
     for note in notes:
         print(note)
     print(f"imported {', '.join(parts)}: {arguments.output}")
-
-
-def run_train(arguments: argparse.Namespace) -> None:
-    from contextlib import nullcontext
-
-    from mmgic.settings import PixelTraining, TokenizerTraining, merge
-    from mmgic.stages.session import ray_session
-    from mmgic.training.recipes import pixel_decoder, visual_tokenizer
-    from mmgic.vision.learning.frozen import load_frozen
-    from mmgic.vision.learning.objective import decoder_config
-
-    output: Path = arguments.output
-    shared = {name: getattr(arguments, name) for name in ("images", "seed", "workers", "gpus")}
-    job = visual_tokenizer.TokenizerJob(
-        output=str(output / "tokenizer_run"),
-        encoder=arguments.encoder,
-        training=merge(TokenizerTraining(), changes(arguments.set)),
-        cache=arguments.cache,
-        **shared,
-    )
-    pixel_settings = merge(PixelTraining(), changes(arguments.set_pixels))
-    if arguments.pixels:  # not only after hours of the tokenizer's training
-        config, training = load_frozen(arguments.encoder).model.config, job.training
-        ranked = training.decoder == "lavit" or training.decoder_steps > 0
-        trunk = decoder_config(config, training.decoder_depth, config.width) if ranked else None
-        pixel_decoder.check_start(arguments.pixels, config, arguments.encoder, trunk)
-    with ray_session() if arguments.workers else nullcontext():
-        tokenizer = visual_tokenizer.run(job)
-        print(f"tokenizer: {tokenizer.folder}")
-        if arguments.pixels:
-            pixels = pixel_decoder.PixelJob(
-                output=str(output / "pixels_run"),
-                tokenizer=str(tokenizer.folder),
-                start=arguments.pixels,
-                training=pixel_settings,
-                **shared,
-            )
-            print(f"pixel decoder: {pixel_decoder.run(pixels)}")
-
-
-def changes(overrides: list[str]) -> dict[str, Any]:
-    """The settings that `a=value` overrides name. Raises SettingsError."""
-    found = {}
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        try:
-            found[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            separator = ""
-        if not separator:
-            raise SettingsError(f"'{override}' is no override; write a=value")
-    return found
 
 
 def read_sizes(path: str | None) -> Any:

@@ -20,13 +20,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mmgic.errors import InputError
-from mmgic.settings import SettingsError, TokenizerTraining
+from mmgic.settings import Settings, SettingsError, TokenizerTraining, merge, to_yaml
 from mmgic.training.checkpoints import checkpoints
-from mmgic.training.recipes.visual_tokenizer import TokenizerJob, TokenizerResult, run
+from mmgic.training.metrics import read_metrics
+from mmgic.training.recipes.visual_tokenizer import TOKENIZER, TokenizerResult
+from mmgic.training.run import run
 from mmgic.vision import VisionConfig, VisualTokenizer, load_tokenizer, save_tokenizer
 from mmgic.vision.folders import LAVIT_FILES
 from mmgic.vision.lavit.exporting import save_lavit
-from mmgic.vision.learning.curves import read_figures
 from mmgic.vision.learning.features import list_images
 from mmgic.vision.learning.objective import decoder_config
 from mmgic.vision.network.feature_decoder import FeatureDecoder
@@ -43,7 +44,7 @@ TINY = VisionConfig(
     codebook_size=12,
     codebook_dim=4,
 )
-SETTINGS = TokenizerTraining(
+TRAINING = TokenizerTraining(
     continuous_steps=12,
     quantized_steps=18,
     batch_size=8,
@@ -54,13 +55,17 @@ SETTINGS = TokenizerTraining(
     decoder_depth=1,
     dtype="float32",
     checkpoint_every=5,
+    held_out=6,
 )
+MakeRun = Callable[..., Settings]
 STEPS = 30
 DRIVER = """
-import sys, pickle, ray
-from mmgic.training.recipes.visual_tokenizer import run
+import sys, ray
+from mmgic.settings import Settings, load_settings
+from mmgic.training.recipes.visual_tokenizer import TOKENIZER
+from mmgic.training.run import run
 ray.init(address=sys.argv[1], log_to_driver=False)
-run(pickle.load(open(sys.argv[2], "rb")))
+run(TOKENIZER, load_settings(Settings(), sys.argv[2]))
 """
 
 
@@ -79,7 +84,8 @@ def _quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def make_job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TokenizerJob]:
+def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
+    """Makes settings of a run in `output`, with changes of `tokenizer_training` and a number of workers."""
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     (folder / "images" / "deep").mkdir(parents=True)
@@ -89,70 +95,98 @@ def make_job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tokenize
     (folder / "images" / "broken.png").write_text("no image")  # the next one takes its place
     torch.manual_seed(0)
     save_tokenizer(VisualTokenizer(TINY), folder / "encoder")
+    training = replace(TRAINING, images=str(folder / "images"), encoder=str(folder / "encoder"))
 
-    def make(output: Path, **changes: object) -> TokenizerJob:
-        job = TokenizerJob(
-            output=str(output),
-            images=str(folder / "images"),
-            encoder=str(folder / "encoder"),
-            training=SETTINGS,
-            held_out=6,
-            workers=0,
-        )
-        return replace(job, **changes)  # type: ignore[arg-type]
+    def make(output: Path, workers: int = 0, **changes: object) -> Settings:
+        settings = Settings(preset="tiny", output=str(output), tokenizer_training=training)
+        cluster = {"training_workers": workers, "training_gpus": 0}
+        return merge(settings, {"tokenizer_training": changes, "cluster": cluster})
 
     return make
 
 
 @pytest.fixture(scope="module")
-def reference(make_job: Callable[..., TokenizerJob], tmp_path_factory: pytest.TempPathFactory) -> TokenizerResult:
+def reference(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> TokenizerResult:
     """A run of one process that nobody disturbs."""
-    return run(make_job(tmp_path_factory.mktemp("reference") / "run"))
+    return run(TOKENIZER, make_run(tmp_path_factory.mktemp("reference")))
 
 
-def assert_same_run(job: TokenizerJob, reference: TokenizerResult, tolerance: float) -> None:
-    ours, theirs = (read_figures(Path(folder)) for folder in (job.output, Path(reference.folder).parent))
+def assert_same_run(result: TokenizerResult, reference: TokenizerResult, tolerance: float) -> None:
+    ours, theirs = (read_metrics(Path(r.run_folder)) for r in (result, reference))
     assert [line["step"] for line in ours] == list(range(STEPS))
     for name in ("cosine", "tokens_per_image", "distance", "perplexity", "codes_used", "revived"):
         assert [line[name] for line in ours] == pytest.approx([line[name] for line in theirs], rel=tolerance), name
-    weights, expected = (
-        load_file(folder / "model.safetensors") for folder in (Path(job.output) / "tokenizer", Path(reference.folder))
-    )
+    weights, expected = (load_file(r.model / "model.safetensors") for r in (result, reference))
     for name, tensor in expected.items():
         assert (weights[name] - tensor).norm() <= tolerance * tensor.norm(), name
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_two_workers_make_the_steps_of_one(
-    make_job: Callable[..., TokenizerJob], reference: TokenizerResult, tmp_path: Path
-) -> None:
-    job = make_job(tmp_path, workers=2, cache=True, max_failures=0)
-    result = run(job)
+def test_two_workers_make_the_steps_of_one(make_run: MakeRun, reference: TokenizerResult, tmp_path: Path) -> None:
+    settings = make_run(tmp_path, workers=2, cache=True, max_failures=0)
+    result = run(TOKENIZER, settings)
     # features are cached in half precision
-    assert_same_run(job, reference, 2e-2)
+    assert_same_run(result, reference, 2e-2)
     assert result.figures["images"] == 4
-    assert run(job) == result  # a finished run is not begun again
-    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert run(TOKENIZER, settings) == result  # a finished run is not begun again
+    assert (Path(result.run_folder) / "curves.png").stat().st_size > 1000
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_killed_driver_changes_nothing(
-    make_job: Callable[..., TokenizerJob], reference: TokenizerResult, tmp_path: Path
-) -> None:
-    import pickle
-
-    job = make_job(tmp_path / "run", workers=1)
-    (tmp_path / "job.pkl").write_bytes(pickle.dumps(job))
+def test_a_killed_driver_changes_nothing(make_run: MakeRun, reference: TokenizerResult, tmp_path: Path) -> None:
+    settings = make_run(tmp_path / "run", workers=1)
+    (tmp_path / "settings.yaml").write_text(to_yaml(settings))
+    folder = TOKENIZER.run_folder(settings)
     address = ray.get_runtime_context().gcs_address
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, address, str(tmp_path / "job.pkl")], env=dict(os.environ))
-    wait_until(lambda: len(checkpoints(Path(job.output))) > 0 or driver.poll() is not None)
+    command = [sys.executable, "-c", DRIVER, address, str(tmp_path / "settings.yaml")]
+    driver = subprocess.Popen(command, env=dict(os.environ))
+    wait_until(lambda: len(checkpoints(folder)) > 0 or driver.poll() is not None)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     wait_until(lambda: not training_workers())
-    if not (Path(job.output) / "result.json").exists():
-        assert len(checkpoints(Path(job.output))) > 0
-    run(replace(job, workers=0))
-    assert_same_run(job, reference, 0)
+    if not (folder / "result.json").exists():
+        assert len(checkpoints(folder)) > 0
+    assert_same_run(run(TOKENIZER, make_run(tmp_path / "run")), reference, 0)
+
+
+KILLED = """
+import os, signal, sys
+from fsspec.implementations.local import LocalFileSystem
+from mmgic.settings import Settings, load_settings
+from mmgic.training.recipes.visual_tokenizer import TOKENIZER
+from mmgic.training.run import run
+
+move = LocalFileSystem.mv
+
+def killed(self, source, target, **options):
+    if target.endswith("result.json"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    move(self, source, target, **options)
+
+LocalFileSystem.mv = killed
+run(TOKENIZER, load_settings(Settings(), sys.argv[1]))
+"""
+
+
+def test_a_kill_while_the_result_is_written_changes_nothing(
+    make_run: MakeRun, reference: TokenizerResult, tmp_path: Path
+) -> None:
+    settings = make_run(tmp_path)
+    (tmp_path / "settings.yaml").write_text(to_yaml(settings))
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "settings.yaml")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    folder = TOKENIZER.run_folder(settings)
+    assert checkpoints(folder)
+    assert not (folder / "result.json").exists()
+    assert not (folder / "model").exists()
+    result = run(TOKENIZER, settings)
+    assert_same_run(result, reference, 0)
+    # a disk that loses the end of a file may still cut it
+    (folder / "result.json").write_text('{"steps": 30, "figu')
+    with pytest.raises(InputError, match=r"result\.json is no result of a training run; remove the file"):
+        run(TOKENIZER, settings)
+    (folder / "result.json").unlink()
+    assert run(TOKENIZER, settings) == result
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -174,7 +208,7 @@ def training_workers() -> list[int]:
 
 
 def test_the_result_loads_in_both_layouts(reference: TokenizerResult, tmp_path: Path) -> None:
-    folder = Path(reference.folder)
+    folder = reference.model
     model = load_tokenizer(folder)
     assert len(save_lavit(folder, tmp_path)) == 2  # a feature decoder's file needs a trained projection
     other = VisualTokenizer(TINY).eval()
@@ -184,32 +218,36 @@ def test_the_result_loads_in_both_layouts(reference: TokenizerResult, tmp_path: 
     pixels = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     ours, theirs = (m.encode(pixels, selection="argmax") for m in (model, other))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    decoder = FeatureDecoder(decoder_config(TINY, SETTINGS.decoder_depth, TINY.width))
+    decoder = FeatureDecoder(decoder_config(TINY, TRAINING.decoder_depth, TINY.width))
     decoder.load_state_dict(load_file(folder / "decoder.safetensors"))
 
 
 def test_another_run_in_the_same_folder_is_refused(
-    make_job: Callable[..., TokenizerJob], reference: TokenizerResult, tmp_path: Path
+    make_run: MakeRun, reference: TokenizerResult, tmp_path: Path
 ) -> None:
-    folder = Path(reference.folder).parent
-    with pytest.raises(SettingsError, match="another seed"):
-        run(make_job(folder, seed=1))
-    with pytest.raises(SettingsError, match=r"another training\.keep_ratio"):
-        run(make_job(folder, training=replace(SETTINGS, keep_ratio=0.5)))
+    output = Path(reference.run_folder).parents[1]
+    with pytest.raises(SettingsError, match="seed = 0, not 1"):
+        run(TOKENIZER, replace(make_run(output), seed=1))
+    with pytest.raises(SettingsError, match=r"tokenizer_training\.keep_ratio = 0.3333333333333333, not 0.5"):
+        run(TOKENIZER, make_run(output, keep_ratio=0.5))
+    torch.manual_seed(1)
+    save_tokenizer(VisualTokenizer(TINY), tmp_path / "other")
+    with pytest.raises(SettingsError, match="holds a run with another encoder"):
+        run(TOKENIZER, make_run(output, encoder=str(tmp_path / "other")))
     with pytest.raises(SettingsError, match="cannot be shared by 3 workers"):
-        run(make_job(tmp_path, workers=3))
+        run(TOKENIZER, make_run(tmp_path, workers=3))
     with pytest.raises(InputError, match="holds no images"):
-        run(make_job(tmp_path, images=str(tmp_path)))
+        run(TOKENIZER, make_run(tmp_path, images=str(tmp_path)))
+    with pytest.raises(SettingsError, match=r"'tokenizer_training\.images' is empty"):
+        run(TOKENIZER, make_run(tmp_path, images=""))
     with pytest.raises(InputError, match="is no visual tokenizer"):
-        run(make_job(tmp_path, encoder=str(tmp_path)))
+        run(TOKENIZER, make_run(tmp_path, encoder=str(tmp_path)))
 
 
-def test_images_come_in_the_order_of_their_hashes_wherever_the_folder_lies(
-    make_job: Callable[..., TokenizerJob], tmp_path: Path
-) -> None:
+def test_images_come_in_the_order_of_their_hashes_wherever_the_folder_lies(make_run: MakeRun, tmp_path: Path) -> None:
     import shutil
 
-    source = Path(make_job(tmp_path).images)
+    source = Path(make_run(tmp_path).tokenizer_training.images)
     shutil.copytree(source, tmp_path / "moved")
     here, there = list_images(str(source)), list_images(str(tmp_path / "moved"))
     assert len(here) == 41

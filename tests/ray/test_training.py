@@ -21,16 +21,18 @@ from mmgic.errors import InputError
 from mmgic.settings import Settings, SettingsError, to_yaml
 from mmgic.training.checkpoints import PARAMETERS, checkpoints
 from mmgic.training.metrics import read_metrics
-from mmgic.training.recipes.pretrain import TrainingResult, run, training_folder
+from mmgic.training.recipes.pretrain import PRETRAINING, PretrainingResult
+from mmgic.training.run import run
 
 MakeRun = Callable[..., Settings]
 STEPS = 60
 DRIVER = """
 import sys, ray
 from mmgic.settings import Settings, load_settings
-from mmgic.training.recipes.pretrain import run
+from mmgic.training.recipes.pretrain import PRETRAINING
+from mmgic.training.run import run
 ray.init(address=sys.argv[1], log_to_driver=False)
-run(load_settings(Settings(), sys.argv[2]))
+run(PRETRAINING, load_settings(Settings(), sys.argv[2]))
 """
 
 
@@ -40,9 +42,9 @@ def _quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def reference(tiny_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+def reference(tiny_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> PretrainingResult:
     """A run of one process that nobody disturbs."""
-    return run(tiny_run(tmp_path_factory.mktemp("reference"), training={"max_steps": STEPS}))
+    return run(PRETRAINING, tiny_run(tmp_path_factory.mktemp("reference"), training={"max_steps": STEPS}))
 
 
 def with_workers(settings: Settings, workers: int) -> Settings:
@@ -65,7 +67,7 @@ def training_workers() -> Iterator[psutil.Process]:
             continue
 
 
-def assert_same_run(result: TrainingResult, reference: TrainingResult) -> None:
+def assert_same_run(result: PretrainingResult, reference: PretrainingResult) -> None:
     assert (result.steps, result.tokens) == (reference.steps, reference.tokens)
     ours, theirs = (read_metrics(Path(r.run_folder)) for r in (result, reference))
     assert [line["step"] for line in ours] == list(range(STEPS))
@@ -77,22 +79,22 @@ def assert_same_run(result: TrainingResult, reference: TrainingResult) -> None:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_killed_worker_changes_nothing(tiny_run: MakeRun, reference: TrainingResult, tmp_path: Path) -> None:
+def test_a_killed_worker_changes_nothing(tiny_run: MakeRun, reference: PretrainingResult, tmp_path: Path) -> None:
     settings = with_workers(tiny_run(tmp_path, training={"max_steps": STEPS}), 2)
-    results: list[TrainingResult] = []
-    thread = threading.Thread(target=lambda: results.append(run(settings)))
+    results: list[PretrainingResult] = []
+    thread = threading.Thread(target=lambda: results.append(run(PRETRAINING, settings)))
     thread.start()
-    wait_until(lambda: len(read_metrics(training_folder(settings))) >= 5)
+    wait_until(lambda: len(read_metrics(PRETRAINING.run_folder(settings))) >= 5)
     next(training_workers()).send_signal(signal.SIGKILL)
-    assert len(read_metrics(training_folder(settings))) < STEPS, "the run ended before the worker was killed"
+    assert len(read_metrics(PRETRAINING.run_folder(settings))) < STEPS, "the run ended before the worker was killed"
     thread.join()
     assert_same_run(results[0], reference)
-    assert run(settings) == results[0]  # a finished run is not begun again
+    assert run(PRETRAINING, settings) == results[0]  # a finished run is not begun again
 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_killed_driver_goes_on_with_another_number_of_workers(
-    tiny_run: MakeRun, reference: TrainingResult, tmp_path: Path
+    tiny_run: MakeRun, reference: PretrainingResult, tmp_path: Path
 ) -> None:
     settings = with_workers(tiny_run(tmp_path, training={"max_steps": STEPS}), 2)
     (tmp_path / "settings.yaml").write_text(to_yaml(settings))
@@ -100,29 +102,29 @@ def test_a_killed_driver_goes_on_with_another_number_of_workers(
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, address, str(tmp_path / "settings.yaml")], env=dict(os.environ)
     )
-    wait_until(lambda: len(read_metrics(training_folder(settings))) >= 5 or driver.poll() is not None)
+    wait_until(lambda: len(read_metrics(PRETRAINING.run_folder(settings))) >= 5 or driver.poll() is not None)
     driver.kill()
     driver.wait()
     wait_until(lambda: not list(training_workers()))
-    assert len(checkpoints(training_folder(settings))) > 0
-    assert len(read_metrics(training_folder(settings))) < STEPS, "the run ended before the driver was killed"
-    assert_same_run(run(with_workers(settings, 0)), reference)
+    assert len(checkpoints(PRETRAINING.run_folder(settings))) > 0
+    assert len(read_metrics(PRETRAINING.run_folder(settings))) < STEPS, "the run ended before the driver was killed"
+    assert_same_run(run(PRETRAINING, with_workers(settings, 0)), reference)
 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_what_a_worker_cannot_use_is_told_in_one_sentence(tiny_run: MakeRun, tmp_path: Path) -> None:
     settings = tiny_run(tmp_path, training={"max_steps": 4, "max_failures": 0})
-    result = run(settings)
+    result = run(PRETRAINING, settings)
     (Path(result.run_folder) / "result.json").unlink()
     (Path(result.checkpoint) / PARAMETERS).write_bytes(b"cut off")
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
-        run(with_workers(settings, 1))
+        run(PRETRAINING, with_workers(settings, 1))
 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_too_few_processors_are_refused_at_once(tiny_run: MakeRun, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="1000 training workers need 1000 CPUs but the cluster has 6"):
-        run(with_workers(tiny_run(tmp_path), 1000))
+        run(PRETRAINING, with_workers(tiny_run(tmp_path), 1000))
     on_gpus = with_workers(tiny_run(tmp_path, cluster={"training_gpus": 1.0}), 2)
     with pytest.raises(SettingsError, match="GPUs but the cluster has 0"):
-        run(on_gpus)
+        run(PRETRAINING, on_gpus)

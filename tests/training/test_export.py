@@ -25,7 +25,7 @@ def test_exported_logits_equal_the_training_models(tiny_run: Callable[..., Setti
     with torch.no_grad():
         for parameter in model.trained_parameters().values():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    checkpoint = save_checkpoint(tmp_path, Progress(1, 1, 1), model.trained_parameters(), {}, keep=1)
+    checkpoint = save_checkpoint(tmp_path, Progress(1, 1), model.trained_parameters(), {}, keep=1)
     folder = export_checkpoint(checkpoint, settings, tmp_path / "model")
 
     assert json.loads((folder / "vl_vocabulary.json").read_text()) == {"text_size": 60, "num_codes": 16}
@@ -64,7 +64,7 @@ def test_bfloat16_is_kept(tiny_run: Callable[..., Settings], tmp_path: Path) -> 
 def test_a_checkpoint_of_another_model_is_refused(tiny_run: Callable[..., Settings], tmp_path: Path) -> None:
     settings = tiny_run(tmp_path)
     model = untrained_model(settings)
-    checkpoint = save_checkpoint(tmp_path, Progress(1, 1, 1), model.trained_parameters(), {}, keep=1)
+    checkpoint = save_checkpoint(tmp_path, Progress(1, 1), model.trained_parameters(), {}, keep=1)
     other = replace(settings, model=replace(settings.model, lora_rank=5))
     with pytest.raises(InputError, match=r"belongs to a model of other sizes.*it has .* where the model has"):
         export_checkpoint(checkpoint, other, tmp_path / "model")

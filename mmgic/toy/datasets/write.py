@@ -26,6 +26,7 @@ from pathlib import Path
 
 from mmgic.errors import InputError
 from mmgic.evaluation.registry import benchmarks
+from mmgic.settings import Settings
 from mmgic.toy.datasets.benchmarks import MAX_SCENES, examples
 from mmgic.toy.datasets.detection import write_ambiguous_visual_genome, write_objects365_v1, write_v3det
 from mmgic.toy.datasets.image_captions import write_image_captions, write_mmc4
@@ -82,6 +83,12 @@ class WorldSummary:
     scenes: int  # training scenes of Visual Genome, Objects365 and VQAv2
     evaluation_scenes: int
     images: dict[str, int]  # by writer
+
+
+def ensure_world(settings: Settings) -> None:
+    """Makes the toy world in `<output>/world` if the settings ask for one. Raises like `make_world`."""
+    if settings.toy.scenes:
+        make_world(Path(settings.output) / "world", settings.toy.scenes, settings.toy.seed)
 
 
 def make_world(

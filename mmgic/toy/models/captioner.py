@@ -28,7 +28,11 @@ from transformers import (
     ProcessorMixin,
 )
 
+from mmgic.evaluation.scorers.cider import score_captions
+from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import record_generator
+from mmgic.settings.fields import Group, number
+from mmgic.toy.models.making import Progress
 from mmgic.toy.models.pairs import crop
 from mmgic.toy.world.render import render
 from mmgic.toy.world.scenes import Split, make_scene
@@ -36,26 +40,44 @@ from mmgic.toy.world.text import captions, sentence
 from mmgic.vision.folders import load_config, read_weights
 from mmgic.vision.preprocess import normalise, squash
 
+CLIP = TOY_WEIGHTS / "clip"  # whose image encoder it has
 USUAL_WORDING = 0.4  # how often a picture is told in the wording that the references begin with
 _IGNORED = -100
 
 
 @dataclass(frozen=True)
-class CaptionerRun:
+class CaptionerRun(Group):
     """What is trained and how; the defaults are the packaged model's."""
 
-    seed: int = 100  # of the world; another one than the presets'
-    scenes: int = 5000
-    vocabulary: int = 448
-    queries: int = 12
-    qformer_layers: int = 2
-    language_layers: int = 3
-    hidden: int = 128
-    mlp_hidden: int = 384
-    positions: int = 96
-    steps: int = 1000
-    batch: int = 64
-    learning_rate: float = 2.5e-3
+    seed: int = number(100, 0)  # of the world; another one than the presets'
+    scenes: int = number(5000, 0)
+    vocabulary: int = number(448, 0)
+    queries: int = number(12, 0)
+    qformer_layers: int = number(2, 0)
+    language_layers: int = number(3, 0)
+    hidden: int = number(128, 0)
+    mlp_hidden: int = number(384, 0)
+    positions: int = number(96, 0)
+    steps: int = number(1000, 1)
+    batch: int = number(64, 0)
+    learning_rate: float = number(2.5e-3, 0)
+
+
+def make_blip2(run: CaptionerRun, output: Path) -> dict[str, object]:
+    """Leaves a Hugging Face BLIP-2 folder with its processor; the score is the CIDEr of greedy captions."""
+    size = load_config(CLIP).image_size
+    pictures = captioned_pictures(run.seed, "train", run.scenes, size, crops=True)
+    processor = make_processor(run, [text for wordings in pictures.captions for text in wordings], size)
+    model = make_captioner(run, processor, CLIP)
+    progress = Progress(50, run.steps, "loss")
+    train_captioner(run, model, processor.tokenizer, pictures, progress)
+    save_half(model, processor, output)
+    unseen = captioned_pictures(run.seed, "eval", 300, size, crops=False)
+    return {
+        "parameters": model.num_parameters(),
+        **progress.means(),
+        "greedy_cider_on_unseen_scenes": greedy_cider(output, unseen),
+    }
 
 
 @dataclass(frozen=True)
@@ -247,3 +269,16 @@ def save_half(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -
     """An ordinary Hugging Face folder; the weights are stored as float16, which halves what a checkout holds."""
     model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+@torch.inference_mode()
+def greedy_cider(folder: Path, pictures: Captioned) -> float:
+    """CIDEr of the most likely captions of a saved model."""
+    model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    processor = Blip2Processor.from_pretrained(folder, local_files_only=True)
+    said: list[str] = []
+    for pixels in pictures.pixels.split(50):
+        ids = model.generate(normalise(pixels), max_new_tokens=48, do_sample=False)
+        said += [text.strip() for text in processor.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    print("\n".join(said[:5]), flush=True)
+    return round(score_captions(said, pictures.captions).cider, 3)

@@ -9,14 +9,74 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mmgic.settings.fields import Group, number, path
+from mmgic.toy.models.making import Progress
+from mmgic.toy.models.pairs import make_pictures
+from mmgic.toy.world.scenes import Split, Thing
+from mmgic.toy.world.text import noun_phrase
+from mmgic.toy.world.words import CATEGORIES, COLOURS
+from mmgic.vision.folders import WEIGHTS_FILE, read_weights, save_config
 from mmgic.vision.network.config import VisionConfig
 from mmgic.vision.network.encoder import NORM_EPS, Encoder
 from mmgic.vision.preprocess import normalise
+
+ENDS = ("norm.", "head.")  # of the image encoder; not part of a visual tokenizer
+WORLD_SEED = 100  # not the demo's world
+
+TOY_VISION = VisionConfig(
+    image_size=64,
+    patch_size=8,
+    width=128,
+    depth=5,
+    num_heads=4,
+    mlp_hidden=384,
+    merger_depth=2,
+    merger_heads=4,
+    codebook_size=512,
+    codebook_dim=16,
+)
+
+
+@dataclass(frozen=True)
+class ClipRun(Group):
+    """What is trained and how."""
+
+    start: str = path()  # folder of an earlier run, whose image encoder goes on training
+    scenes: int = number(8000, 1)
+    steps: int = number(1200, 1)
+    batch: int = number(64, 1)
+    learning_rate: float = number(1e-3, 0)
+    seed: int = number(0, 0)
+
+
+def make_clip(run: ClipRun, output: Path) -> dict[str, object]:
+    """Leaves the image encoder with its norm and head under EVA-CLIP's names; the scores are `zero_shot`'s."""
+    torch.manual_seed(run.seed)
+    pairs, _ = make_pairs("train", run.scenes)
+    words = sorted({word for text in (*pairs.captions, *pairs.phrases) for word in split_words(text)})
+    model = Clip(TOY_VISION, words)
+    if run.start:
+        model.load_state_dict(load_tower(Path(run.start)), strict=False)
+    print(f"{len(pairs.pixels)} pictures, {len(pairs.phrases)} phrases, {len(words)} words", flush=True)
+    train_clip(
+        model,
+        pairs,
+        steps=run.steps,
+        batch=run.batch,
+        lr=run.learning_rate,
+        seed=run.seed,
+        report=Progress(50, run.steps, "loss"),
+    )
+    save_tower(model.eval(), output)
+    save_config(TOY_VISION, output)
+    return {"zero_shot": zero_shot(model, *make_pairs("eval", 300))}
 
 
 @dataclass(frozen=True)
@@ -122,7 +182,7 @@ def contrastive_loss(logits: Tensor, target: Tensor) -> Tensor:
 def train_clip(
     model: Clip, pairs: Pairs, *, steps: int, batch: int, lr: float, seed: int, report: Callable[[int, float], None]
 ) -> None:
-    """AdamW with warm-up and cosine; `report(step, loss)` is called at every step."""
+    """AdamW with warm-up and cosine; `report(step, loss)` is called after every step, the first being 1."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=0.05, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
@@ -144,4 +204,45 @@ def train_clip(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        report(step, loss.item())
+        report(step + 1, loss.item())
+
+
+def make_pairs(split: Split, scenes: int) -> tuple[Pairs, list[Thing]]:
+    """Scenes and crops with captions and phrases, and the thing behind each phrase."""
+    pictures = list(make_pictures(WORLD_SEED, split, scenes, TOY_VISION.image_size))
+    things = [thing for picture in pictures for thing in picture.things]
+    return Pairs(
+        pixels=torch.stack([picture.pixels for picture in pictures]),
+        captions=[picture.caption for picture in pictures],
+        boxes=torch.tensor([box for picture in pictures for box in picture.boxes]),
+        phrases=[noun_phrase(thing, details=True) for thing in things],
+        owners=torch.tensor([i for i, picture in enumerate(pictures) for _ in picture.things]),
+    ), things
+
+
+@torch.inference_mode()
+def zero_shot(model: Clip, pairs: Pairs, things: list[Thing]) -> dict[str, float]:
+    """Share of boxes whose category, colour and both are those of the nearest of all plain phrases."""
+    options = [Thing(category, colour) for category in CATEGORIES for colour in COLOURS]
+    texts = model.text_embeddings([noun_phrase(option, details=False) for option in options])
+    parts, _ = model.box_embeddings(model.image_embeddings(normalise(pairs.pixels)), pairs.boxes, pairs.owners)
+    found = [options[i] for i in (parts @ texts.T).argmax(dim=1).tolist()]
+    both = list(zip(found, things, strict=True))
+    right = {
+        "category": [a.category == b.category for a, b in both],
+        "colour": [a.colour == b.colour for a, b in both],
+        "both": [(a.category, a.colour) == (b.category, b.colour) for a, b in both],
+    }
+    return {name: round(sum(hits) / len(hits), 4) for name, hits in right.items()}
+
+
+def save_tower(model: Clip, folder: Path) -> None:
+    """Image encoder, norm and head under EVA-CLIP's names; the text encoder is of no further use."""
+    ends = {k: v for k, v in model.state_dict().items() if k.startswith(ENDS)}
+    save_file(model.encoder.state_dict() | ends, folder / WEIGHTS_FILE)
+
+
+def load_tower(folder: Path) -> dict[str, Tensor]:
+    """What `save_tower` wrote, under the names of a Clip."""
+    weights = read_weights(folder / WEIGHTS_FILE)
+    return {k if k.startswith(ENDS) else f"encoder.{k}": v for k, v in weights.items()}

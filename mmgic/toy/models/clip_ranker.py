@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,9 @@ from transformers import (
 )
 
 from mmgic.schema import record_generator
-from mmgic.toy.models.captioner import Captioned, train_caption_tokenizer
+from mmgic.settings.fields import Group, number
+from mmgic.toy.models.captioner import CLIP, Captioned, captioned_pictures, save_half, train_caption_tokenizer
+from mmgic.toy.models.making import Progress
 from mmgic.toy.world.text import with_article
 from mmgic.toy.world.words import CATEGORIES, COLOURS
 from mmgic.vision.folders import load_config, read_weights
@@ -38,20 +41,33 @@ START, END, PAD = "<|startoftext|>", "<|endoftext|>", "<pad>"
 
 
 @dataclass(frozen=True)
-class RankerRun:
+class RankerRun(Group):
     """What is trained and how; the defaults are the packaged model's."""
 
-    seed: int = 100  # of the world; another one than the presets'
-    scenes: int = 4000
-    vocabulary: int = 448
-    hidden: int = 128
-    layers: int = 2
-    vision_layers: int = 2  # of the image encoder, from its end, that go on learning
-    mlp_hidden: int = 384
-    positions: int = 48
-    steps: int = 350
-    batch: int = 48
-    learning_rate: float = 1.5e-3
+    seed: int = number(100, 0)  # of the world; another one than the presets'
+    scenes: int = number(4000, 0)
+    vocabulary: int = number(448, 0)
+    hidden: int = number(128, 0)
+    layers: int = number(2, 0)
+    vision_layers: int = number(2, 0)  # of the image encoder, from its end, that go on learning
+    mlp_hidden: int = number(384, 0)
+    positions: int = number(48, 0)
+    steps: int = number(350, 1)
+    batch: int = number(48, 0)
+    learning_rate: float = number(1.5e-3, 0)
+
+
+def make_clip_ranker(run: RankerRun, output: Path) -> dict[str, object]:
+    """Leaves a Hugging Face CLIP folder with its processor; the scores are `retrieval`'s."""
+    size = load_config(CLIP).image_size
+    pictures = captioned_pictures(run.seed, "train", run.scenes, size, crops=True)
+    processor = make_processor(run, [text for wordings in pictures.captions for text in wordings], size)
+    model = make_ranker(run, processor, CLIP)
+    progress = Progress(25, run.steps, "loss")
+    train_ranker(run, model, processor.tokenizer, pictures, progress)
+    save_half(model, processor, output)
+    unseen = captioned_pictures(run.seed, "eval", 300, size, crops=False)
+    return {"parameters": model.num_parameters(), **progress.means(), **retrieval(output, unseen, run.seed)}
 
 
 def make_processor(run: RankerRun, texts: Sequence[str], size: int) -> CLIPProcessor:
@@ -216,3 +232,31 @@ def frozen_layers(model: CLIPModel, pixels: Tensor, learning: int) -> Tensor:
                 hidden = layer(hidden, attention_mask=None)
         encoded.append(hidden.half())
     return torch.cat(encoded)
+
+
+@torch.inference_mode()
+def retrieval(folder: Path, pictures: Captioned, seed: int) -> dict[str, Any]:
+    """Scores of a saved model on pictures that it has not seen."""
+    model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    tokenizer = CLIPProcessor.from_pretrained(folder, local_files_only=True).tokenizer
+    rng = record_generator(seed, "toy clip ranker", "eval", "")
+    right = [wordings[0] for wordings in pictures.captions]
+    wrong = [with_one_mistake(caption, rng) for caption in right]
+    images = image_embeddings(model, pictures.pixels)
+    cosines = images @ text_embeddings(model, tokenizer, right).T
+    of_right = cosines.diagonal()
+    of_wrong = (images * text_embeddings(model, tokenizer, wrong)).sum(dim=1)
+    of_others = cosines[~torch.eye(len(cosines), dtype=torch.bool)]
+    found = cosines.argmax(dim=1) == torch.arange(len(cosines))
+
+    def percentiles(values: Tensor) -> dict[str, float]:
+        return {f"{share:.0%}": round(float(values.quantile(share)), 3) for share in (0.05, 0.25, 0.5, 0.75, 0.95)}
+
+    return {
+        "scenes": len(cosines),
+        "image_to_text_top1": round(float(found.float().mean()), 3),
+        "right_above_one_mistake": round(float((of_right > of_wrong).float().mean()), 3),
+        "cosine_right": percentiles(of_right),
+        "cosine_one_mistake": percentiles(of_wrong),
+        "cosine_other_scene": percentiles(of_others),
+    }

@@ -1,79 +1,82 @@
-"""Training a pixel decoder as a Ray Train job, after its tokenizer's."""
+"""Training of a pixel decoder on the codes of a trained tokenizer: feature decoder and UNet together."""
 
 from __future__ import annotations
 
 import json
-import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import ray.train
-import ray.train.torch
-import torch
-
 from mmgic.errors import InputError
-from mmgic.settings import PixelTraining
-from mmgic.training.checkpoints import (
-    Progress,
-    checkpoints,
-    load_moments,
-    load_parameters,
-    load_progress,
-    save_checkpoint,
-)
-from mmgic.training.vision_job import claim_run, fit
+from mmgic.files import model_fingerprint, whole_folder
+from mmgic.settings import PixelTraining, Settings, SettingsError, computed
+from mmgic.training.checkpoints import load_moments, load_parameters
+from mmgic.training.metrics import read_metrics
+from mmgic.training.recipe import RunResult, TrainingRecipe
+from mmgic.training.recipes.visual_tokenizer import TOKENIZER, check_batch
+from mmgic.training.worker import Worker
 from mmgic.vision.folders import load_config, load_tokenizer
-from mmgic.vision.learning.curves import FiguresLog
 from mmgic.vision.learning.diffusion import load_trunk
-from mmgic.vision.learning.features import list_images
+from mmgic.vision.learning.features import fingerprint_of_images, list_images
 from mmgic.vision.learning.learner import train
-from mmgic.vision.learning.pixel_learner import Pictures, PixelFigures, PixelLearner
+from mmgic.vision.learning.objective import decoder_config
+from mmgic.vision.learning.pixel_learner import Pictures, PixelLearner, denoiser_of
 from mmgic.vision.network.config import VisionConfig
 from mmgic.vision.network.feature_decoder import DecoderConfig
-from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder, save_pixel_decoder
+from mmgic.vision.network.tokenizer import VisualTokenizer
+from mmgic.vision.pixels.pixel_decoder import PixelDecoder, load_pixel_decoder, save_pixel_decoder
 
-_DONE = "pixels/config.json"
+_NO_START = "'pixel_training.start' is empty; set it to the folder of a pixel decoder to begin with"
 
 
 @dataclass(frozen=True)
-class PixelJob:
-    """One run. Its folder `output` must be seen by every worker under the same path."""
+class PixelResult(RunResult):
+    """The last step's figures. `model` is a pixel decoder's folder, which `mmgic vision reconstruct` draws with."""
 
-    output: str
-    images: str  # a folder of images or a finished table that names them
-    tokenizer: str  # folder of the trained tokenizer, which stays as it is
-    start: str  # a pixel decoder's folder: decoder, UNet, autoencoder and scheduler to begin with
-    training: PixelTraining = field(default_factory=PixelTraining)
-    seed: int = 0
-    workers: int = 1  # 0: in this process, without a cluster
-    gpus: float = 0.0  # of each worker
-    max_failures: int = 3
+    loss: float
 
 
-def run(job: PixelJob) -> Path:
-    """Trains feature decoder and UNet together, from `start` and the feature decoder that the tokenizer's training left
-    in its folder, if it did, and returns `<output>/pixels`, a folder that `mmgic vision reconstruct`
-    draws with; figures.jsonl and checkpoints lie beside it. Killed at any point, the same call goes on from the newest
-    checkpoint and makes the same steps. A finished run returns at once.
+def _images(settings: Settings) -> str:
+    return settings.pixel_training.images or settings.tokenizer_training.images
 
-    Raises SettingsError or InputError for what cannot be trained.
-    """
-    named = (job.output, job.images, job.tokenizer, job.start)
-    output, images, tokenizer, begun = (str(Path(path).resolve()) for path in named)
-    job = replace(job, output=output, images=images, tokenizer=tokenizer, start=begun)
-    folder = Path(job.output)
-    if not (folder / _DONE).exists():
-        check_start(job.start, load_config(job.tokenizer), job.tokenizer)
-    claim_run(folder, asdict(job), list_images(job.images))
-    if not (folder / _DONE).exists():
-        fit(_train_worker, job)
-    return folder / "pixels"
+
+def tokenizer_folder(settings: Settings) -> str:
+    """The folder of the tokenizer whose codes are drawn."""
+    return settings.pixel_training.tokenizer or str(TOKENIZER.run_folder(settings) / "model")
+
+
+def _inputs(settings: Settings) -> dict[str, str]:
+    if not _images(settings):
+        raise SettingsError("'pixel_training.images' is empty; set it to the folder that training reads")
+    if not settings.pixel_training.start:
+        raise SettingsError(_NO_START)
+    return {
+        "list of images": fingerprint_of_images(_images(settings)),
+        "visual tokenizer": model_fingerprint(tokenizer_folder(settings)),
+        "pixel decoder to start from": model_fingerprint(settings.pixel_training.start),
+    }
+
+
+def _check(settings: Settings) -> None:
+    training = settings.pixel_training
+    check_start(training.start, load_config(tokenizer_folder(settings)), tokenizer_folder(settings))
+    check_batch(training.batch_size, settings.cluster.training_workers)
+
+
+def check_ahead(settings: Settings) -> None:
+    """Raises SettingsError or InputError if pixel_training cannot go on from what tokenizer_training will make."""
+    training = settings.tokenizer_training
+    if not settings.pixel_training.start:
+        raise SettingsError(_NO_START)
+    config = load_config(training.encoder)
+    ranked = training.decoder == "lavit" or training.decoder_steps > 0
+    trunk = decoder_config(config, training.decoder_depth, config.width) if ranked else None
+    check_start(settings.pixel_training.start, config, training.encoder, trunk)
 
 
 def check_start(start: str, config: VisionConfig, tokenizer: str, trunk: DecoderConfig | None = None) -> None:
-    """Raises InputError where the pixel decoder `start` cannot go on with the codes of a tokenizer of `config`, which
-    is named `tokenizer`, or with the feature decoder `trunk` that will be trained with it."""
+    """Raises InputError if the pixel decoder `start` cannot go on with the codes of a tokenizer of `config`, which is
+    named `tokenizer`, or with the feature decoder `trunk` that will be trained with it."""
     pixels = load_pixel_decoder(start, "cpu")
     codebook = (config.codebook_size, config.codebook_dim)
     if (pixels.config.decoder.patches, pixels.codebook.shape) != (config.patches, codebook):
@@ -90,45 +93,54 @@ def check_start(start: str, config: VisionConfig, tokenizer: str, trunk: Decoder
             )
 
 
-def _train_worker(config: dict[str, PixelJob]) -> None:
-    """What each Ray Train worker runs."""
-    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it would repeat what figures.jsonl holds
-    job = config["job"]
-    settings, folder = job.training, Path(job.output)
-    device = ray.train.torch.get_device() if job.gpus else torch.device("cpu")
-    pixels, tokenizer = load_pixel_decoder(job.start, "cpu"), load_tokenizer(job.tokenizer, settings.dtype)
+def _train_worker(settings: Settings, worker: Worker) -> dict[str, object]:
+    training = settings.pixel_training
+    pixels, tokenizer = _untrained(training, tokenizer_folder(settings))
+    size, picture = tokenizer.config.image_size, pixels.config.sizes[0][0]
+    data = Pictures(list_images(_images(settings)), size, picture, ThreadPoolExecutor(4))
+    learner = PixelLearner(pixels, tokenizer, data, training, settings.seed, worker.device)
+    start = worker.begin(training.steps)
+    if worker.newest:
+        load_parameters(worker.newest, learner.trained)
+        learner.resume(start, load_moments(worker.newest, learner.trained))
+
+    def save(step: int) -> None:
+        worker.save(step, learner.parameters(), learner.moments())
+
+    train(learner, start, worker.log, save)
+    return {"steps": training.steps, "loss": read_metrics(worker.folder)[-1]["loss"]} if worker.rank == 0 else {}
+
+
+def _untrained(training: PixelTraining, folder: str) -> tuple[PixelDecoder, VisualTokenizer]:
+    """The pixel decoder before training, with the feature decoder that the tokenizer's training left in its folder, if
+    it did; and the tokenizer."""
+    pixels, tokenizer = load_pixel_decoder(training.start, "cpu"), load_tokenizer(folder, training.dtype)
     # the codes' rows are the tokenizer's, whatever the decoder began with
     pixels.codebook = tokenizer.quantize.embedding.weight.detach().clone()
-    load_trunk(pixels.decoder, Path(job.tokenizer))
-    data = Pictures(
-        list_images(job.images), tokenizer.config.image_size, pixels.config.sizes[0][0], ThreadPoolExecutor(4)
-    )
-    learner = PixelLearner(pixels, tokenizer, data, settings, job.seed, device)
-    start = 0
-    if newest := checkpoints(folder)[-1:]:
-        start = load_progress(newest[0]).step
-        load_parameters(newest[0], learner.trained)
-        learner.resume(start, load_moments(newest[0], learner.trained))
-    log = FiguresLog(folder, start, settings.steps) if learner.rank == 0 else None
-    latest: dict[str, float] = {}
+    load_trunk(pixels.decoder, Path(folder))
+    return pixels, tokenizer
 
-    def on_step(figures: PixelFigures) -> None:
-        latest.update(asdict(figures))
-        if log:
-            log.write(figures)
 
-    def on_checkpoint(step: int) -> None:
-        if log:
-            done = Progress(step=step, steps=settings.steps, tokens=0)
-            save_checkpoint(folder, done, learner.parameters(), learner.moments(), settings.keep_checkpoints)
-        ray.train.report(latest)
+def _export(settings: Settings, result: RunResult, folder: Path) -> None:
+    training = settings.pixel_training
+    pixels, _ = _untrained(training, tokenizer_folder(settings))
+    model = denoiser_of(pixels)
+    load_parameters(result.checkpoint, dict(model.named_parameters()))
+    if model.uncond is not None:
+        pixels.uncond = model.uncond.detach()
+    with whole_folder(folder) as unfinished:
+        save_pixel_decoder(pixels, unfinished)
+        last = read_metrics(Path(result.run_folder))[-1]
+        metrics = {"seed": settings.seed, "settings": computed(training), **last}
+        (unfinished / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
-    train(learner, start, on_step, on_checkpoint)
-    if log:
-        log.close()
-        unfinished = folder / "pixels.unfinished"
-        save_pixel_decoder(learner.finish(), unfinished)
-        (unfinished / "metrics.json").write_text(
-            json.dumps({"seed": job.seed, "settings": asdict(settings), **latest}, indent=2) + "\n", encoding="utf-8"
-        )
-        unfinished.rename(folder / "pixels")
+
+PIXEL_DECODER = TrainingRecipe(
+    group="pixel_training",
+    compared=("pixel_training",),
+    inputs=_inputs,
+    check=_check,
+    train=_train_worker,
+    export=_export,
+    result=PixelResult,
+)

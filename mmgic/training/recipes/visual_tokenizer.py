@@ -1,191 +1,170 @@
-"""Training a visual tokenizer as a Ray Train job. Like `pretrain`, a run goes on where it was interrupted."""
+"""Training of a visual tokenizer on a frozen image encoder (LaVIT's stages, `mmgic.vision.learning.objective`)."""
 
 from __future__ import annotations
 
 import json
-import logging
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import ray.train
-import ray.train.torch
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
 from mmgic.errors import InputError
-from mmgic.settings import SettingsError, TokenizerTraining
-from mmgic.training.checkpoints import (
-    Progress,
-    checkpoints,
-    load_moments,
-    load_parameters,
-    load_progress,
-    save_checkpoint,
-)
-from mmgic.training.vision_job import claim_run, fit
+from mmgic.files import model_fingerprint, whole_folder
+from mmgic.settings import Settings, SettingsError, TokenizerTraining, computed
+from mmgic.training.checkpoints import load_moments, load_parameters
+from mmgic.training.recipe import RunResult, TrainingRecipe
+from mmgic.training.worker import Worker
 from mmgic.vision.folders import load_config, load_tokenizer, save_tokenizer
-from mmgic.vision.learning.curves import FiguresLog, plot_curves
-from mmgic.vision.learning.features import CachedFeatures, EncodedImages, Features, cache_features, list_images
-from mmgic.vision.learning.frozen import FrozenEncoder, load_frozen
-from mmgic.vision.learning.learner import Learner, StepFigures, train
-from mmgic.vision.learning.objective import (
-    Objective,
-    RanksDecoder,
-    make_feature_decoder,
-    start_weights,
+from mmgic.vision.learning.codebook import CodebookAverages
+from mmgic.vision.learning.curves import plot_curves
+from mmgic.vision.learning.diffusion import TRUNK_FILE
+from mmgic.vision.learning.features import (
+    CachedFeatures,
+    EncodedImages,
+    Features,
+    cache_features,
+    fingerprint_of_images,
+    list_images,
 )
+from mmgic.vision.learning.frozen import FrozenEncoder, load_frozen
+from mmgic.vision.learning.learner import Learner, checkpoint_tensors, train
+from mmgic.vision.learning.objective import Objective, RanksDecoder, make_feature_decoder, start_weights
+from mmgic.vision.network.encoder import Encoder
 from mmgic.vision.network.tokenizer import VisualTokenizer
 
-RESULT_FILE = "result.json"
-
 
 @dataclass(frozen=True)
-class TokenizerJob:
-    """One run of tokenizer training. Its folder `output` must be seen by every worker under the same path."""
+class TokenizerResult(RunResult):
+    """`figures` are of the held-out images. `model` is a tokenizer's folder, with LaVIT's feature decoder beside it if
+    that was trained; curves.png is in the run's folder."""
 
-    output: str
-    images: str  # a folder of images or a finished table that names them
-    encoder: str  # folder of the frozen encoder: a tokenizer's, or one that jobs/train_clip.py left
-    start: str = ""  # folder of a tokenizer that training goes on from; it has the same encoder
-    training: TokenizerTraining = field(default_factory=TokenizerTraining)
-    seed: int = 0
-    held_out: int = 1000  # images that the figures of the result are measured on, a tenth of all at most
-    cache: bool = False  # encode every image once, into `<output>/features.npy` (2 bytes a number), not at every step
-    workers: int = 1  # 0: in this process, without a cluster
-    gpus: float = 0.0  # of each worker
-    max_failures: int = 3
-
-
-@dataclass(frozen=True)
-class TokenizerResult:
-    """A finished run. Figures are of the held-out images."""
-
-    folder: str  # of the trained tokenizer
-    steps: int
     figures: dict[str, object]
 
 
-def run(job: TokenizerJob) -> TokenizerResult:
-    """Trains, and returns the result, which is also in `<output>/result.json`.
+def _inputs(settings: Settings) -> dict[str, str]:
+    training = settings.tokenizer_training
+    for name in ("images", "encoder"):
+        if not getattr(training, name):
+            raise SettingsError(f"'tokenizer_training.{name}' is empty; set it to the folder that training reads")
+    return {
+        "list of images": fingerprint_of_images(training.images),
+        "encoder": model_fingerprint(training.encoder),
+        "tokenizer to start from": model_fingerprint(training.start) if training.start else "",
+    }
 
-    Leaves `<output>/tokenizer` (with decoder.safetensors), figures.jsonl with a line per step, curves.png and
-    checkpoints. Killed at any point, the same call goes on from the newest checkpoint and makes the same steps, on any
-    number of workers that divides the batch. A finished run returns at once.
 
-    Raises SettingsError or InputError for what cannot be trained.
-    """
-    output, images, encoder = (str(Path(path).resolve()) for path in (job.output, job.images, job.encoder))
-    start = job.start and str(Path(job.start).resolve())
-    job = replace(job, output=output, images=images, encoder=encoder, start=start)
-    folder = Path(job.output)
-    if min(job.training.continuous_steps, job.training.quantized_steps) < 1 and not job.start:
+def _check(settings: Settings) -> None:
+    training = settings.tokenizer_training
+    if min(training.continuous_steps, training.quantized_steps) < 1 and not training.start:
         raise SettingsError("continuous_steps and quantized_steps must be at least 1, unless a start is given")
-    if job.training.decoder_steps and job.training.decoder == "lavit":
+    if training.decoder_steps and training.decoder == "lavit":
         raise SettingsError("decoder_steps are for another decoder than lavit, which is trained all along")
-    frozen = load_frozen(job.encoder)
-    read_target(frozen, job)  # refuses unusable input here, before workers are started for it
-    if job.start and load_config(job.start) != frozen.model.config:
-        raise InputError(f"{job.start} and {job.encoder} are of different sizes; training goes on with one encoder")
-    claim_run(folder, asdict(job), list_images(job.images))
-    if not (folder / RESULT_FILE).exists():
-        fit(_train_worker, job)
-    return _read_result(folder / RESULT_FILE)
+    check_batch(training.batch_size, settings.cluster.training_workers)
+    read_target(load_frozen(training.encoder), training)
+    if training.start and load_config(training.start) != load_config(training.encoder):
+        raise InputError(
+            f"{training.start} and {training.encoder} are of different sizes; training goes on with one encoder"
+        )
 
 
-def read_target(frozen: FrozenEncoder, job: TokenizerJob) -> torch.nn.Module:
+def check_batch(images: int, workers: int) -> None:
+    """Raises SettingsError if the workers cannot share a batch."""
+    if images % max(1, workers):
+        raise SettingsError(f"a batch of {images} images cannot be shared by {workers} workers evenly")
+
+
+def read_target(frozen: FrozenEncoder, training: TokenizerTraining) -> torch.nn.Module:
     """What makes of features what is rebuilt. Raises InputError where that is a head that the encoder lacks."""
-    if job.training.target == "features":
+    if training.target == "features":
         return torch.nn.Identity()
     if frozen.head is None:
-        raise InputError(f"{job.encoder} has no norm and head to read targets with; take target=features")
+        raise InputError(f"{training.encoder} has no norm and head to read targets with; take target=features")
     return frozen.head
 
 
-def _read_result(path: Path) -> TokenizerResult:
-    return TokenizerResult(**json.loads(path.read_text(encoding="utf-8")))
-
-
-def _train_worker(config: dict[str, TokenizerJob]) -> None:
-    """What each Ray Train worker runs."""
-    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it would repeat what figures.jsonl holds
-    job = config["job"]
-    settings, folder = job.training, Path(job.output)
-    device = ray.train.torch.get_device() if job.gpus else torch.device("cpu")
-    torch.manual_seed(job.seed)  # every worker starts from the same weights
-    frozen = load_frozen(job.encoder)
-    model, head = frozen.model, read_target(frozen, job)
-    if job.start:
-        model.load_state_dict(load_tokenizer(job.start).state_dict())
-    else:
-        start_weights(model, settings.keep_ratio)
-    model.encoder.to(device)
-    data, held_out = _open_data(job, frozen.model, device)
-    target_dim = head(torch.zeros(1, model.config.width)).shape[-1]
-    objective = Objective(model, head, make_feature_decoder(model.config, settings, target_dim), settings)
-    learner = Learner(objective, data, job.seed, device)
-    start = 0
-    if newest := checkpoints(folder)[-1:]:
-        start = load_progress(newest[0]).step
-        load_parameters(newest[0], learner.parameters())  # copies into the tensors themselves
-        learner.enter(settings.stage(start - 1)[0])
-        learner.resume(start, load_moments(newest[0], learner.trained))
+def _train_worker(settings: Settings, worker: Worker) -> dict[str, object]:
+    training = settings.tokenizer_training
+    torch.manual_seed(settings.seed)  # every worker starts from the same weights
+    model, objective = _untrained(training)
+    model.encoder.to(worker.device)
+    data, held_out = _open_data(training, worker, model.encoder)
+    learner = Learner(objective, data, settings.seed, worker.device)
+    start = worker.begin(training.steps)
+    if worker.newest:
+        load_parameters(worker.newest, learner.parameters())  # copies into the tensors themselves
+        learner.enter(training.stage(start - 1)[0])
+        learner.resume(start, load_moments(worker.newest, learner.trained))
     else:
         learner.standardise()
-    log = FiguresLog(folder, start, settings.steps) if learner.rank == 0 else None
-    latest: dict[str, object] = {}
 
-    def on_step(figures: StepFigures) -> None:
-        latest.update(asdict(figures))
-        if log:
-            log.write(figures)
+    def save(step: int) -> None:
+        worker.save(step, learner.parameters(), learner.moments())
 
-    def on_checkpoint(step: int) -> None:
-        if log:
-            done = Progress(step=step, steps=settings.steps, tokens=0)
-            save_checkpoint(folder, done, learner.parameters(), learner.moments(), settings.keep_checkpoints)
-        ray.train.report(latest)
-
-    train(learner, start, on_step, on_checkpoint)
+    train(learner, start, worker.log, save)
     figures = learner.evaluate(held_out)
-    if log:
-        log.close()
-        _write_result(job, learner, model, figures)
+    if worker.rank == 0:
+        plot_curves(worker.folder)
+    return {"steps": training.steps, "figures": figures}
 
 
-def _open_data(job: TokenizerJob, model: VisualTokenizer, device: torch.device) -> tuple[Features, Features]:
+def _untrained(training: TokenizerTraining) -> tuple[VisualTokenizer, Objective]:
+    """The tokenizer before training, and the objective that shares its parts."""
+    frozen = load_frozen(training.encoder)
+    model, head = frozen.model, read_target(frozen, training)
+    if training.start:
+        model.load_state_dict(load_tokenizer(training.start).state_dict())
+    else:
+        start_weights(model, training.keep_ratio)
+    target_dim = head(torch.zeros(1, model.config.width)).shape[-1]
+    return model, Objective(model, head, make_feature_decoder(model.config, training, target_dim), training)
+
+
+def _open_data(training: TokenizerTraining, worker: Worker, encoder: Encoder) -> tuple[Features, Features]:
     """The images that are trained on, and those that are held out."""
-    paths = list_images(job.images)
-    held_out = min(job.held_out, max(1, len(paths) // 10))
+    paths = list_images(training.images)
+    held_out = min(training.held_out, max(1, len(paths) // 10))
     if len(paths) <= held_out:
-        raise InputError(f"{job.images} holds {len(paths)} image; training needs at least 2")
-    half = job.training.dtype == "bfloat16"
+        raise InputError(f"{training.images} holds {len(paths)} image; training needs at least 2")
+    size, half = load_config(training.encoder).image_size, training.dtype == "bfloat16"
 
     def encoded(part: slice) -> EncodedImages:
-        return EncodedImages(paths[part], model.encoder, model.config.image_size, half)
+        return EncodedImages(paths[part], encoder, size, half)
 
     parts = slice(held_out, None), slice(0, held_out)
-    if not job.cache:
+    if not training.cache:
         return encoded(parts[0]), encoded(parts[1])
-    path, note = Path(job.output) / "features.npy", Path(job.output) / "features.done"
-    rank, workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    path, note = worker.folder / "features.npy", worker.folder / "features.done"
     if not note.exists():
-        cache_features(encoded(slice(None)), path, rank, workers, dist.barrier if workers > 1 else lambda: None)
+        wait = dist.barrier if worker.workers > 1 else lambda: None
+        cache_features(encoded(slice(None)), path, worker.rank, worker.workers, wait)
         note.touch()
-    return CachedFeatures(path, parts[0], device), CachedFeatures(path, parts[1], device)
+    return CachedFeatures(path, parts[0], worker.device), CachedFeatures(path, parts[1], worker.device)
 
 
-def _write_result(job: TokenizerJob, learner: Learner, model: VisualTokenizer, figures: dict[str, object]) -> None:
-    folder = Path(job.output)
-    exported = folder / "tokenizer"
-    save_tokenizer(model.to("cpu"), exported)
-    decoder = learner.objective.ranks or learner.objective.decoder
-    if isinstance(decoder, RanksDecoder):
-        state = {name: tensor.cpu().contiguous() for name, tensor in decoder.state_dict().items()}
-        save_file(state, exported / "decoder.safetensors")
-    (exported / "metrics.json").write_text(
-        json.dumps({"seed": job.seed, "settings": asdict(job.training), **figures}, indent=2) + "\n", encoding="utf-8"
-    )
-    plot_curves(folder)
-    result = TokenizerResult(str(exported), job.training.steps, figures)
-    (folder / RESULT_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+def _export(settings: Settings, result: RunResult, folder: Path) -> None:
+    assert isinstance(result, TokenizerResult)
+    training = settings.tokenizer_training
+    model, objective = _untrained(training)
+    averages = CodebookAverages(objective.quantizer, training.codebook_decay)
+    load_parameters(result.checkpoint, checkpoint_tensors(objective, averages))
+    with whole_folder(folder) as unfinished:
+        save_tokenizer(model, unfinished)
+        decoder = objective.ranks or objective.decoder
+        if isinstance(decoder, RanksDecoder):
+            state = {name: tensor.contiguous() for name, tensor in decoder.state_dict().items()}
+            save_file(state, unfinished / TRUNK_FILE)
+        metrics = {"seed": settings.seed, "settings": computed(training), **result.figures}
+        (unfinished / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+TOKENIZER = TrainingRecipe(
+    group="tokenizer_training",
+    compared=("tokenizer_training",),
+    inputs=_inputs,
+    check=_check,
+    train=_train_worker,
+    export=_export,
+    result=TokenizerResult,
+)

@@ -63,10 +63,13 @@ class Denoiser(nn.Module):
         return self.unet(noisy, steps, encoder_hidden_states=prompt, **inputs).sample
 
 
+TRUNK_FILE = "decoder.safetensors"  # of a tokenizer's folder: the feature decoder that it was trained with
+
+
 def load_trunk(decoder: LowresDecoder | HighresDecoder, tokenizer: Path) -> bool:
-    """Copies in the feature decoder that a tokenizer was trained with, `decoder.safetensors` of its folder; projections
-    to the UNet stay as they are. Returns whether there is one. Raises InputError where it is of other sizes."""
-    path = tokenizer / "decoder.safetensors"
+    """Copies in the feature decoder that a tokenizer was trained with, from its folder; projections to the UNet stay as
+    they are. Returns whether there is one. Raises InputError where it is of other sizes."""
+    path = tokenizer / TRUNK_FILE
     if not path.is_file():
         return False
     weights, own = read_weights(path), decoder.state_dict()

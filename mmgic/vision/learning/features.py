@@ -42,6 +42,13 @@ def list_images(source: str) -> list[str]:
     return sorted(paths, key=lambda path: hashlib.blake2b(path.removeprefix(str(folder)).encode()).digest())
 
 
+def fingerprint_of_images(source: str) -> str:
+    """What tells the images of `source` from others, wherever it lies: their number and names."""
+    listed = list_images(source)
+    names = "\0".join(path.removeprefix(source) for path in listed)
+    return f"{len(listed)}, {hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}"
+
+
 class Features(Protocol):
     def __len__(self) -> int: ...
 

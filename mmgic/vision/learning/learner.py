@@ -60,6 +60,17 @@ def drawn(seed: int, purpose: str, step: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(int(entropy >> 1))
 
 
+def checkpoint_tensors(objective: Objective, averages: CodebookAverages) -> dict[str, Tensor]:
+    """What a checkpoint holds of modules and codebook, the tensors themselves."""
+    learned = {name: p for name, p in objective.named_parameters() if not name.startswith("head.")}
+    return {
+        **learned,
+        "mean": objective.mean,
+        "std": objective.std,
+        **{f"averages.{name}": tensor for name, tensor in averages.state().items()},
+    }
+
+
 class Learner:
     """One worker's modules, optimizer and codebook averages. All workers call its methods at the same steps."""
 
@@ -188,15 +199,7 @@ class Learner:
         return settings.learning_rate * warmup * (0.55 + 0.45 * math.cos(math.pi * into / steps))
 
     def parameters(self) -> dict[str, Tensor]:
-        """What a checkpoint holds of modules and codebook, the tensors themselves."""
-        objective, averages = self.objective, self.averages.state()
-        learned = {name: p for name, p in objective.named_parameters() if not name.startswith("head.")}
-        return {
-            **learned,
-            "mean": objective.mean,
-            "std": objective.std,
-            **{f"averages.{name}": tensor for name, tensor in averages.items()},
-        }
+        return checkpoint_tensors(self.objective, self.averages)
 
     def moments(self) -> dict[str, Tensor]:
         """Adam's moments by parameter; zeros before the first step."""

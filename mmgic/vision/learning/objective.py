@@ -22,20 +22,6 @@ from mmgic.vision.network.merger import MaskedAttention
 from mmgic.vision.network.selector import TokenSelector
 from mmgic.vision.network.tokenizer import VisualTokenizer
 
-# about ten minutes of one CPU core
-TOY_TRAINING = TokenizerTraining(
-    continuous_steps=250,
-    quantized_steps=350,
-    decoder_steps=1000,
-    batch_size=64,
-    learning_rate=1e-3,
-    decoder="places",
-    decoder_depth=2,
-    target="head",
-    dtype="float32",
-    checkpoint_every=50,
-)
-
 
 class PlacesDecoder(nn.Module):
     """Rebuilds the targets of all patches from the kept patches' vectors at their places; needed in training only."""

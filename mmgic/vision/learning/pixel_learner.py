@@ -61,6 +61,12 @@ class Pictures:
         return torch.stack(small), torch.stack(large)
 
 
+def denoiser_of(pixels: PixelDecoder) -> Denoiser:
+    """What of a pixel decoder is trained; its modules are shared."""
+    scale = 2 ** (len(pixels.vae.config.block_out_channels) - 1)
+    return Denoiser(pixels.decoder, pixels.unet, pixels.codebook, pixels.uncond, scale)
+
+
 class PixelLearner:
     """One worker's part: the pixel decoder's trained modules, and the frozen tokenizer and autoencoder."""
 
@@ -77,8 +83,7 @@ class PixelLearner:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.tokenizer = tokenizer.to(device).eval()
         self.vae = pixels.vae.to(device).requires_grad_(False)
-        scale = 2 ** (len(pixels.vae.config.block_out_channels) - 1)
-        self.model = Denoiser(pixels.decoder, pixels.unet, pixels.codebook, pixels.uncond, scale).to(device).train()
+        self.model = denoiser_of(pixels).to(device).train()
         self.model.requires_grad_(True)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -141,14 +146,6 @@ class PixelLearner:
         for name, parameter in self.trained.items():
             state = {moment: moments[f"{name}.{moment}"].to(parameter).clone() for moment in MOMENTS}
             self.optimizer.state[parameter] = {"step": torch.tensor(float(step)), **state}
-
-    def finish(self) -> PixelDecoder:
-        """The pixel decoder as it is now, on the CPU and in evaluation mode."""
-        if self.model.uncond is not None:
-            self.pixels.uncond = self.model.uncond.detach().cpu()
-        for module in (self.pixels.decoder, self.pixels.unet, self.pixels.vae):
-            module.to("cpu").eval()
-        return self.pixels
 
     @torch.no_grad()
     def _encode(

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 import mmgic
-from mmgic.toy.models import pixels as toy
+from mmgic.toy.models import autoencoder
 from mmgic.toy.models.pairs import make_pictures
+from mmgic.toy.models.pixels import decoder_config, train_trunk
 from mmgic.vision import VisionConfig, load_tokenizer
 from mmgic.vision.network.feature_decoder import LowresDecoder
 from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder
@@ -24,15 +25,15 @@ def pictures(scenes, split="train", seed=5):
 
 def test_the_autoencoder_learns_and_scales_its_latents():
     torch.manual_seed(0)
-    vae, shown = toy.make_vae(), pictures(20)
+    vae, shown = autoencoder.make_vae(), pictures(20)
     figures = []
-    toy.train_vae(vae, shown, 8, torch.Generator().manual_seed(0), lambda step, figure: figures.append(figure))
+    autoencoder.train_vae(vae, shown, 8, torch.Generator().manual_seed(0), lambda step, figure: figures.append(figure))
     assert figures[-1] > figures[0]
-    latents = toy.encode_latents(vae, shown)
+    latents = autoencoder.encode_latents(vae, shown)
     assert latents.shape == (40, 4, 16, 16)
     assert (latents * vae.config.scaling_factor).std().item() == pytest.approx(1, abs=0.01)
     encoder = [parameter.clone() for parameter in vae.encoder.parameters()]
-    toy.tune_vae_decoder(vae, shown, latents, 3, torch.Generator().manual_seed(0), lambda step, figure: None)
+    autoencoder.tune_vae_decoder(vae, shown, latents, 3, torch.Generator().manual_seed(0), lambda step, figure: None)
     assert all(a.equal(b) for a, b in zip(encoder, vae.encoder.parameters(), strict=True))
 
 
@@ -41,12 +42,12 @@ def test_the_feature_decoder_learns_from_codes():
     config = VisionConfig(
         image_size=24, patch_size=8, width=32, merger_heads=2, num_heads=2, mlp_hidden=24, codebook_dim=6
     )
-    decoder = LowresDecoder(toy.decoder_config(config))
+    decoder = LowresDecoder(decoder_config(config))
     codebook, seen = torch.randn(5, 6), torch.randn(5, 9, 32)
     codes = [torch.tensor([code]) for code in range(5)]  # each code tells all of its picture
     figures = []
     generator = torch.Generator().manual_seed(0)
-    toy.train_trunk(decoder, codebook, codes, seen, 200, generator, lambda step, figure: figures.append(figure))
+    train_trunk(decoder, codebook, codes, seen, 200, generator, lambda step, figure: figures.append(figure))
     assert figures[0] < 0.2
     assert figures[-1] > figures[0] + 0.2
 

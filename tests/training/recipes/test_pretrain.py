@@ -19,13 +19,14 @@ from mmgic.model.loss import IGNORE
 from mmgic.settings import Settings, SettingsError, load_settings
 from mmgic.training.checkpoints import PARAMETERS, checkpoints
 from mmgic.training.metrics import read_metrics
-from mmgic.training.recipes.pretrain import RESULT_FILE, TrainingResult, make_batches, run
+from mmgic.training.recipes.pretrain import PRETRAINING, PretrainingResult, make_batches
+from mmgic.training.run import RESULT_FILE, run
 from mmgic.training.schedule import learning_rate
 
 MakeRun = Callable[..., Settings]
 
 
-def trained(result: TrainingResult) -> dict[str, torch.Tensor]:
+def trained(result: PretrainingResult) -> dict[str, torch.Tensor]:
     return load_file(Path(result.checkpoint) / PARAMETERS)
 
 
@@ -65,7 +66,7 @@ def plain_pytorch_run(settings: Settings) -> tuple[dict[str, torch.Tensor], list
 def test_run_equals_plain_pytorch(tiny_run: MakeRun, tmp_path: Path, zero_stage: int) -> None:
     settings = tiny_run(tmp_path, training={"zero_stage": zero_stage, "curriculum": "ic -> mmgic"})
     assert len(make_batches(settings, 0, 1)(0)) > 1  # several micro batches a step
-    result = run(settings)
+    result = run(PRETRAINING, settings)
     expected, losses, norms = plain_pytorch_run(settings)
     metrics = read_metrics(Path(result.run_folder))
     assert [line["loss"] for line in metrics] == pytest.approx(losses, rel=1e-5)
@@ -76,7 +77,7 @@ def test_run_equals_plain_pytorch(tiny_run: MakeRun, tmp_path: Path, zero_stage:
 
 def test_gradient_checkpointing_changes_nothing(tiny_run: MakeRun, tmp_path: Path) -> None:
     losses = [
-        run(tiny_run(tmp_path / str(on), training={"gradient_checkpointing": on, "max_steps": 2})).loss
+        run(PRETRAINING, tiny_run(tmp_path / str(on), training={"gradient_checkpointing": on, "max_steps": 2})).loss
         for on in (False, True)
     ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
@@ -84,7 +85,7 @@ def test_gradient_checkpointing_changes_nothing(tiny_run: MakeRun, tmp_path: Pat
 
 def test_an_interrupted_run_goes_on_exactly(tiny_run: MakeRun, tmp_path: Path) -> None:
     settings = tiny_run(tmp_path / "whole", training={"keep_checkpoints": 9})
-    whole = run(settings)
+    whole = run(PRETRAINING, settings)
     # what is left of a run that was killed between its steps 4 and 6
     folder = tmp_path / "cut" / "training" / "pretrain"
     shutil.copytree(whole.run_folder, folder)
@@ -92,7 +93,7 @@ def test_an_interrupted_run_goes_on_exactly(tiny_run: MakeRun, tmp_path: Path) -
     (folder / RESULT_FILE).unlink()
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')
-    cut = run(tiny_run(tmp_path / "cut", training={"keep_checkpoints": 9}))
+    cut = run(PRETRAINING, tiny_run(tmp_path / "cut", training={"keep_checkpoints": 9}))
     assert (cut.steps, cut.tokens, cut.loss) == (whole.steps, whole.tokens, whole.loss)
     ours, theirs = trained(cut), trained(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -109,7 +110,7 @@ def test_an_interrupted_run_goes_on_exactly(tiny_run: MakeRun, tmp_path: Path) -
 
 def test_what_a_finished_run_leaves(tiny_run: MakeRun, tmp_path: Path) -> None:
     settings = tiny_run(tmp_path)
-    result = run(settings)
+    result = run(PRETRAINING, settings)
     folder = Path(result.run_folder)
     assert [path.name for path in checkpoints(folder)] == ["checkpoint_00000004", "checkpoint_00000006"]
     assert load_settings(Settings(), folder / "settings.yaml") == settings
@@ -120,7 +121,7 @@ def test_what_a_finished_run_leaves(tiny_run: MakeRun, tmp_path: Path) -> None:
     # nothing frozen is written
     assert not any(name.endswith("base_layer.weight") for name in trained(result))
     before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
-    assert run(settings) == result
+    assert run(PRETRAINING, settings) == result
     assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
 
 
@@ -153,28 +154,28 @@ def test_epochs_visit_every_sample(tiny_run: MakeRun, tmp_path: Path) -> None:
 
 def test_other_settings_under_the_same_name_are_refused(tiny_run: MakeRun, tmp_path: Path) -> None:
     settings = tiny_run(tmp_path, training={"max_steps": 2})
-    run(settings)
+    run(PRETRAINING, settings)
     with pytest.raises(SettingsError, match=r"training.learning_rate = 0.01, not 0.5; choose another training.name"):
-        run(tiny_run(tmp_path, training={"max_steps": 2, "learning_rate": 0.5}))
+        run(PRETRAINING, tiny_run(tmp_path, training={"max_steps": 2, "learning_rate": 0.5}))
     with pytest.raises(SettingsError, match=r"holds a run with seed = 3"):
-        run(replace(settings, seed=4))
+        run(PRETRAINING, replace(settings, seed=4))
     renamed = tiny_run(tmp_path, training={"max_steps": 2, "learning_rate": 0.5, "name": "other"})
-    assert run(renamed).run_folder.endswith("training/other")
+    assert run(PRETRAINING, renamed).run_folder.endswith("training/other")
 
 
 def test_unusable_input_is_refused(tiny_run: MakeRun, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read from character 7"):
-        run(tiny_run(tmp_path, training={"curriculum": "mmgic+"}))
+        run(PRETRAINING, tiny_run(tmp_path, training={"curriculum": "mmgic+"}))
     with pytest.raises(SettingsError, match="names the corpus 'vqa', which has no documents"):
-        run(tiny_run(tmp_path, training={"curriculum": "vqa"}))
+        run(PRETRAINING, tiny_run(tmp_path, training={"curriculum": "vqa"}))
     with pytest.raises(SettingsError, match="copy the store to a file system"):
-        run(replace(tiny_run(tmp_path), output="s3://bucket/output"))
+        run(PRETRAINING, replace(tiny_run(tmp_path), output="s3://bucket/output"))
     with pytest.raises(InputError, match="holds no finished token store"):
-        run(replace(tiny_run(tmp_path), output=str(tmp_path / "nowhere")))
+        run(PRETRAINING, replace(tiny_run(tmp_path), output=str(tmp_path / "nowhere")))
     with pytest.raises(InputError, match="no language model is given"):
-        run(tiny_run(tmp_path, model={"llm": ""}))
+        run(PRETRAINING, tiny_run(tmp_path, model={"llm": ""}))
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tiny_run: MakeRun, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"the loss of step \d+ is not finite; lower training.learning_rate"):
-        run(tiny_run(tmp_path, training={"learning_rate": 1e30, "warmup_ratio": 0.0, "max_steps": 30}))
+        run(PRETRAINING, tiny_run(tmp_path, training={"learning_rate": 1e30, "warmup_ratio": 0.0, "max_steps": 30}))

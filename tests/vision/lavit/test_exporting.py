@@ -1,9 +1,8 @@
 """What is written under LaVIT's names: every key that its strict loading wants, and our own way back."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mmgic.errors import InputError
@@ -71,16 +70,16 @@ def test_a_pixel_decoder_of_another_tokenizer_is_refused(small, tiny_pixels, tmp
 
 
 def test_targets_that_need_a_head_are_refused_where_there_is_none(small, tmp_path):
-    from mmgic.settings import TokenizerTraining
-    from mmgic.training.recipes.visual_tokenizer import TokenizerJob, run
+    from mmgic.settings import ClusterSettings, Settings, TokenizerTraining
+    from mmgic.training.recipes.visual_tokenizer import TOKENIZER
+    from mmgic.training.run import run
 
     save_tokenizer(small, tmp_path / "encoder")
-    job = TokenizerJob(
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    settings = Settings(
         output=str(tmp_path / "run"),
-        images=str(tmp_path),
-        encoder=str(tmp_path / "encoder"),
-        training=replace(TokenizerTraining(), target="head"),
-        workers=0,
+        tokenizer_training=TokenizerTraining(images=str(tmp_path), encoder=str(tmp_path / "encoder"), target="head"),
+        cluster=ClusterSettings(training_workers=0),
     )
     with pytest.raises(InputError, match="has no norm and head"):
-        run(job)
+        run(TOKENIZER, settings)

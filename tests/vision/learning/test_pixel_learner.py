@@ -10,12 +10,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mmgic.errors import InputError
-from mmgic.settings import PixelTraining, SettingsError
+from mmgic.settings import ClusterSettings, PixelTraining, Settings, SettingsError
 from mmgic.training.checkpoints import checkpoints
+from mmgic.training.metrics import read_metrics
 from mmgic.training.recipes import pixel_decoder
-from mmgic.training.recipes.pixel_decoder import PixelJob, run
+from mmgic.training.recipes.pixel_decoder import PIXEL_DECODER
+from mmgic.training.run import run
 from mmgic.vision import save_tokenizer
-from mmgic.vision.learning.curves import read_figures
 from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder, save_pixel_decoder
 
 
@@ -27,23 +28,33 @@ def job(small, tiny_pixels, tmp_path):
         Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
     save_tokenizer(small, tmp_path / "tokenizer")
     save_pixel_decoder(tiny_pixels(), tmp_path / "start")
-    return PixelJob(
+    return Settings(
         output=str(tmp_path / "run"),
-        images=str(tmp_path / "images"),
-        tokenizer=str(tmp_path / "tokenizer"),
-        start=str(tmp_path / "start"),
-        training=PixelTraining(
-            steps=6, batch_size=4, learning_rate=1e-3, warmup_steps=2, dtype="float32", checkpoint_every=2
+        pixel_training=PixelTraining(
+            images=str(tmp_path / "images"),
+            tokenizer=str(tmp_path / "tokenizer"),
+            start=str(tmp_path / "start"),
+            steps=6,
+            batch_size=4,
+            learning_rate=1e-3,
+            warmup_steps=2,
+            dtype="float32",
+            checkpoint_every=2,
         ),
-        workers=0,
+        cluster=ClusterSettings(training_workers=0, training_gpus=0),
     )
 
 
+def train(settings, output=None, **changes):
+    """The trained pixel decoder's folder."""
+    changed = replace(settings, pixel_training=replace(settings.pixel_training, **changes))
+    return run(PIXEL_DECODER, replace(changed, output=str(output or settings.output))).model
+
+
 def test_an_interrupted_run_makes_the_same_steps(small, job, tmp_path, monkeypatch):
-    whole = replace(job, output=str(tmp_path / "whole"))
-    folder = run(whole)
-    assert len(read_figures(tmp_path / "whole")) == 6
-    trained, start = load_pixel_decoder(folder), load_pixel_decoder(job.start)
+    folder = train(job, tmp_path / "whole")
+    assert len(read_metrics(folder.parent)) == 6
+    trained, start = load_pixel_decoder(folder), load_pixel_decoder(job.pixel_training.start)
     assert torch.equal(trained.codebook, small.quantize.embedding.weight)
     moved = [
         not torch.equal(a, b)
@@ -64,25 +75,25 @@ def test_an_interrupted_run_makes_the_same_steps(small, job, tmp_path, monkeypat
 
     monkeypatch.setattr(pixel_decoder.PixelLearner, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(job)
-    assert [folder.name for folder in checkpoints(tmp_path / "run")] == ["checkpoint_00000002"]
+        train(job)
+    assert [folder.name for folder in checkpoints(PIXEL_DECODER.run_folder(job))] == ["checkpoint_00000002"]
     monkeypatch.setattr(pixel_decoder.PixelLearner, "step", step)
-    again = load_pixel_decoder(run(job))
-    assert read_figures(tmp_path / "run") == read_figures(tmp_path / "whole")
+    again = load_pixel_decoder(train(job))
+    assert read_metrics(PIXEL_DECODER.run_folder(job)) == read_metrics(folder.parent)
     for a, b in zip(again.unet.parameters(), trained.unet.parameters(), strict=True):
         assert torch.equal(a, b)
     assert json.loads((folder / "metrics.json").read_text())["step"] == 5
-    assert run(job) == tmp_path / "run" / "pixels"
+    assert train(job) == tmp_path / "run" / "training" / "pixels" / "model"
 
 
 def test_what_does_not_fit_together_is_refused(job, tiny_pixels, tmp_path):
     save_pixel_decoder(tiny_pixels(codes=9), tmp_path / "other")
     with pytest.raises(InputError, match="codes of other sizes"):
-        run(replace(job, start=str(tmp_path / "other")))
+        train(job, start=str(tmp_path / "other"))
     with pytest.raises(SettingsError, match="'steps' is 0; it must be at least 1"):
-        run(replace(job, training=replace(job.training, steps=0)))
+        train(job, steps=0)
     with pytest.raises(InputError, match="holds no images"):
-        run(replace(job, images=str(tmp_path / "start")))
+        train(job, images=str(tmp_path / "start"))
 
 
 @pytest.mark.parametrize(
@@ -103,11 +114,10 @@ def test_settings_that_would_fail_later_are_refused_at_once(changes):
 
 
 def test_training_begins_with_the_feature_decoder_of_the_tokenizer(job, tiny_pixels, tmp_path):
-    start = load_pixel_decoder(job.start)
+    start = load_pixel_decoder(job.pixel_training.start)
     trunk = {k: torch.rand_like(v) for k, v in start.decoder.state_dict().items() if not k.startswith("unet_")}
     save_file(trunk, tmp_path / "tokenizer" / "decoder.safetensors")
-    still = replace(job.training, steps=1, learning_rate=1e-12)
-    trained = load_pixel_decoder(run(replace(job, training=still))).decoder.state_dict()
+    trained = load_pixel_decoder(train(job, steps=1, learning_rate=1e-12)).decoder.state_dict()
     for key, value in trained.items():
         expected = trunk.get(key, start.decoder.state_dict()[key])
         assert torch.allclose(value, expected, atol=1e-6), key
@@ -115,14 +125,14 @@ def test_training_begins_with_the_feature_decoder_of_the_tokenizer(job, tiny_pix
     trunk.pop("query_embed")
     save_file(trunk, tmp_path / "tokenizer" / "decoder.safetensors")
     with pytest.raises(InputError, match="of other sizes than the pixel decoder"):
-        run(replace(job, output=str(tmp_path / "other")))
+        train(job, tmp_path / "other")
 
 
 def test_a_run_goes_on_with_the_images_that_it_began_with(job, tmp_path):
-    run(replace(job, training=replace(job.training, steps=1)))
+    train(job, steps=1)
     (tmp_path / "images" / "0.png").unlink()
     with pytest.raises(SettingsError, match="another list of images"):
-        run(replace(job, training=replace(job.training, steps=1)))
+        train(job, steps=1)
 
 
 def test_the_first_size_is_a_square(job, tiny_pixels, tmp_path):
@@ -130,7 +140,7 @@ def test_the_first_size_is_a_square(job, tiny_pixels, tmp_path):
     pixels.config = replace(pixels.config, sizes=((8, 24), (16, 16)))
     save_pixel_decoder(pixels, tmp_path / "wide")
     with pytest.raises(InputError, match="takes a square first size"):
-        run(replace(job, start=str(tmp_path / "wide")))
+        train(job, start=str(tmp_path / "wide"))
 
 
 def test_what_is_drawn_belongs_to_the_image_and_not_to_the_worker(small, tiny_pixels, job, monkeypatch):
@@ -147,7 +157,7 @@ def test_what_is_drawn_belongs_to_the_image_and_not_to_the_worker(small, tiny_pi
     pixels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     large = pixels[..., :16, :16]
     for workers, rank in ((1, 0), (2, 0), (2, 1)):
-        learner = train_pixels.PixelLearner(tiny_pixels(), small, None, job.training, 0, torch.device("cpu"))
+        learner = train_pixels.PixelLearner(tiny_pixels(), small, None, job.pixel_training, 0, torch.device("cpu"))
         learner.rank = rank
         monkeypatch.setattr(train_pixels, "workers", lambda workers=workers: workers)
         part = slice(rank * 4 // workers, (rank + 1) * 4 // workers)
@@ -164,9 +174,8 @@ def test_micro_batches_make_the_step_of_the_whole_batch(job, tmp_path):
     """Of 4 images: three and one, against all at once."""
     folders = []
     for size in (3, 4):
-        settings = replace(job.training, steps=2, micro_batch=size)
-        folders.append(run(replace(job, output=str(tmp_path / f"by {size}"), training=settings)))
-    ours, theirs = ([line["loss"] for line in read_figures(folder.parent)] for folder in folders)
+        folders.append(train(job, tmp_path / f"by {size}", steps=2, micro_batch=size))
+    ours, theirs = ([line["loss"] for line in read_metrics(folder.parent)] for folder in folders)
     assert ours == pytest.approx(theirs, rel=1e-4)
-    ours, theirs = (line["grad_norm"] for line in (read_figures(folder.parent)[0] for folder in folders))
+    ours, theirs = (line["grad_norm"] for line in (read_metrics(folder.parent)[0] for folder in folders))
     assert ours == pytest.approx(theirs, rel=1e-4)

@@ -1,0 +1,211 @@
+"""The entry of every Ray Train run, and the only module of training that imports Ray.
+
+A run lies in `<output>/training/<name>`. Killed at any point, the same call goes on from its newest checkpoint and
+makes the steps of a run that was never interrupted, on any number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import yaml
+from ray.autoscaler.sdk import request_resources
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
+from ray.util.metrics import Gauge
+
+from mmgic.errors import InputError
+from mmgic.files import read_text, write_text
+from mmgic.settings import ClusterSettings, Settings, SettingsError, computed, to_yaml, with_absolute_paths
+from mmgic.training.recipe import R, TrainingRecipe
+from mmgic.training.worker import Worker
+
+RESULT_FILE, SETTINGS_FILE, INPUTS_FILE = "result.json", "settings.yaml", "inputs.json"
+
+
+def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
+    """Trains, exports the model, and returns the result. A finished run returns at once.
+
+    With cluster.training_workers = 0 it trains in this process, without a cluster. Every worker must see
+    `settings.output` under the same path. Raises SettingsError or InputError for what cannot be trained.
+    """
+    if "://" in settings.output:
+        raise SettingsError(
+            f"'output' is {settings.output}, but training maps files under it into memory; copy the store to a file "
+            "system that every worker mounts and set output to its path"
+        )
+    settings = with_absolute_paths(settings)
+    folder = recipe.run_folder(settings)
+    inputs = recipe.inputs(settings)
+    _check_same_run(folder, recipe, settings, inputs)
+    finished = (folder / RESULT_FILE).exists()
+    if not finished:
+        recipe.check(settings)
+        if settings.cluster.training_workers:
+            check_resources(settings.cluster)
+        write_text(str(folder / SETTINGS_FILE), to_yaml(settings))
+        write_text(str(folder / INPUTS_FILE), json.dumps(inputs, indent=2) + "\n")
+        _fit(recipe, settings)
+    result = read_result(recipe, folder)
+    if not (finished and result.model.exists()):  # an export appears only when it is complete
+        recipe.export(settings, result, result.model)
+    return result
+
+
+def read_result(recipe: TrainingRecipe[R], folder: Path) -> R:
+    """The result of a finished run, whose folder may have been moved. Raises InputError for a damaged one."""
+    path = folder / RESULT_FILE
+    try:
+        return recipe.result(run_folder=str(folder), **json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise InputError(
+            f"{path} is no result of a training run; remove the file, and the same command makes it again from the "
+            "newest checkpoint"
+        ) from None
+
+
+def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
+    """Runs `recipe.train` in the workers, again after each failure that is not the user's, as often as settings say."""
+    folder, cluster = recipe.run_folder(settings), settings.cluster
+    most = recipe.run_settings(settings).max_failures
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # it shows every line of a worker twice
+    failures = 0
+    while True:
+        trainer = ray.train.torch.TorchTrainer(
+            _train_worker,
+            train_loop_config={"recipe": recipe, "settings": settings},
+            torch_config=ray.train.torch.TorchConfig(backend="nccl" if cluster.training_gpus else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=cluster.training_workers,
+                use_gpu=cluster.training_gpus > 0,
+                resources_per_worker=_resources(cluster),
+            ),
+            run_config=RunConfig(
+                name="ray",
+                storage_path=str(folder),
+                failure_config=FailureConfig(max_failures=0),  # Ray would try a user's error again as well
+                logging_config=LoggingConfig(log_level="WARNING"),
+            ),
+        )
+        try:
+            trainer.fit()
+            return
+        except TrainingFailedError as error:
+            if mistake := _user_error(error):
+                raise mistake from None
+            failures += 1
+            if 0 <= most < failures:
+                raise
+            print(f"{folder.name}: a worker failed; the run goes on from its newest checkpoint", flush=True)
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it would repeat what metrics.jsonl holds
+    recipe: TrainingRecipe[Any] = config["recipe"]
+    settings: Settings = config["settings"]
+    context, folder = ray.train.get_context(), recipe.run_folder(settings)
+    worker = Worker(
+        folder,
+        recipe.run_settings(settings),
+        # by what was asked of Ray; what is visible may be another's
+        ray.train.torch.get_device() if settings.cluster.training_gpus else torch.device("cpu"),
+        context.get_world_rank(),
+        context.get_world_size(),
+        ray.train.report,
+        _gauges() if settings.cluster.training_workers else lambda _: None,
+    )
+    found = recipe.train(settings, worker)
+    worker.close()
+    if worker.rank == 0:
+        write_text(str(folder / RESULT_FILE), json.dumps(found, indent=2) + "\n")
+
+
+def _gauges() -> Callable[[Mapping[str, Any]], None]:
+    """Sets Prometheus gauges of Ray, mmgic_training_<name>, to a step's values."""
+    gauges: dict[str, Gauge] = {}
+
+    def show(metrics: Mapping[str, Any]) -> None:
+        for name, value in metrics.items():
+            if isinstance(value, (int, float)):
+                gauges.setdefault(name, Gauge(f"mmgic_training_{name}")).set(value)
+
+    return show
+
+
+def _check_same_run(folder: Path, recipe: TrainingRecipe[Any], settings: Settings, inputs: Mapping[str, str]) -> None:
+    """Raises SettingsError if `folder` holds a run that computes something else, or from something else."""
+    advice = f"choose another {recipe.group}.name, or remove the folder to begin again"
+    if (text := read_text(str(folder / SETTINGS_FILE))) is not None:
+        before, now = yaml.safe_load(text), yaml.safe_load(to_yaml(settings))
+        keys = [("seed",), *((group, name) for group in recipe.compared for name in computed(getattr(settings, group)))]
+        for key in keys:
+            was, value = (reduce(lambda values, name: (values or {}).get(name), key, of) for of in (before, now))
+            if was != value:
+                raise SettingsError(f"{folder} holds a run with {'.'.join(key)} = {was}, not {value}; {advice}")
+    if (text := read_text(str(folder / INPUTS_FILE))) is not None:
+        for name, fingerprint in json.loads(text).items():
+            if inputs.get(name) != fingerprint:
+                raise SettingsError(f"{folder} holds a run with another {name}; {advice}")
+
+
+def check_resources(cluster: ClusterSettings) -> None:
+    """Waits until the cluster has room for the training workers, `cluster.wait_for_nodes_s` at most.
+
+    Raises SettingsError if it has not; Ray would wait for ever.
+    """
+    if not ray.is_initialized():
+        ray.init()
+    if missing := _missing(cluster):
+        if cluster.wait_for_nodes_s:
+            print(f"waiting up to {cluster.wait_for_nodes_s:.0f} s for nodes: {missing}", flush=True)
+            request_resources(bundles=[_resources(cluster)] * cluster.training_workers)
+        deadline = time.monotonic() + cluster.wait_for_nodes_s
+        while missing and time.monotonic() < deadline:
+            time.sleep(min(1.0, cluster.wait_for_nodes_s))
+            missing = _missing(cluster)
+        if cluster.wait_for_nodes_s:
+            request_resources(num_cpus=0)  # from now on the workers themselves are what is asked for
+    if missing:
+        raise SettingsError(
+            f"{missing}; lower cluster.training_workers (0 trains in this process) or cluster.training_gpus, add "
+            "nodes, or let cluster.wait_for_nodes_s pass until a cluster that grows has them"
+        )
+
+
+def _missing(cluster: ClusterSettings) -> str:
+    """What the cluster lacks for the training workers, as a sentence; "" if nothing."""
+    workers, available = cluster.training_workers, ray.cluster_resources()
+    for kind, each in _resources(cluster).items():
+        if available.get(kind, 0) < workers * each:
+            return (
+                f"{workers} training workers need {workers * each:g} {kind}s but the cluster has "
+                f"{available.get(kind, 0):g}"
+            )
+    return ""
+
+
+def _resources(cluster: ClusterSettings) -> dict[str, float]:
+    """Of one training worker."""
+    return {"CPU": 1.0, "GPU": cluster.training_gpus} if cluster.training_gpus else {"CPU": 1.0}
+
+
+def _user_error(error: TrainingFailedError) -> BaseException | None:
+    """The SettingsError or InputError of a worker that ended the run, if it was one."""
+    pending: list[BaseException] = list(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else []
+    while pending:
+        failure = pending.pop()
+        if isinstance(failure, (SettingsError, InputError)):
+            return failure
+        pending += [cause for cause in (failure.__cause__, getattr(failure, "_base_exc", None)) if cause]
+    return None
