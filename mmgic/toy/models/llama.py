@@ -35,7 +35,7 @@ class LlamaRun(Group):
     heads: int = number(5, 0)
     mlp_hidden: int = number(384, 0)
     positions: int = number(1024, 0)
-    steps: int = number(1400, 1)
+    steps: int = number(1400, 0)
     batch_scenes: int = number(12, 0)
     learning_rate: float = number(2.5e-3, 0)
     warmup_steps: int = number(40, 0)
