@@ -94,10 +94,12 @@ def main(arguments: list[str] | None = None) -> int:
     from mmgic.checks import run as check_cli
     from mmgic.evaluation import cli as score_cli
     from mmgic.hub import cli as hub_cli
+    from mmgic.sources import cli as formats_cli
     from mmgic.view import cli as view_cli
     from mmgic.vision import cli as vision_cli
 
     check_cli.add_parser(commands)
+    formats_cli.add_parser(commands)
     score_cli.add_parser(commands)
     view_cli.add_parser(commands)
     vision_cli.add_parser(commands)

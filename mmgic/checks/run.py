@@ -21,7 +21,7 @@ from mmgic.checks.sources import annotation_bytes, check_sources
 from mmgic.errors import InputError
 from mmgic.pipelines.common import check_sources as check_names
 from mmgic.pipelines.common import sources_of
-from mmgic.schema import Corpus
+from mmgic.schema import CORPORA
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.tables import read_manifest
@@ -56,7 +56,7 @@ def _check_data(settings: Settings, findings: Findings) -> None:
     if settings.toy.scenes and not (Path(settings.output) / "world").is_dir():
         findings.note(f"the toy world is not made yet; the job writes it to {settings.output}/world")
     else:
-        for corpus in get_args(Corpus):
+        for corpus in CORPORA:
             done = read_manifest(f"{settings.output}/{corpus}/tokens") is not None
             check_sources(sources_of(settings, corpus), findings, images=not done)
         check_words(settings, findings, phrases=any(FORMATS[s.format].filtered_caption for s in settings.sources))

@@ -68,7 +68,7 @@ def detection_sources() -> tuple[SourceSettings, ...]:
             annotations="bigdet_obj_train.json | annotations/zhiyuan_objv2_*.json",
             images="train | val | images",  # the patches lie where their archives were unpacked
         ),
-        _source("v3det", annotations="annotations/v3det_2023_v1_*[nl].json", min_label_count=3, repeats=3),
+        _source("v3det", min_label_count=3, repeats=3),
         _source(
             "visual_genome",
             karpathy="data/karpathy/dataset_coco.json",

@@ -111,8 +111,6 @@ def toy_sources() -> tuple[SourceSettings, ...]:
             format="vqav2",
             corpus="vqa",
             path=f"{WORLD}/vqav2",
-            annotations="v2_OpenEnded_mscoco_train2014_questions.json",
-            answers="v2_mscoco_train2014_annotations.json",
             images="train2014",
         ),
     )
@@ -175,7 +173,7 @@ def _more_detection() -> tuple[SourceSettings, ...]:
     return (
         _source("open_images", annotations="bigdet_oid_train.json"),
         _source("objects365_v1", "coco", annotations="objects365_train.json", captions="captions.json", images="train"),
-        _source("v3det", annotations="annotations/v3det_2023_v1_*[nl].json", min_label_count=3, repeats=3),
+        _source("v3det", min_label_count=3, repeats=3),
         _source(
             "visual_genome_ambiguous",
             "visual_genome",

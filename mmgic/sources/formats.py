@@ -26,6 +26,7 @@ class Format:
     """
 
     corpus: Corpus
+    datasets: str  # that come in this format, for people
     reader: str
     files: tuple[str, ...] = ()
     more_files: tuple[str, ...] = ()  # read as well, where they are there
@@ -38,16 +39,22 @@ class Format:
     terms: str = "see the source"  # of the data, as far as they are known; who publishes an export checks them there
 
 
-_FLICKR = "as the owner of the annotations states (COCO's own: CC BY 4.0); the photos keep their Flickr terms"
+# what several formats have alike
 _CONCEPTUAL = "captions free to use with attribution; the images belong to their sites"
 _ODC = "ODC-BY; the images belong to their sites"
 _MMC4_SHARDS = ("docs_*shard_*.jsonl* | *.jsonl | *.jsonl.zip | *.jsonl.gz",)
 
 FORMATS: dict[str, Format] = {
     # detection (F.1)
-    "coco": Format("mmgic", "detection.coco:read_coco", terms=_FLICKR),
+    "coco": Format(
+        "mmgic",
+        "COCO, Objects365 v1 and v2, BigDetection",
+        "detection.coco:read_coco",
+        terms="as the owner of the annotations states (COCO's own: CC BY 4.0); the photos keep their Flickr terms",
+    ),
     "open_images": Format(
         "mmgic",
+        "Open Images V4 to V7, with BigDetection's boxes if they are there",
         "detection.open_images:read_open_images",
         files=("*bbox.csv", "*class-descriptions*.csv"),
         more_files=(
@@ -58,12 +65,15 @@ FORMATS: dict[str, Format] = {
     ),
     "v3det": Format(
         "mmgic",
+        "V3Det",
         "detection.v3det:read_v3det",
+        files=("annotations/v3det_2023_v1_*[nl].json",),  # train and val; the paper counts both together
         descriptions="detection.v3det:v3det_descriptions",
         terms="annotations CC BY 4.0; photos may not be passed on (Flickr terms)",
     ),
     "visual_genome": Format(
         "mmgic",
+        "Visual Genome v1.4, with the attributes of v1.2",
         "detection.visual_genome:read_visual_genome",
         files=("image_data.json", "objects.json", "attributes.json", "relationships.json"),
         noisy_labels=True,
@@ -71,10 +81,15 @@ FORMATS: dict[str, Format] = {
     ),
     # image-caption (G.1)
     "blip_captions": Format(
-        "ic", "captions.blip_captions:read_blip_captions", by_url=True, filtered_caption="caption_coco"
+        "ic",
+        "BLIP-Captions: CC3M, CC12M and SBU, LAION-115M",
+        "captions.blip_captions:read_blip_captions",
+        by_url=True,
+        filtered_caption="caption_coco",
     ),
     "capsfusion": Format(
         "ic",
+        "CapsFusion-120M",
         "captions.capsfusion:read_capsfusion",
         files=("capsfusion_*.parquet | *.parquet | capsfusion*.json | example_data*.json | *.json",),
         by_url=True,
@@ -82,6 +97,7 @@ FORMATS: dict[str, Format] = {
     ),
     "laion_coco_aesthetic": Format(
         "ic",
+        "LAION-COCO-Aesthetic",
         "captions.capsfusion:read_laion_coco_aesthetic",
         files=("laion-coco*.parquet | *.parquet",),
         by_url=True,
@@ -90,80 +106,120 @@ FORMATS: dict[str, Format] = {
     ),
     "journeydb": Format(
         "ic",
+        "JourneyDB",
         "captions.journeydb:read_journeydb",
         files=("*anno*.jsonl | data/train/*anno*.jsonl",),
         terms="gated, non-commercial terms",
     ),
     "cc3m": Format(
         "ic",
+        "Conceptual Captions 3M",
         "captions.caption_lists:read_cc3m",
         files=("*GCC-training.tsv | *.tsv",),
         by_url=True,
         terms=_CONCEPTUAL,
     ),
     "cc12m": Format(
-        "ic", "captions.caption_lists:read_cc12m", files=("cc12m.tsv | *.tsv",), by_url=True, terms=_CONCEPTUAL
+        "ic",
+        "Conceptual Captions 12M",
+        "captions.caption_lists:read_cc12m",
+        files=("cc12m.tsv | *.tsv",),
+        by_url=True,
+        terms=_CONCEPTUAL,
     ),
-    "sbu": Format("ic", "captions.caption_lists:read_sbu", files=("sbu-captions-all.json",), by_url=True),
+    "sbu": Format(
+        "ic", "SBU Captions", "captions.caption_lists:read_sbu", files=("sbu-captions-all.json",), by_url=True
+    ),
     "webdataset": Format(
-        "ic", "captions.webdataset:read_webdataset", files=("*.tar",), more_files=("*.parquet",), by_url=True
+        "ic",
+        "shards of img2dataset",
+        "captions.webdataset:read_webdataset",
+        files=("*.tar",),
+        more_files=("*.parquet",),
+        by_url=True,
     ),
     # interleaved (C.6)
-    "mmc4": Format("mmc4", "interleaved.mmc4:read_mmc4", files=_MMC4_SHARDS, by_url=True, terms=_ODC),
-    "mmc4_pairs": Format("mmc4", "interleaved.mmc4:read_mmc4_pairs", files=_MMC4_SHARDS, by_url=True, terms=_ODC),
+    "mmc4": Format("mmc4", "MMC4", "interleaved.mmc4:read_mmc4", files=_MMC4_SHARDS, by_url=True, terms=_ODC),
+    "mmc4_pairs": Format(
+        "mmc4",
+        "MMC4, an image and its sentence each",
+        "interleaved.mmc4:read_mmc4_pairs",
+        files=_MMC4_SHARDS,
+        by_url=True,
+        terms=_ODC,
+    ),
     # instructions (Table 14)
     "llava": Format(
         "sft",
+        "LLaVA-150k and mix665k, LLaVAR, ShareGPT4V",
         "instructions.llava:read_llava",
         files=("llava*.json | share*.json | chat*.json | *.json",),
         copied=True,
     ),
     "unimm_chat": Format(
         "sft",
+        "UniMM-Chat",
         "instructions.unimm_chat:read_unimm_chat",
         files=("*.parquet | data/*.parquet | [Uu]ni[Mm][Mm]*.json | *.json",),
         copied=True,
     ),
     "vqav2": Format(
         "sft",
+        "VQAv2",
         "instructions.vqav2:read_vqav2",
         files=("v2_OpenEnded_mscoco_train2014_questions.json", "v2_mscoco_train2014_annotations.json"),
     ),
     "okvqa": Format(
         "sft",
+        "OK-VQA",
         "instructions.vqav2:read_vqav2",
         files=("OpenEnded_mscoco_train2014_questions.json", "mscoco_train2014_annotations.json"),
     ),
     "gqa": Format(
         "sft",
+        "GQA",
         "instructions.questions:read_gqa",
         files=("train_balanced_questions.json | train_all_questions/*.json",),
     ),
-    "ocrvqa": Format("sft", "instructions.questions:read_ocrvqa", files=("dataset.json",), by_url=True),
-    "aokvqa": Format("sft", "instructions.questions:read_aokvqa", files=("aokvqa_v1p0_train.json",)),
+    "ocrvqa": Format("sft", "OCR-VQA", "instructions.questions:read_ocrvqa", files=("dataset.json",), by_url=True),
+    "aokvqa": Format("sft", "A-OKVQA", "instructions.questions:read_aokvqa", files=("aokvqa_v1p0_train.json",)),
     "laion_gpt4v": Format(
         "sft",
+        "LaionGPT4V",
         "instructions.captions:read_laion_gpt4v",
         files=("*.parquet | data/*.parquet | *gpt4v*.jsonl | *.jsonl",),
         by_url=True,
     ),
-    "textcaps": Format("sft", "instructions.captions:read_textcaps", files=("TextCaps_0.1_train.json",), by_url=True),
+    "textcaps": Format(
+        "sft", "TextCaps", "instructions.captions:read_textcaps", files=("TextCaps_0.1_train.json",), by_url=True
+    ),
     "instructpix2pix": Format(
         "sft",
+        "InstructPix2Pix",
         "instructions.editing:read_instructpix2pix",
         files=("seeds.json | *.parquet | data/*.parquet",),
     ),
     "magicbrush": Format(
         "sft",
+        "MagicBrush",
         "instructions.editing:read_magicbrush",
         files=("train-*.parquet | data/train-*.parquet | *.parquet",),
         terms="CC BY 4.0",
     ),
     "alpaca": Format(
-        "sft", "instructions.texts:read_alpaca", files=("alpaca*.json | *.json",), copied=True, terms="CC BY-NC 4.0"
+        "sft",
+        "Alpaca",
+        "instructions.texts:read_alpaca",
+        files=("alpaca*.json | *.json",),
+        copied=True,
+        terms="CC BY-NC 4.0",
     ),
     "sharegpt": Format(
-        "sft", "instructions.texts:read_sharegpt", files=("[Ss]hare[Gg][Pp][Tt]*.json | *.json",), copied=True
+        "sft",
+        "ShareGPT",
+        "instructions.texts:read_sharegpt",
+        files=("[Ss]hare[Gg][Pp][Tt]*.json | *.json",),
+        copied=True,
     ),
 }
 

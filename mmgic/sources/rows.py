@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pyarrow as pa
 
 from mmgic.schema import ANNOTATED_IMAGE, INTERLEAVED, KEPT, count_drops, reject, row_id
 
 
-def annotated_image(source: str, image_id: str, times_seen: int, **columns: Any) -> dict[str, Any]:
-    """A row of ANNOTATED_IMAGE that holds `columns` and is otherwise empty.
+def source_row(
+    schema: pa.Schema, source: str, record_id: str, times_seen: int, columns: Mapping[str, Any], noun: str = "image"
+) -> dict[str, Any]:
+    """A row of `schema` that holds `columns`, kept and without drops where these say nothing else.
 
-    An image that the source listed `times_seen` > 0 times before is set aside as a duplicate, with a row_id of its own.
+    A record that the source listed `times_seen` > 0 times before is set aside as a duplicate, with a row_id of its own.
+    `noun` is what it is called there. Raises KeyError if a column of the schema is missing.
     """
-    row: dict[str, Any] = {
-        "row_id": row_id(source, image_id, times_seen),
-        "source": source,
-        "image_id": image_id,
+    key = {"row_id": row_id(source, record_id, times_seen), "source": source, "image_id": record_id}
+    row: dict[str, Any] = {**key, "drops": [], **KEPT, **columns}
+    if times_seen:
+        detail = f"{noun} {record_id} is listed {times_seen + 1} times so far; the first one stays"
+        row |= reject("duplicate_id", detail)
+    return {name: row[name] for name in schema.names}
+
+
+def annotated_image(source: str, image_id: str, times_seen: int, **columns: Any) -> dict[str, Any]:
+    """A `source_row` of ANNOTATED_IMAGE that holds `columns` and is otherwise empty."""
+    empty = {
         "image_path": "",
         "width": 0,
         "height": 0,
@@ -26,13 +38,8 @@ def annotated_image(source: str, image_id: str, times_seen: int, **columns: Any)
         "objects": [],
         "attributes": [],
         "relationships": [],
-        "drops": [],
-        **KEPT,
-        **columns,
     }
-    if times_seen:
-        row |= reject("duplicate_id", f"image {image_id} is listed {times_seen + 1} times so far; the first one stays")
-    return {name: row[name] for name in ANNOTATED_IMAGE.names}
+    return source_row(ANNOTATED_IMAGE, source, image_id, times_seen, {**empty, **columns})
 
 
 def bad_record(source: str, image_id: str, times_seen: int, detail: str) -> dict[str, Any]:
@@ -64,14 +71,11 @@ def interleaved(
     drops: Sequence[str] = (),
     **columns: Any,
 ) -> dict[str, Any]:
-    """A row of INTERLEAVED: `images` by paths, or by `urls`; `rounds` as (instruction, response); `drops` as reasons.
+    """A `source_row` of INTERLEAVED.
 
-    A record that the source listed `times_seen` > 0 times before is set aside, with a row_id of its own.
+    `images` are named by paths, or by `urls`; `rounds` are (instruction, response); `drops` are reasons.
     """
-    row: dict[str, Any] = {
-        "row_id": row_id(source, record_id, times_seen),
-        "source": source,
-        "image_id": record_id,
+    content = {
         "task": task,
         "images": [
             *({"url": "", "image_path": path, "codes": []} for path in images),
@@ -79,11 +83,5 @@ def interleaved(
         ],
         "rounds": [{"instruction": list(asked), "response": list(answered)} for asked, answered in rounds],
         "drops": count_drops(list(drops)),
-        **KEPT,
-        **columns,
     }
-    if times_seen:
-        row |= reject(
-            "duplicate_id", f"record {record_id} is listed {times_seen + 1} times so far; the first one stays"
-        )
-    return {name: row[name] for name in INTERLEAVED.names}
+    return source_row(INTERLEAVED, source, record_id, times_seen, {**content, **columns}, noun="record")

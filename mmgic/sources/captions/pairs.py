@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject, row_id
+from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import collapse_spaces
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.records import source_records
 from mmgic.sources.reading.shards import LocalImages
+from mmgic.sources.rows import source_row
 
 
 def http_url(value: Any) -> str:
@@ -26,14 +27,8 @@ def url_id(url: str) -> str:
 
 
 def captioned_image(source: str, image_id: str, times_seen: int, **columns: Any) -> dict[str, Any]:
-    """A row of CAPTIONED_IMAGE that holds `columns` and is otherwise empty.
-
-    An image that the source listed `times_seen` > 0 times before is set aside, with a row_id of its own.
-    """
-    row: dict[str, Any] = {
-        "row_id": row_id(source, image_id, times_seen),
-        "source": source,
-        "image_id": image_id,
+    """A `source_row` of CAPTIONED_IMAGE that holds `columns` and is otherwise empty."""
+    empty = {
         "url": "",
         "image_path": "",
         "width": 0,
@@ -42,13 +37,8 @@ def captioned_image(source: str, image_id: str, times_seen: int, **columns: Any)
         "caption_coco": "",
         "caption_capsfusion": "",
         "candidates": [],
-        "drops": [],
-        **KEPT,
-        **columns,
     }
-    if times_seen:
-        row |= reject("duplicate_id", f"image {image_id} is listed {times_seen + 1} times so far; the first one stays")
-    return {name: row[name] for name in CAPTIONED_IMAGE.names}
+    return source_row(CAPTIONED_IMAGE, source, image_id, times_seen, {**empty, **columns})
 
 
 def bad_pair(source: str, image_id: str, times_seen: int, detail: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _TELLING_NOTHING = frozenset(_FUNCTION_WORDS.split())
 def read_v3det(source: SourceSettings) -> Iterator[dict[str, Any]]:
     """Yields a row per image record, as `read_coco` does, with labels that tell categories apart.
 
-    The paper counts train and validation together: `annotations` may name both with *.
+    The paper counts train and validation together, so both are read where `annotations` names no other files.
     """
     return read_detections(source, v3det_labels)
 

@@ -48,9 +48,7 @@ def source(tmp_path: Path):
         }
         (tmp_path / f"annotations/v3det_2023_v1_{split}.json").write_text(json.dumps(content))
     (tmp_path / "annotations/v3det_2023_v1_category_tree.json").write_text("{}")
-    return SourceSettings(
-        name="v3det", format="v3det", path=str(tmp_path), annotations="annotations/v3det_2023_v1_*[nl].json"
-    )
+    return SourceSettings(name="v3det", format="v3det", path=str(tmp_path))
 
 
 def test_train_and_validation_in_one_source(source):
