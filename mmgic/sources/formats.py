@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Format:
     """What is known of one format. `files` and `more_files` are names below the source's folder.
 
-    A name may hold *, and choices parted by |, of which the first one that is there is read: from the format's own
-    names to any file of their kind. All `files` are needed; `annotations` of a source stands for the first one.
+    The file's name itself may hold *. Of choices parted by | the first one that is there is read: they go from the
+    format's own names to any file of their kind. All `files` are needed; `annotations` of a source stands for the first one.
     """
 
     corpus: Corpus
