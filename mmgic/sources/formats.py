@@ -22,7 +22,7 @@ class Format:
     """What is known of one format. `files` and `more_files` are names below the source's folder.
 
     The file's name itself may hold *. Of choices parted by | the first one that is there is read: they go from the
-    format's own names to any file of their kind. All `files` are needed; `annotations` of a source stands for the first one.
+    format's own names to any file of their kind. All `files` are needed; a source's `annotations` stands for the first.
     """
 
     corpus: Corpus
