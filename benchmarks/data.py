@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from mmgic.cleaning.clean import clean_image
 from mmgic.cleaning.counting import count_objects, count_predicates
 from mmgic.cleaning.labels import kept_labels
-from mmgic.documents.make import MakeDocument
+from mmgic.documents.multi_grained import MakeDocument
 from mmgic.images import read_image
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.presets import preset
@@ -78,7 +78,7 @@ def document_rates(rows: list[Row], settings: Settings, num_codes: int) -> tuple
     """Documents per second from rows, and of encoding their finished texts alone."""
     bare = Tokenizer.from_file(str(Path(settings.model.llm) / "tokenizer.json"))
     vocabulary = VLVocabulary(bare.get_vocab_size(), num_codes)
-    make = MakeDocument(settings.model.llm, settings.descriptions, vocabulary, settings.documents, settings.seed, 0)
+    make = MakeDocument.of(settings, vocabulary, descriptions=settings.descriptions, repeat=0)
     documents: list[Row] = []
     ours = rate(len(rows), lambda: (documents.clear(), documents.extend(map(make, rows))))
     texts = [document["text"].replace("[IMG]", "") for document in documents]

@@ -17,7 +17,7 @@ os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 import ray
 
 from mmgic import schema
-from mmgic.documents.make import MakeDocument
+from mmgic.documents.multi_grained import MakeDocument
 from mmgic.model.assemble import vocabulary_of
 from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.presets import preset
@@ -41,9 +41,7 @@ def many_rows(table: str, count: int) -> list[Row]:
 
 
 def rows_per_second(settings: Settings, table: Table, output: str, workers: int) -> float:
-    make = MakeDocument(
-        settings.model.llm, settings.descriptions, vocabulary_of(settings), settings.documents, settings.seed, 0
-    )
+    make = MakeDocument.of(settings, vocabulary_of(settings), descriptions=settings.descriptions, repeat=0)
     stage = Stage(
         name=f"documents_{workers}",
         schema=schema.DOCUMENT,

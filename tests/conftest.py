@@ -136,3 +136,15 @@ def _write_tiny_store(folder: Path) -> None:
     documents_folder.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=DOCUMENT), documents_folder / "part-0.parquet")
     build_store([documents_folder], folder, vocabulary.size)
+
+
+@pytest.fixture(scope="session")
+def llama_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the layout in which Hugging Face ships LLaMA-2, reduced in size; copy it to change it."""
+    import mmgic.toy
+    from mmgic.toy.downloads.llama import write_llama
+
+    folder = tmp_path_factory.mktemp("llama_2") / "llama-2-7b-hf"
+    folder.mkdir()
+    write_llama(folder, Path(mmgic.toy.__file__).parent / "weights" / "llama")
+    return folder

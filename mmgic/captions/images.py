@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgic.captions.folders import image_processor
 from mmgic.images import ImageError, read_image
+from mmgic.model.pretrained import image_processor
 from mmgic.schema import reject
 from mmgic.settings import CaptionSettings
 from mmgic.stages.rows import Row

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import Blip2ForConditionalGeneration, CLIPModel
 
-from mmgic.captions.folders import check_folder, image_processor, load_model, load_tokenizer
 from mmgic.captions.images import normalised
 from mmgic.captions.sampling import OwnNucleus
+from mmgic.model.pretrained import check_folder, image_processor, load_model
+from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.settings import CaptionSettings
 
 
@@ -29,7 +30,7 @@ class Captioner:
         self.settings = settings
         self.device = device
         self.processor = image_processor(folder, setting)
-        self.tokenizer = load_tokenizer(folder, setting)
+        self.tokenizer = load_text_tokenizer(folder, setting)
         dtype = getattr(torch, settings.dtype)
         self.model = load_model(Blip2ForConditionalGeneration, folder, dtype, setting).to(device)
         # a text begins with this token, where the language model has one
@@ -93,7 +94,7 @@ class Ranker:
         self.settings = settings
         self.device = device
         self.processor = image_processor(folder, setting)
-        self.tokenizer = load_tokenizer(folder, setting)
+        self.tokenizer = load_text_tokenizer(folder, setting)
         self.model = load_model(CLIPModel, folder, torch.float32, setting).to(device)
 
     @torch.inference_mode()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
 
 from mmgic.checks.problems import Findings
 from mmgic.errors import InputError
 from mmgic.model.llama_config import load_llama_config
+from mmgic.model.pretrained import weight_files
+from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.settings import Settings
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 EMBEDDING = "model.embed_tokens.weight"
 
 
@@ -39,8 +37,7 @@ def check_visual_tokenizer(settings: Settings, findings: Findings) -> None:
 
 def check_language_model(settings: Settings, findings: Findings, weights: bool) -> None:
     """Adds what is wrong with `model.llm`: its config and text tokenizer, and its weights if they will be read."""
-    from mmgic.documents.encode import start_and_end
-    from mmgic.training.export import load_text_tokenizer
+    from mmgic.documents.encode import check_text_tokenizer
 
     folder = settings.model.llm
     config = findings.attempt(lambda: load_llama_config(folder))
@@ -48,12 +45,7 @@ def check_language_model(settings: Settings, findings: Findings, weights: bool) 
         return
     tokenizer = findings.attempt(lambda: load_text_tokenizer(folder))
     if tokenizer is not None:
-        findings.attempt(lambda: start_and_end(tokenizer))
-        if len(tokenizer) > config.vocab_size:
-            findings.problem(
-                f"the tokenizer of {folder} has {len(tokenizer):,} tokens, more than the {config.vocab_size:,} of its "
-                "model; fetch both from one place"
-            )
+        findings.attempt(lambda: check_text_tokenizer(tokenizer, config.vocab_size))
     longest = settings.documents.max_tokens
     if longest > config.max_position_embeddings:
         findings.problem(
@@ -66,38 +58,24 @@ def check_language_model(settings: Settings, findings: Findings, weights: bool) 
 
 def check_llama_weights(folder: str | Path, vocabulary: int, width: int) -> None:
     """Raises InputError if a weights file is missing or unreadable, or if the embedding is of another size."""
-    files = weight_files(folder)
-    for path in files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                if EMBEDDING in file.keys():  # noqa: SIM118 (a safe_open is no mapping)
-                    shape = file.get_slice(EMBEDDING).get_shape()
-                    if shape != [vocabulary, width]:
-                        raise InputError(
-                            f"{path} embeds {shape[0]:,} tokens in {shape[1]:,} numbers, its config.json says "
-                            f"{vocabulary:,} and {width:,}; fetch both from one place"
-                        )
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path} is missing or cut short ({error}); fetch it again") from None
+    from mmgic.vision.folders import read_weights
 
-
-def weight_files(folder: str | Path) -> list[Path]:
-    """The safetensors files of a Hugging Face model folder. Raises InputError if it names none."""
-    folder = Path(folder)
-    if (folder / INDEX).is_file():
+    for path in weight_files(folder):
         try:
-            shards = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError):
-            raise InputError(f"{folder / INDEX} is no index of weights; fetch it again") from None
-        return sorted(folder / shard for shard in shards)
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    raise InputError(f"{folder} holds no weights in safetensors ({WEIGHTS} or {INDEX}); pickled ones are not loaded")
+            weights = read_weights(path)
+        except InputError:
+            raise InputError(f"{path} is missing or cut short; fetch it again") from None
+        shape = list(weights[EMBEDDING].shape) if EMBEDDING in weights else [vocabulary, width]
+        if shape != [vocabulary, width]:
+            raise InputError(
+                f"{path} embeds {shape[0]:,} tokens in {shape[1]:,} numbers, its config.json says "
+                f"{vocabulary:,} and {width:,}; fetch both from one place"
+            )
 
 
 def check_caption_models(settings: Settings, findings: Findings) -> None:
     """Adds what is wrong with BLIP-2 and CLIP, if captions are synthesized."""
-    from mmgic.captions.folders import check_folder, image_processor, load_tokenizer
+    from mmgic.model.pretrained import check_folder, image_processor
 
     captions = settings.captions
     if not captions.blip2:
@@ -109,7 +87,7 @@ def check_caption_models(settings: Settings, findings: Findings) -> None:
         before = len(findings.problems)
         findings.attempt(lambda f=folder, k=kind, s=setting: check_folder(f, k, s))  # type: ignore[misc]
         if len(findings.problems) == before:
-            findings.attempt(lambda f=folder, s=setting: load_tokenizer(f, s))  # type: ignore[misc]
+            findings.attempt(lambda f=folder, s=setting: load_text_tokenizer(f, s))  # type: ignore[misc]
             findings.attempt(lambda f=folder, s=setting: image_processor(f, s))  # type: ignore[misc]
 
 

@@ -14,11 +14,11 @@ from mmgic.checks.models import (
     check_language_model,
     check_visual_tokenizer,
     check_words,
-    weight_files,
 )
 from mmgic.checks.problems import Findings
 from mmgic.checks.sources import annotation_bytes, check_sources
 from mmgic.errors import InputError
+from mmgic.model.pretrained import weight_files
 from mmgic.pipelines.common import check_sources as check_names
 from mmgic.pipelines.common import sources_of
 from mmgic.schema import CORPORA

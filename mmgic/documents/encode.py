@@ -71,8 +71,18 @@ def join_continuation(context: str, text: str, before: list[int], whole: list[in
     return before, whole[len(before) :]
 
 
+def check_text_tokenizer(tokenizer: PreTrainedTokenizerBase, text_size: int) -> None:
+    """Raises InputError if documents cannot be written with `tokenizer` for a language model of `text_size` tokens."""
+    start_and_end(tokenizer)
+    if len(tokenizer) > text_size:
+        raise InputError(
+            f"the text tokenizer has {len(tokenizer):,} tokens but its language model {text_size:,}: those beyond "
+            "would be taken for visual tokens; fetch both from one place"
+        )
+
+
 def start_and_end(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
-    """The ids of <s> and </s>. Raises InputError where the tokenizer lacks one."""
+    """The ids of <s> and </s>. Raises InputError if the tokenizer lacks one."""
     if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
         raise InputError("the tokenizer has no bos_token or no eos_token; set both in its tokenizer_config.json")
     return tokenizer.bos_token_id, tokenizer.eos_token_id

@@ -4,53 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
 from mmgic.documents.pairs import build_pair
 from mmgic.documents.template import ImageSlot, Segment, one_line, to_text
-from mmgic.model.vocabulary import VLVocabulary
+from mmgic.documents.writing import Writing
 from mmgic.schema import add_drops
-from mmgic.settings import DocumentSettings
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
-def build_interleaved(
-    row: Mapping[str, Any],
-    *,
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: VLVocabulary,
-    settings: DocumentSettings,
-    corpus: str,
-    seed: int,
-) -> dict[str, Any]:
+def build_interleaved(row: Mapping[str, Any], writing: Writing, *, corpus: str) -> dict[str, Any]:
     """The `schema.DOCUMENT` row of a row of the task "interleaved" or "pair"; pairs go by `build_pair`."""
     if row["task"] == "interleaved":
-        return build_web_page(row, tokenizer=tokenizer, vocabulary=vocabulary, settings=settings, corpus=corpus)
+        return build_web_page(row, writing, corpus=corpus)
     sentence = one_line(" ".join(part["text"] for made in row["rounds"] for part in made["response"]))
-    return build_pair(
-        row,
-        row["images"][0]["codes"],
-        [f"Caption: {sentence}"] if sentence else [],
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        settings=settings,
-        corpus=corpus,
-        seed=seed,
-    )
+    captions = [f"Caption: {sentence}"] if sentence else []
+    return build_pair(row, row["images"][0]["codes"], captions, writing, corpus=corpus)
 
 
-def build_web_page(
-    row: Mapping[str, Any],
-    *,
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: VLVocabulary,
-    settings: DocumentSettings,
-    corpus: str,
-) -> dict[str, Any]:
+def build_web_page(row: Mapping[str, Any], writing: Writing, *, corpus: str) -> dict[str, Any]:
     """The `schema.DOCUMENT` row of an MMC4 document: all of it is supervised.
 
     Each sentence after the first part begins on a new line. A document that is longer than `settings.max_tokens` is
@@ -64,18 +37,19 @@ def build_web_page(
     if all(part["image"] < 0 for part in parts):
         return rejected_document(key, "no_visual_tokens", "no image of the document has visual tokens")
 
-    start, end = start_and_end(tokenizer)
+    start, end = start_and_end(writing.tokenizer)
     segments: list[Segment] = [
         ImageSlot(part["image"]) if part["image"] >= 0 else ("\n" if i else "") + one_line(part["text"])
         for i, part in enumerate(parts)
     ]
-    encoded = encode_parts(tokenizer, vocabulary, [[segment] for segment in segments], images)
+    encoded = encode_parts(writing.tokenizer, writing.vocabulary, [[segment] for segment in segments], images)
+    max_tokens = writing.settings.max_tokens
     lengths = accumulate(map(len, encoded), initial=2)
-    fitting = sum(length <= settings.max_tokens for length in lengths) - 1
+    fitting = sum(length <= max_tokens for length in lengths) - 1
     if fitting < 1:
         needed = 2 + len(encoded[0])
-        detail = f"{needed} tokens of the first part alone; {settings.max_tokens} are allowed"
+        detail = f"{needed} tokens of the first part alone; {max_tokens} are allowed"
         return rejected_document(key, "too_long", detail)
     key["drops"] = add_drops(row["drops"], ["part_cut"] * (len(parts) - fitting))
     input_ids = [start, *(token for ids in encoded[:fitting] for token in ids), end]
-    return kept_document(key, vocabulary, text=to_text(segments[:fitting]), input_ids=input_ids)
+    return kept_document(key, writing.vocabulary, text=to_text(segments[:fitting]), input_ids=input_ids)

@@ -1,36 +1,38 @@
-"""From a tokenized image to a pre-training document (F.7, steps 1 to 4)."""
+"""MMGIC's documents: a tokenized image with its multi-grained concept annotations becomes text and ids (F.7)."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mmgic.descriptions.reading import Descriptions
+from mmgic.descriptions.reading import Descriptions, read_descriptions
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
 from mmgic.documents.template import REGIONS_HEADING, Order, Segment, image_part, region_part, to_text
-from mmgic.model.vocabulary import VLVocabulary
+from mmgic.documents.writing import DocumentMaker, Writing
 from mmgic.schema import record_generator
-from mmgic.settings import DocumentSettings
+from mmgic.stages.rows import Row
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+
+@dataclass(frozen=True)
+class MakeDocument(DocumentMaker):
+    """TOKENIZED_IMAGE row -> DOCUMENT row."""
+
+    descriptions: str  # JSON lines; "" for none
+    repeat: int  # which of its documents, from 0
+
+    def __call__(self, row: Row) -> Row:
+        descriptions = read_descriptions(self.descriptions).of(row["source"])
+        return build_document(row, self.writing, descriptions, repeat=self.repeat, corpus="mmgic")
 
 
 def build_document(
-    row: Mapping[str, Any],
-    *,
-    descriptions: Descriptions,
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: VLVocabulary,
-    settings: DocumentSettings,
-    seed: int,
-    repeat: int,
-    corpus: str,
+    row: Mapping[str, Any], writing: Writing, descriptions: Descriptions, *, repeat: int, corpus: str
 ) -> dict[str, Any]:
-    """The `schema.DOCUMENT` row of one `schema.TOKENIZED_IMAGE` row.
+    """The `schema.DOCUMENT` row of one `schema.TOKENIZED_IMAGE` row (F.7, steps 1 to 4).
 
     A document has at most `settings.max_tokens` tokens, <s> and </s> included; F.7's step 4 acts on longer ones alone.
     It removes one region at a time until the document fits; as the regions are shuffled, that leaves the longest
@@ -43,7 +45,8 @@ def build_document(
     The draws come from `record_generator(seed, "documents", source, image_id, repeat)` in this order, always all three:
     the order of image and text, whether the descriptions are dropped, a permutation of all the row's regions.
     """
-    generator = record_generator(seed, "documents", row["source"], row["image_id"], repeat)
+    tokenizer, vocabulary, settings = writing.tokenizer, writing.vocabulary, writing.settings
+    generator = record_generator(writing.seed, "documents", row["source"], row["image_id"], repeat)
     order: Order = "image_first" if generator.random() < settings.image_first_prob else "text_first"
     drops_descriptions = generator.random() < settings.description_dropout
     shuffled = generator.permutation(len(row["regions"])).tolist()

@@ -4,66 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
-from mmgic.documents.make import load_tokenizer
 from mmgic.documents.template import ImageSlot, Order, Segment, one_line, to_text
-from mmgic.model.vocabulary import VLVocabulary
+from mmgic.documents.writing import DocumentMaker, Writing
 from mmgic.schema import record_generator
-from mmgic.settings import DocumentSettings
 from mmgic.stages.rows import Row
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
-class MakePair:
-    """TOKENIZED_PAIR row -> DOCUMENT row. Small to send; a worker process loads the tokenizer once.
+class MakePair(DocumentMaker):
+    """TOKENIZED_PAIR row -> DOCUMENT row.
 
-    The short caption is `caption_coco`, or the web's where there is none; the detailed one is `caption_capsfusion`.
+    The short caption is `caption_coco`, or the web's if there is no other; the detailed one is `caption_capsfusion`.
     """
 
-    llm: str  # folder with the text tokenizer
-    vocabulary: VLVocabulary
-    settings: DocumentSettings
     corpora: Mapping[str, str]  # source -> what a curriculum calls its documents
-    seed: int
 
     def __call__(self, row: Row) -> Row:
         detailed = one_line(row["caption_capsfusion"])
         short = one_line(row["caption_coco"]) or ("" if detailed else one_line(row["caption_origin"]))
-        return build_pair(
-            row,
-            row["codes"],
-            [f"{name}: {text}" for name, text in (("Caption", short), ("Detailed caption", detailed)) if text],
-            tokenizer=load_tokenizer(self.llm),
-            vocabulary=self.vocabulary,
-            settings=self.settings,
-            corpus=self.corpora[row["source"]],
-            seed=self.seed,
-        )
+        captions = [f"{name}: {text}" for name, text in (("Caption", short), ("Detailed caption", detailed)) if text]
+        return build_pair(row, row["codes"], captions, self.writing, corpus=self.corpora[row["source"]])
 
 
 def build_pair(
-    row: Mapping[str, Any],
-    codes: Sequence[int],
-    captions: Sequence[str],
-    *,
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: VLVocabulary,
-    settings: DocumentSettings,
-    corpus: str,
-    seed: int,
+    row: Mapping[str, Any], codes: Sequence[int], captions: Sequence[str], writing: Writing, *, corpus: str
 ) -> dict[str, Any]:
     """The `schema.DOCUMENT` row of an image with its lines of `captions`.
 
     The order of image and text is one draw from `record_generator(seed, "documents", source, image_id)`. A pair that
     is longer than `settings.max_tokens` is rejected as `too_long`.
     """
-    generator = record_generator(seed, "documents", row["source"], row["image_id"])
+    settings = writing.settings
+    generator = record_generator(writing.seed, "documents", row["source"], row["image_id"])
     order: Order = "image_first" if generator.random() < settings.image_first_prob else "text_first"
     key = key_columns(row, 0, corpus, order)
     if len(codes) == 0:
@@ -71,12 +47,12 @@ def build_pair(
     if not captions:
         return rejected_document(key, "no_caption", "the image has no caption")
 
-    start, end = start_and_end(tokenizer)
+    start, end = start_and_end(writing.tokenizer)
     segments = pair_segments(captions, order)
-    (ids,) = encode_parts(tokenizer, vocabulary, [segments], [codes])
+    (ids,) = encode_parts(writing.tokenizer, writing.vocabulary, [segments], [codes])
     if len(ids) + 2 > settings.max_tokens:
         return rejected_document(key, "too_long", f"{len(ids) + 2} tokens; {settings.max_tokens} are allowed")
-    return kept_document(key, vocabulary, text=to_text(segments), input_ids=[start, *ids, end])
+    return kept_document(key, writing.vocabulary, text=to_text(segments), input_ids=[start, *ids, end])
 
 
 def pair_segments(captions: Sequence[str], order: Order) -> list[Segment]:

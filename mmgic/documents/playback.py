@@ -4,103 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmgic.descriptions.reading import Descriptions, read_descriptions
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
-from mmgic.documents.make import load_tokenizer
 from mmgic.documents.multi_grained import has_description
 from mmgic.documents.rounds import build_rounds_document, fit_rounds
 from mmgic.documents.tasks import Round, framed, responded
 from mmgic.documents.template import ImageSlot, Order, caption_lines, concept_lines, region_lines
-from mmgic.model.vocabulary import VLVocabulary
+from mmgic.documents.writing import DocumentMaker, Writing
 from mmgic.schema import record_generator
-from mmgic.settings import DocumentSettings, Recipe
+from mmgic.settings import Recipe
 from mmgic.stages.rows import Row
 from mmgic.stages.sampling import RowSample
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 CORPUS = "sft"
 
 
 @dataclass(frozen=True)
-class MakePlayback:
+class MakePlayback(DocumentMaker):
     """TOKENIZED_IMAGE row -> DOCUMENT row: half of the sample image-first, half text-first, others `not_sampled`."""
 
-    llm: str  # folder with the text tokenizer
     descriptions: str  # JSON lines; "" for none
-    vocabulary: VLVocabulary
-    settings: DocumentSettings
     sample: RowSample
-    seed: int
 
     def __call__(self, row: Row) -> Row:
         group = self.sample.group(row["row_id"])
-        order: Order = "text_first" if group else "image_first"
         if group is None:
             return rejected_document(key_columns(row, 0, CORPUS, ""), "not_sampled", "")
-        return build_playback(
-            row,
-            order,
-            descriptions=read_descriptions(self.descriptions).of(row["source"]),
-            tokenizer=load_tokenizer(self.llm),
-            vocabulary=self.vocabulary,
-            settings=self.settings,
-            seed=self.seed,
-        )
+        descriptions = read_descriptions(self.descriptions).of(row["source"])
+        return build_playback(row, "text_first" if group else "image_first", self.writing, descriptions)
 
 
 @dataclass(frozen=True)
-class MakeAesthetic:
+class MakeAesthetic(DocumentMaker):
     """TOKENIZED_PAIR row -> DOCUMENT row: half of the sample captioning, half generation, others `not_sampled`."""
 
-    llm: str  # folder with the text tokenizer
-    vocabulary: VLVocabulary
-    settings: DocumentSettings
     sample: RowSample
-    seed: int
 
     def __call__(self, row: Row) -> Row:
         group = self.sample.group(row["row_id"])
         if group is None:
-            return rejected_document({**key_columns(row, 0, CORPUS, "")}, "not_sampled", "")
-        caption = row["caption_coco"].strip() or row["caption_capsfusion"].strip() or row["caption_origin"].strip()
+            return rejected_document(key_columns(row, 0, CORPUS, ""), "not_sampled", "")
         task = "text_to_image" if group else "image_caption"
+        caption = row["caption_coco"].strip() or row["caption_capsfusion"].strip() or row["caption_origin"].strip()
+        if not caption:
+            return rejected_document(key_columns(row, 0, CORPUS, task), "no_caption", "the image has no caption")
         image, words = {"text": "", "image": 0}, {"text": caption, "image": -1}
         asked, answered = (words, image) if group else (image, words)
-        rounds = [{"instruction": [asked], "response": [answered]}] if caption else []
-        if not rounds:
-            return rejected_document(key_columns(row, 0, CORPUS, task), "no_caption", "the image has no caption")
-        return build_rounds_document(
-            {**row, "task": task, "images": [{"codes": row["codes"]}], "rounds": rounds},
-            tokenizer=load_tokenizer(self.llm),
-            vocabulary=self.vocabulary,
-            settings=self.settings,
-            corpus=CORPUS,
-            seed=self.seed,
-        )
+        rounds = [{"instruction": [asked], "response": [answered]}]
+        columns = {"task": task, "images": [{"codes": row["codes"]}], "rounds": rounds}
+        return build_rounds_document({**row, **columns}, self.writing, corpus=CORPUS)
 
 
 def build_playback(
-    row: Mapping[str, Any],
-    order: Order,
-    *,
-    descriptions: Descriptions,
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: VLVocabulary,
-    settings: DocumentSettings,
-    seed: int,
+    row: Mapping[str, Any], order: Order, writing: Writing, descriptions: Descriptions
 ) -> dict[str, Any]:
     """The `schema.DOCUMENT` row of a `schema.TOKENIZED_IMAGE` row as rounds (the last two rows of Table 16).
 
     The first round holds the image with its captions and concepts, each further one a region; what `order` puts last is
     the response. Regions are shuffled, and those that do not fit into `settings.max_tokens` are left out. Descriptions
     are dropped by F.7's draw, and where the first round is too long with them; a row that is too long without them is
-    rejected. The draws come from `record_generator(seed, "playback", source, image_id)`.
+    rejected. The draws come from `record_generator(writing.seed, "playback", source, image_id)`.
     """
-    generator = record_generator(seed, "playback", row["source"], row["image_id"])
+    settings = writing.settings
+    generator = record_generator(writing.seed, "playback", row["source"], row["image_id"])
     drops_descriptions = generator.random() < settings.description_dropout
     shuffled = generator.permutation(len(row["regions"])).tolist() if "R" in settings.recipe else []
     key = key_columns(row, 0, CORPUS, order)
@@ -116,10 +84,12 @@ def build_playback(
         if not text:
             return rejected_document(key, "no_caption", "the image has neither a caption nor a concept")
         rounds = [_round(0, text, order, settings.system_prompt), *regions]
-        document = fit_rounds(rounds, images, tokenizer, vocabulary, settings.max_tokens, independent=True)
+        document = fit_rounds(rounds, images, writing, independent=True)
         if document is not None:
             fitted = len(document["answer_spans"]) - 1
-            return kept_document(key, vocabulary, **document, with_descriptions=form is not None, num_regions=fitted)
+            return kept_document(
+                key, writing.vocabulary, **document, with_descriptions=form is not None, num_regions=fitted
+            )
     return rejected_document(key, "too_long", f"the image and its text exceed {settings.max_tokens} tokens")
 
 

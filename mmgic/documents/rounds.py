@@ -4,55 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, encode_texts, join_continuation, start_and_end
 from mmgic.documents.interleaved import build_interleaved
-from mmgic.documents.make import load_tokenizer
 from mmgic.documents.tasks import DETAILED_CAPTION_INSTRUCTIONS, TEMPLATES, Round, TaskTemplate, make_round
 from mmgic.documents.template import to_text
+from mmgic.documents.writing import DocumentMaker, Writing
 from mmgic.errors import InputError
-from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import add_drops, record_generator
-from mmgic.settings import DocumentSettings
 from mmgic.stages.rows import Row
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
-class MakeRounds:
-    """INTERLEAVED row of any task -> DOCUMENT row. Small to send; a worker process loads the tokenizer once."""
+class MakeRounds(DocumentMaker):
+    """INTERLEAVED row of any task -> DOCUMENT row."""
 
-    llm: str  # folder with the text tokenizer
-    vocabulary: VLVocabulary
-    settings: DocumentSettings
     corpora: Mapping[str, str]  # source -> what a curriculum calls its documents
-    seed: int
 
     def __call__(self, row: Row) -> Row:
         build = build_rounds_document if row["task"] in TEMPLATES else build_interleaved
-        return build(
-            row,
-            tokenizer=load_tokenizer(self.llm),
-            vocabulary=self.vocabulary,
-            settings=self.settings,
-            corpus=self.corpora[row["source"]],
-            seed=self.seed,
-        )
+        return build(row, self.writing, corpus=self.corpora[row["source"]])
 
 
-def build_rounds_document(
-    row: Mapping[str, Any],
-    *,
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: VLVocabulary,
-    settings: DocumentSettings,
-    corpus: str,
-    seed: int,
-) -> dict[str, Any]:
+def build_rounds_document(row: Mapping[str, Any], writing: Writing, *, corpus: str) -> dict[str, Any]:
     """The `schema.DOCUMENT` row of a `schema.INTERLEAVED` row of an instruction task: its rounds in their order.
 
     The first round carries the system prompt. `answer_spans` holds [start, end) of each response with its </s>. A
@@ -67,25 +43,23 @@ def build_rounds_document(
     if not all(map(len, images)):
         return rejected_document(key, "no_visual_tokens", "an image has no visual tokens")
 
-    template = _template(row, seed)
+    template = _template(row, writing.seed)
     rounds, left_out = list(row["rounds"]), 0
     while rounds:
         made = [
-            make_round(template, r["instruction"], r["response"], None if i else settings.system_prompt)
+            make_round(template, r["instruction"], r["response"], None if i else writing.settings.system_prompt)
             for i, r in enumerate(rounds)
         ]
         try:
-            document = fit_rounds(
-                made, images, tokenizer, vocabulary, settings.max_tokens, independent=template.independent
-            )
+            document = fit_rounds(made, images, writing, independent=template.independent)
         except InputError as error:  # one strange answer; a tokenizer that never fits sets all rows aside, and so stops
             return rejected_document(key, "bad_record", str(error))
         if document is not None:
             drops = ["round_too_long"] * (left_out + len(made) - len(document["answer_spans"]))
-            return kept_document({**key, "drops": add_drops(row["drops"], drops)}, vocabulary, **document)
+            return kept_document({**key, "drops": add_drops(row["drops"], drops)}, writing.vocabulary, **document)
         left_out += 1
         rounds = [_with_images_of(rounds[0], rounds[1]), *rounds[2:]] if template.independent and rounds[1:] else []
-    return rejected_document(key, "too_long", f"no round fits into {settings.max_tokens} tokens")
+    return rejected_document(key, "too_long", f"no round fits into {writing.settings.max_tokens} tokens")
 
 
 def _template(row: Mapping[str, Any], seed: int) -> TaskTemplate:
@@ -103,28 +77,20 @@ def _with_images_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict
 
 
 def fit_rounds(
-    rounds: Sequence[Round],
-    images: Sequence[Sequence[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: VLVocabulary,
-    max_tokens: int,
-    *,
-    independent: bool,
+    rounds: Sequence[Round], images: Sequence[Sequence[int]], writing: Writing, *, independent: bool
 ) -> dict[str, Any] | None:
     """{"text", "input_ids", "answer_spans"} of the rounds that fit, or None where the first does not.
 
     A response's first words are tokenized with the end of its instruction, so that a prompt is a prefix of the ids.
     Where the rounds are not `independent`, the first one that does not fit is the last one looked at.
     """
-    start, end = start_and_end(tokenizer)
+    start, end = start_and_end(writing.tokenizer)
     input_ids: list[int] = []
     texts: list[str] = []
     spans: list[tuple[int, int]] = []
-    for made, (instruction_ids, response_ids) in zip(
-        rounds, _encode(rounds, images, tokenizer, vocabulary), strict=True
-    ):
+    for made, (instruction_ids, response_ids) in zip(rounds, _encode(rounds, images, writing), strict=True):
         round_ids = [start, *instruction_ids, *response_ids, end]
-        if len(input_ids) + len(round_ids) <= max_tokens:
+        if len(input_ids) + len(round_ids) <= writing.settings.max_tokens:
             input_ids += round_ids
             texts.append(to_text([*made.instruction, *made.response]))
             spans.append((len(input_ids) - len(response_ids) - 1, len(input_ids)))
@@ -136,16 +102,13 @@ def fit_rounds(
 
 
 def _encode(
-    rounds: Sequence[Round],
-    images: Sequence[Sequence[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: VLVocabulary,
+    rounds: Sequence[Round], images: Sequence[Sequence[int]], writing: Writing
 ) -> list[tuple[list[int], list[int]]]:
     """The ids of each round's instruction and response."""
     parts = [part for r in rounds for part in (r.instruction[:-1], _after_first_words(r))]
-    encoded = iter(encode_parts(tokenizer, vocabulary, parts, images))
+    encoded = iter(encode_parts(writing.tokenizer, writing.vocabulary, parts, images))
     borders = [(str(r.instruction[-1]), _first_words(r)) for r in rounds]
-    texts = iter(encode_texts(tokenizer, [text for ask, words in borders for text in (ask, ask + words)]))
+    texts = iter(encode_texts(writing.tokenizer, [text for ask, words in borders for text in (ask, ask + words)]))
     result = []
     for ask, words in borders:
         before, rest = next(encoded), next(encoded)

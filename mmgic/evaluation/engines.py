@@ -16,6 +16,8 @@ import numpy as np
 import torch
 
 from mmgic.errors import InputError
+from mmgic.model.llama_config import load_llama_config
+from mmgic.model.pretrained import load_llama
 
 Prompts = Sequence[Sequence[int]]
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -50,12 +52,9 @@ class TransformersEngine:
     def __init__(
         self, folder: str | Path, dtype: Dtype = "auto", device: str | None = None, batch_size: int = 32
     ) -> None:
-        from transformers import LlamaForCausalLM
-
         check_model(folder)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model: Any = LlamaForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-        self.model = model.to(self.device).eval()
+        self.model: Any = load_llama(folder, dtype).to(self.device)
         self.batch_size = batch_size
 
     def generate(self, prompts: Prompts, max_new_tokens: int, stop: Sequence[int]) -> list[list[int]]:
@@ -115,10 +114,8 @@ class VLLMEngine:
             ("VLLM_LOGGING_LEVEL", "ERROR"),
         ):
             os.environ.setdefault(name, value)
-        from transformers import LlamaConfig
-
         self.vllm: Any = import_module("vllm")
-        config = LlamaConfig.from_pretrained(folder, local_files_only=True)
+        config = load_llama_config(folder)
         self.positions = config.max_position_embeddings
         # vLLM's own "auto" would turn float32 weights into 16 bits
         weights = str(config.dtype).removeprefix("torch.")
@@ -127,6 +124,7 @@ class VLLMEngine:
         on_cpu["kv_cache_memory_bytes"] = max(1 << 28, cache_bytes(config, self.positions))
         self.llm = self.vllm.LLM(
             model=str(folder),
+            generation_config="vllm",  # not the folder's own
             skip_tokenizer_init=True,
             dtype=weights if dtype == "auto" else dtype,
             max_model_len=self.positions,

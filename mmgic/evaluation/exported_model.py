@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerBase
 from mmgic.errors import InputError
 from mmgic.evaluation.engines import Engine, load_engine
 from mmgic.evaluation.files import read_json
+from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.training.export import VOCABULARY_FILE, load_text_tokenizer
+from mmgic.training.export import VOCABULARY_FILE
 
 
 @dataclass(frozen=True)

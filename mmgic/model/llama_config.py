@@ -10,7 +10,7 @@ from mmgic.errors import InputError
 
 
 def load_llama_config(folder: str | Path) -> LlamaConfig:
-    """Raises InputError where `folder` is no Hugging Face Llama."""
+    """Raises InputError if `folder` is no Hugging Face Llama."""
     if not folder:
         raise InputError("no language model is given; set model.llm to a Hugging Face Llama folder")
     try:

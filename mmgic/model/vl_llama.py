@@ -22,6 +22,7 @@ from mmgic.errors import InputError
 from mmgic.model.attention import attention_arguments, attention_name
 from mmgic.model.llama_config import load_llama_config
 from mmgic.model.loss import modality_loss_sums
+from mmgic.model.pretrained import load_llama
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import ModelSettings
 
@@ -129,15 +130,7 @@ def build_model(settings: ModelSettings, vocabulary: VLVocabulary, codebook: Ten
             f"vocabulary has {vocabulary.text_size} and {vocabulary.num_codes}; use the model and tokenizer it was "
             "made for"
         )
-    try:
-        llama = LlamaForCausalLM.from_pretrained(
-            settings.llm,
-            dtype=getattr(torch, settings.dtype),
-            attn_implementation=attention_name(),
-            local_files_only=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"the Llama weights in {settings.llm} cannot be loaded: {error}") from None
+    llama = load_llama(settings.llm, getattr(torch, settings.dtype), attn_implementation=attention_name())
     llama.requires_grad_(False)
     model = VLLlama(llama, vocabulary, codebook, seed)
     for module in model.llama.modules():

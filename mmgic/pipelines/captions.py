@@ -29,9 +29,9 @@ def run_captions(settings: Settings, corpus: Corpus, table: Table, output_schema
         print(f"{corpus}/captions: left out, as captions.blip2 names no model to write captions with", flush=True)
         return table
     # here: the models' libraries take seconds to load, which no other stage should wait for
-    from mmgic.captions.folders import check_folder
     from mmgic.captions.images import ReadImage
     from mmgic.captions.synthesis import SynthesizeCaptions
+    from mmgic.model.pretrained import check_folder
 
     check_folder(captions.blip2, "blip-2", "captions.blip2")
     check_folder(captions.clip, "clip", "captions.clip")

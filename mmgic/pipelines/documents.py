@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from mmgic.documents.make import MakeDocument
+from mmgic.documents.encode import check_text_tokenizer
+from mmgic.documents.multi_grained import MakeDocument
 from mmgic.documents.pairs import MakePair
 from mmgic.documents.rounds import MakeRounds
 from mmgic.files import file_digests
+from mmgic.model.text_tokenizer import load_text_tokenizer, text_tokenizer_files
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import data_resources, places_of, sources_of
 from mmgic.schema import DOCUMENT, Corpus
@@ -20,15 +21,13 @@ from mmgic.stages.run import run_stage
 from mmgic.stages.stage import Stage
 from mmgic.stages.tables import Table
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
-
 
 def document_inputs(settings: Settings, vocabulary: VLVocabulary) -> dict[str, Any]:
-    """What the documents of every corpus depend on."""
-    tokenizer = [posixpath.join(settings.model.llm, name) for name in TOKENIZER_FILES]
+    """What the documents of every corpus depend on. Raises InputError if the text tokenizer is unusable."""
+    check_text_tokenizer(load_text_tokenizer(settings.model.llm), vocabulary.text_size)
     return {
         "documents": asdict(settings.documents),
-        "tokenizer": list(file_digests(tokenizer).values()),
+        "tokenizer": list(file_digests(map(str, text_tokenizer_files(settings.model.llm))).values()),
         "vocabulary": asdict(vocabulary),
         "seed": settings.seed,
     }
@@ -47,7 +46,7 @@ def run_documents(
     stage = Stage(
         f"{corpus}/documents",
         DOCUMENT,
-        partial(EachRow, make(settings.model.llm, vocabulary, settings.documents, corpora, settings.seed), repeat=0),
+        partial(EachRow, make.of(settings, vocabulary, corpora=corpora), repeat=0),
         settings={**document_inputs(settings, vocabulary), "corpora": corpora},
         resources=data_resources(settings),
     )
@@ -67,9 +66,7 @@ def run_multi_grained_documents(settings: Settings, vocabulary: VLVocabulary, ta
         kept = tuple(name for name in repeated if table.manifest.sources.get(name, {}).get("kept"))
         if not kept:
             continue
-        make = MakeDocument(
-            settings.model.llm, settings.descriptions, vocabulary, settings.documents, settings.seed, repeat
-        )
+        make = MakeDocument.of(settings, vocabulary, descriptions=settings.descriptions, repeat=repeat)
         stage = Stage(
             f"mmgic/documents/repeat_{repeat}",
             DOCUMENT,

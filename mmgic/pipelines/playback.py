@@ -44,10 +44,7 @@ def _mmgic(settings: Settings, vocabulary: VLVocabulary, table: Table) -> Table:
     def transform() -> EachRow:
         sample = _sample("sft/playback", table, (), size, settings.seed)
         return EachRow(
-            MakePlayback(
-                settings.model.llm, settings.descriptions, vocabulary, settings.documents, sample, settings.seed
-            ),
-            repeat=0,
+            MakePlayback.of(settings, vocabulary, descriptions=settings.descriptions, sample=sample), repeat=0
         )
 
     stage = Stage(
@@ -65,7 +62,7 @@ def _aesthetic(settings: Settings, vocabulary: VLVocabulary, table: Table, sourc
 
     def transform() -> EachRow:
         sample = _sample("sft/aesthetic", table, sources, size, settings.seed)
-        make = MakeAesthetic(settings.model.llm, vocabulary, settings.documents, sample, settings.seed)
+        make = MakeAesthetic.of(settings, vocabulary, sample=sample)
         return EachRow(make, repeat=0)
 
     stage = Stage(

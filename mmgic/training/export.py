@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from mmgic.errors import InputError
 from mmgic.files import whole_folder
 from mmgic.model.assemble import untrained_model
+from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.model.vl_llama import VLLlama
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import load_parameters
@@ -72,11 +72,3 @@ def plain_state(model: VLLlama) -> dict[str, Tensor]:
         if ".base_layer." not in name and ".lora_" not in name:
             state.setdefault(f"model.{name}", parameter.detach().cpu())
     return state
-
-
-def load_text_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
-    """Raises InputError where `folder` holds no tokenizer."""
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError):
-        raise InputError(f"{folder} holds no tokenizer; put the Llama's tokenizer files beside its weights") from None

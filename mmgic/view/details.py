@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from mmgic.documents.make import load_tokenizer
 from mmgic.errors import InputError
 from mmgic.files import absolute, read_text
 from mmgic.model.llama_config import load_llama_config
+from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.stages import tables
 
 Row = Mapping[str, Any]
@@ -143,7 +143,7 @@ def token_reader(output: str) -> TokenReader | None:
     if not llm or not Path(llm).is_dir():
         return None
     try:
-        tokenizer, config = load_tokenizer(llm), load_llama_config(llm)
+        tokenizer, config = load_text_tokenizer(llm), load_llama_config(llm)
     except InputError:
         return None
     return TokenReader(lambda ids: [tokenizer.decode([i]) for i in ids], config.vocab_size)

@@ -185,21 +185,20 @@ def run_reconstruct(arguments: argparse.Namespace) -> None:
 
 
 def run_draw(arguments: argparse.Namespace) -> None:
-    from transformers import LlamaForCausalLM
-
     from mmgic.documents.encode import encode_texts
     from mmgic.documents.template import image_part, to_text
     from mmgic.evaluation.engines import check_model
     from mmgic.evaluation.exported_model import load_vocabulary
     from mmgic.generation.drawing import default_sampling, draw_image, start_ids
-    from mmgic.training.export import load_text_tokenizer
+    from mmgic.model.pretrained import load_llama
+    from mmgic.model.text_tokenizer import load_text_tokenizer
 
     check_model(arguments.model)
     vocabulary, [pixels] = load_vocabulary(arguments.model), load_models(arguments, "pixels")
     tokenizer = load_text_tokenizer(arguments.model)
     # the text-first document of a caption, up to its image
     text = to_text(image_part({"caption": arguments.caption, "narrative": ""}, "text_first", "C", None)[:1])
-    model = LlamaForCausalLM.from_pretrained(arguments.model, dtype=pixels.dtype, local_files_only=True).eval()
+    model = load_llama(arguments.model, pixels.dtype)
     prompt = [*start_ids(model.config, vocabulary, tokenizer.bos_token_id), *encode_texts(tokenizer, [text])[0]]
     picture = draw_image(
         model.to(pixels.device),

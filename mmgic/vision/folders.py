@@ -139,7 +139,7 @@ def read_file(path: Path) -> Any:
         except RuntimeError:  # a file that is older than the zip format cannot be mapped
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; a visual tokenizer needs it") from None
+        raise InputError(f"{path} is missing; fetch or save it again") from None
     # an empty file, a text or a web page under such a name: each ends in an error of another kind
     except Exception as error:
         # the libraries' own messages run over several lines and, for pickles, advise to switch the safety off

@@ -1,12 +1,11 @@
-"""Two tiny tokenizers of the kinds that matter: byte-level BPE, and LLaMA's with a word-start mark."""
-
-import json
+"""Two tiny tokenizers of the kinds that matter: byte-level BPE, and LLaMA-2's sentencepiece with a word-start mark."""
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from mmgic.documents.template import IMAGE_FIRST_OPENING, REGION_TITLE, REGIONS_HEADING
+from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.model.vocabulary import VLVocabulary
 
 CORPUS = [
@@ -39,21 +38,9 @@ def byte_level() -> PreTrainedTokenizerBase:
     )
 
 
-def llama() -> PreTrainedTokenizerBase:
-    trained = Tokenizer(models.BPE())
-    trained.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split("\n", "removed"), pre_tokenizers.Metaspace(prepend_scheme="never")]
-    )
-    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=650, special_tokens=SPECIAL + byte_tokens, show_progress=False)
-    trained.train_from_iterator(CORPUS, trainer)
-    model = json.loads(trained.to_str())["model"]
-    return LlamaTokenizer(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])
-
-
-@pytest.fixture(scope="session", params=[byte_level, llama], ids=["byte_level", "llama"])
+@pytest.fixture(scope="session", params=["byte_level", "llama"])
 def tokenizer(request) -> PreTrainedTokenizerBase:
-    return request.param()
+    return byte_level() if request.param == "byte_level" else load_text_tokenizer(request.getfixturevalue("llama_2"))
 
 
 @pytest.fixture(scope="session")

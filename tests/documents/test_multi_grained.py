@@ -9,6 +9,7 @@ from mmgic.documents import Descriptions, build_document
 from mmgic.documents.encode import encode_texts
 from mmgic.documents.prompts import caption_prompt
 from mmgic.documents.template import REGIONS_HEADING, ImageSlot, image_part, region_part, to_text
+from mmgic.documents.writing import Writing
 from mmgic.schema import DOCUMENT, record_generator, row_id
 from mmgic.settings import DocumentSettings
 
@@ -66,16 +67,8 @@ given_tokenizer = hypothesis_settings(
 
 
 def build(row, settings, tokenizer, vocabulary, *, seed=0, repeat=0, descriptions=DESCRIPTIONS):
-    return build_document(
-        row,
-        descriptions=descriptions,
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        settings=settings,
-        seed=seed,
-        repeat=repeat,
-        corpus="mmgic",
-    )
+    writing = Writing(tokenizer, vocabulary, settings, seed)
+    return build_document(row, writing, descriptions, repeat=repeat, corpus="mmgic")
 
 
 def naive_document(row, settings, tokenizer, vocabulary, repeat):

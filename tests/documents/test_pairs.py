@@ -4,6 +4,7 @@ import pytest
 
 from mmgic.documents.interleaved import build_interleaved
 from mmgic.documents.pairs import build_pair
+from mmgic.documents.writing import Writing
 from mmgic.settings import DocumentSettings
 from mmgic.sources.captions.pairs import captioned_image
 from mmgic.sources.rows import image_part, interleaved, text_part
@@ -12,16 +13,8 @@ CAPTIONS = ["Caption: a dog", "Detailed caption: a brown dog at the beach"]
 
 
 def pair(tokenizer, vocabulary, captions=CAPTIONS, codes=(1, 2), record="7", **settings):
-    return build_pair(
-        captioned_image("cc3m", record, 0),
-        codes,
-        captions,
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        settings=DocumentSettings(**settings),
-        corpus="ic",
-        seed=0,
-    )
+    writing = Writing(tokenizer, vocabulary, DocumentSettings(**settings), seed=0)
+    return build_pair(captioned_image("cc3m", record, 0), codes, captions, writing, corpus="ic")
 
 
 def test_both_orders_of_the_ic_template(tokenizer, vocabulary):
@@ -55,14 +48,8 @@ def web_page(parts, codes, tokenizer, vocabulary, task="interleaved", **settings
     row = interleaved("mmc4", "p", 0, task, ["x"] * len(codes), [([], parts)])
     for image, own in zip(row["images"], codes, strict=True):
         image["codes"] = list(own)
-    return build_interleaved(
-        row,
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        settings=DocumentSettings(**settings),
-        corpus="mmc4",
-        seed=0,
-    )
+    writing = Writing(tokenizer, vocabulary, DocumentSettings(**settings), seed=0)
+    return build_interleaved(row, writing, corpus="mmc4")
 
 
 PAGE = [text_part("Hello."), image_part(0), text_part("A dog."), image_part(1), text_part("A cat.")]

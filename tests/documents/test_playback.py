@@ -5,6 +5,7 @@ import pytest
 
 from mmgic.documents import Descriptions
 from mmgic.documents.playback import MakeAesthetic, build_playback
+from mmgic.documents.writing import Writing
 from mmgic.settings import DocumentSettings
 from mmgic.sources.captions.pairs import captioned_image
 from mmgic.sources.rows import annotated_image
@@ -25,11 +26,8 @@ def build(order, tokenizer, vocabulary, row=None, **settings):
     return build_playback(
         row or image_row(),
         order,
-        descriptions=DESCRIPTIONS,
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        settings=DocumentSettings(system_prompt="Be brief.", **settings),
-        seed=0,
+        Writing(tokenizer, vocabulary, DocumentSettings(system_prompt="Be brief.", **settings), seed=0),
+        DESCRIPTIONS,
     )
 
 
@@ -81,7 +79,7 @@ def test_half_of_the_aesthetic_sample_is_captioned_and_half_is_drawn(tokenizer, 
     tokenizer.save_pretrained(tmp_path)
     rows = [{**captioned_image("laion", str(i), 0, caption_coco="a dog"), "codes": [1]} for i in range(20)]
     sample = draw_sample([np.array([row["row_id"] for row in rows])], 8, sample_key(0, "x"))
-    make = MakeAesthetic(str(tmp_path), vocabulary, DocumentSettings(system_prompt="Be brief."), sample, 0)
+    make = MakeAesthetic(str(tmp_path), vocabulary, DocumentSettings(system_prompt="Be brief."), 0, sample)
     made = [make(row) for row in rows]
     texts = [document["text"] for document in made if document["keep"]]
     caption = f"{SYSTEM}[IMG]\nProvide a one-sentence caption for the provided image. [/INST] a dog"

@@ -11,6 +11,7 @@ from mmgic.documents import build_rounds_document
 from mmgic.documents.encode import encode_continuation, encode_texts
 from mmgic.documents.prompts import line_stop_ids, option_ids, round_prompt
 from mmgic.documents.tasks import sentence_start
+from mmgic.documents.writing import Writing
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import SYSTEM_PROMPT, DocumentSettings
@@ -33,9 +34,7 @@ def build(questions, tokenizer, vocabulary, codes=(1, 2), **settings):
         ],
     )
     row["images"][0]["codes"] = list(codes)
-    return build_rounds_document(
-        row, tokenizer=tokenizer, vocabulary=vocabulary, settings=DocumentSettings(**settings), corpus="vqa", seed=0
-    )
+    return build_rounds_document(row, Writing(tokenizer, vocabulary, DocumentSettings(**settings), 0), corpus="vqa")
 
 
 def test_question_documents_keep_their_bytes():

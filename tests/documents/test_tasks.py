@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from mmgic.documents import build_rounds_document
 from mmgic.documents.tasks import DETAILED_CAPTION_INSTRUCTIONS, TEMPLATES
+from mmgic.documents.writing import Writing
 from mmgic.schema import TASKS
 from mmgic.settings import DocumentSettings
 from mmgic.sources.rows import image_part, interleaved, text_part
@@ -21,9 +22,7 @@ def build(task, rounds, tokenizer, vocabulary, *, codes=((1, 2),), max_tokens=40
     for image, own in zip(row["images"], codes, strict=True):
         image["codes"] = list(own)
     settings = DocumentSettings(system_prompt="Be brief.", max_tokens=max_tokens)
-    return build_rounds_document(
-        row, tokenizer=tokenizer, vocabulary=vocabulary, settings=settings, corpus="sft", seed=seed
-    )
+    return build_rounds_document(row, Writing(tokenizer, vocabulary, settings, seed), corpus="sft")
 
 
 IMAGE, SECOND = image_part(0), image_part(1)

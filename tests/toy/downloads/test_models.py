@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from mmgic.documents.encode import encode_texts
 from mmgic.documents.prompts import line_stop_ids, option_ids
+from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.model.vl_llama import load_llama_config
 from mmgic.toy.datasets.samples import World
 from mmgic.toy.downloads.captioning import write_blip2, write_clip
@@ -21,7 +22,6 @@ from mmgic.toy.downloads.spacy_package import NAME, write_spacy_package
 from mmgic.toy.downloads.write import SCALE, WEIGHTS
 from mmgic.toy.models.corpus import whole_texts
 from mmgic.toy.world.render import render
-from mmgic.training.export import load_text_tokenizer
 from mmgic.vision.folders import load_config, load_tokenizer
 from mmgic.vision.preprocess import preprocess
 

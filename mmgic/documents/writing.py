@@ -1,0 +1,47 @@
+"""What documents of every kind are written with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from mmgic.model.text_tokenizer import load_text_tokenizer
+from mmgic.model.vocabulary import VLVocabulary
+from mmgic.settings import DocumentSettings, Settings
+from mmgic.stages.rows import Row
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What the builders of documents take beside a row."""
+
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary: VLVocabulary
+    settings: DocumentSettings
+    seed: int
+
+
+@dataclass(frozen=True)
+class DocumentMaker(ABC):
+    """Makes a DOCUMENT row of one row. Small to send: a worker process loads the tokenizer, once."""
+
+    llm: str  # folder with the text tokenizer
+    vocabulary: VLVocabulary
+    settings: DocumentSettings
+    seed: int
+
+    @classmethod
+    def of(cls, settings: Settings, vocabulary: VLVocabulary, **own: Any) -> Self:
+        """The maker for a run's settings; `own` are the fields that it has beside the shared ones."""
+        return cls(settings.model.llm, vocabulary, settings.documents, settings.seed, **own)
+
+    @property
+    def writing(self) -> Writing:
+        return Writing(load_text_tokenizer(self.llm), self.vocabulary, self.settings, self.seed)
+
+    @abstractmethod
+    def __call__(self, row: Row) -> Row: ...
