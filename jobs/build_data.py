@@ -23,12 +23,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from mmgic.checks.run import refuse_problems
     from mmgic.pipelines.build import build, build_tables, check_corpus
+    from mmgic.pipelines.common import sources_of
     from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import ensure_world
 
     check_corpus(settings, flags.only)
     ensure_world(settings)
+    checked = replace(settings, sources=sources_of(settings, flags.only)) if flags.only else settings
+    refuse_problems(checked, ["data"])
     with ray_session():
         if flags.only:
             build_tables(settings, flags.only)

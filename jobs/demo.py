@@ -17,6 +17,7 @@ from mmgic.settings import Settings
 def main(settings: Settings, flags: argparse.Namespace) -> None:
     from mmgic.analysis.report import write_report
     from mmgic.analysis.summary import summary_table
+    from mmgic.checks.run import refuse_problems
     from mmgic.evaluation.controls import score_with_controls
     from mmgic.pipelines.build import build
     from mmgic.stages.session import ray_session
@@ -25,6 +26,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     from mmgic.training.run import run
 
     ensure_world(settings)
+    refuse_problems(settings, ["data", "training", "evaluation"])
     with ray_session():
         build(settings)
         model = run(PRETRAINING, settings).model

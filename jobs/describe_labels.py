@@ -33,12 +33,14 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     if not flags.names and settings.language_model.base_url:  # labels may all bring their descriptions along
         check_language_model(settings.language_model)
 
+    from mmgic.checks.run import refuse_problems
     from mmgic.descriptions.table import status_table
     from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sense_names
     from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import ensure_world
 
     ensure_world(settings)
+    refuse_problems(settings, ["labels"])
     with ray_session():
         if flags.names:
             path, new = propose_sense_names(settings)

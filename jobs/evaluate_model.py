@@ -25,6 +25,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from mmgic.checks.run import refuse_problems
     from mmgic.evaluation.cli import scores_text
     from mmgic.evaluation.items import only
     from mmgic.evaluation.running import evaluate
@@ -32,6 +33,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     folder = flags.to or Path(settings.output) / "evaluation" / (flags.control or flags.model.name)
     if flags.benchmarks:
         settings = only(settings, flags.benchmarks)
+    refuse_problems(settings, ["evaluation"])
     results = evaluate(settings, flags.model, folder, flags.control)
     print("\n\n".join(map(scores_text, results.benchmarks)))
     print(f"scores and predictions: {folder}")

@@ -14,6 +14,7 @@ from mmgic.settings import Settings
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from mmgic.checks.run import refuse_problems
     from mmgic.pipelines.build import build
     from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import ensure_world
@@ -21,6 +22,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     from mmgic.training.run import run
 
     ensure_world(settings)
+    refuse_problems(settings, ["data", "training"])
     with ray_session():
         build(settings)
         print(f"trained model: {run(PRETRAINING, settings).model}")

@@ -70,11 +70,13 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     from ray import tune
 
     from mmgic.analysis.sweep import write_sweep
+    from mmgic.checks.run import refuse_problems
     from mmgic.pipelines.build import build
     from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import ensure_world
 
     ensure_world(settings)
+    refuse_problems(settings, ["data", "training", "evaluation"])
     with ray_session():
         build(settings)
         results = tune.Tuner(

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mmgic.checks.cluster import check_cluster
 from mmgic.checks.evaluation import check_evaluation
 from mmgic.checks.machine import check_output, check_temporary
 from mmgic.checks.models import (
@@ -21,12 +22,12 @@ from mmgic.errors import InputError
 from mmgic.model.pretrained import weight_files
 from mmgic.pipelines.common import check_sources as check_names
 from mmgic.pipelines.common import sources_of
-from mmgic.schema import CORPORA
+from mmgic.schema import CORPORA, Corpus
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.tables import read_manifest
 
-Work = Literal["data", "training", "evaluation"]
+Work = Literal["labels", "data", "training", "evaluation"]
 WORKS: tuple[Work, ...] = get_args(Work)
 
 # of the bytes of annotations: what the tables that are made of them take, all stages together
@@ -37,28 +38,37 @@ def check_run(settings: Settings, works: Collection[Work] = WORKS) -> Findings:
     """What of `settings` would stop the `works`, and what was looked at. Takes seconds and starts nothing."""
     findings = Findings()
     check_temporary(findings)
-    if "data" in works:
-        _check_data(settings, findings)
+    if {"labels", "data"} & set(works):
+        _check_data(settings, findings, labels_alone="data" not in works)
     if {"data", "training", "evaluation"} & set(works):
         check_visual_tokenizer(settings, findings)
     if {"data", "training"} & set(works):
         check_language_model(settings, findings, weights="training" in works)
-    world_is_there = not settings.toy.scenes or (Path(settings.output) / "world").is_dir()
-    if "evaluation" in works and world_is_there:
+    if "evaluation" in works and _world_is_there(settings):
         check_evaluation(settings, findings)
+    check_cluster(settings, findings, data="data" in works, training="training" in works)
     check_output(settings.output, findings, _space(settings, works))
     return findings
 
 
-def _check_data(settings: Settings, findings: Findings) -> None:
-    if findings.attempt(lambda: check_names(settings.sources)) is None and findings.problems:
+def _world_is_there(settings: Settings) -> bool:
+    return not settings.toy.scenes or (Path(settings.output) / "world").is_dir()
+
+
+def _check_data(settings: Settings, findings: Findings, labels_alone: bool) -> None:
+    findings.attempt(lambda: check_names(settings.sources))
+    if findings.problems:
         return
-    if settings.toy.scenes and not (Path(settings.output) / "world").is_dir():
-        findings.note(f"the toy world is not made yet; the job writes it to {settings.output}/world")
-    else:
-        for corpus in CORPORA:
+    corpora: tuple[Corpus, ...] = ("mmgic",) if labels_alone else CORPORA
+    if _world_is_there(settings):
+        for corpus in corpora:
             done = read_manifest(f"{settings.output}/{corpus}/tokens") is not None
-            check_sources(sources_of(settings, corpus), findings, images=not done)
+            check_sources(sources_of(settings, corpus), findings, images=not (done or labels_alone))
+    else:
+        findings.note(f"the toy world is not made yet; the job writes it to {settings.output}/world")
+    if labels_alone:
+        return
+    if _world_is_there(settings):
         check_words(settings, findings, phrases=any(FORMATS[s.format].filtered_caption for s in settings.sources))
     if sources_of(settings, "mmgic") or sources_of(settings, "ic"):
         check_caption_models(settings, findings)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private.accelerators import NvidiaGPUAcceleratorManager
 from ray.data import DataContext
 
 LOCAL_CPUS = 6  # logical CPUs of a cluster that starts here, at least
@@ -24,12 +25,25 @@ def ray_session() -> Iterator[None]:
     else:
         # The stages' own small actors need logical CPUs beside the work, also on a laptop of two cores. The dashboard's
         # state service is what Ray Train cleans up with, and the address is how its actors find this cluster's.
-        cluster = ray.init(address="local", num_cpus=max(LOCAL_CPUS, os.cpu_count() or 1), include_dashboard=True)
+        cluster = ray.init(address="local", num_cpus=_local_cpus(), include_dashboard=True)
         os.environ["RAY_ADDRESS"] = cluster.address_info["gcs_address"]
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def cluster_size() -> dict[str, float]:
+    """CPUs, GPUs and the like of the cluster that `ray_session` joins, or starts on this machine."""
+    if not ray.is_initialized() and os.environ.get("RAY_ADDRESS"):
+        ray.init()
+    if ray.is_initialized():
+        return dict(ray.cluster_resources())
+    return {"CPU": _local_cpus(), "GPU": NvidiaGPUAcceleratorManager.get_current_node_num_accelerators()}
+
+
+def _local_cpus() -> int:
+    return max(LOCAL_CPUS, os.cpu_count() or 1)
 
 
 def execution_context() -> DataContext:

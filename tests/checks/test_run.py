@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from mmgic.checks import sources
+from mmgic.checks import cluster, sources
 from mmgic.checks.machine import check_output, check_temporary
 from mmgic.checks.problems import Findings
 from mmgic.checks.run import check_run, refuse_problems
@@ -21,6 +21,7 @@ from mmgic.cli import main
 from mmgic.errors import InputError
 from mmgic.presets import TOY_WEIGHTS, preset
 from mmgic.settings import BenchmarkSettings, Settings, merge
+from mmgic.stages.tables import Manifest, write_manifest
 
 
 @pytest.fixture(autouse=True)
@@ -167,10 +168,7 @@ def test_images_are_not_asked_for_once_their_tokens_are_there(tmp_path: Path) ->
         image.unlink()
     settings = settings_for(tmp_path, described)
     assert len(problems(settings)) == 1
-    tokens = tmp_path / "output" / "mmgic" / "tokens"
-    tokens.mkdir(parents=True)
-    manifest = {"stage": "mmgic/tokens", "fingerprint": "", "rows_in": 3, "rows_out": 3, "kept": 3, "reasons": {}}
-    (tokens / "manifest.json").write_text(json.dumps({**manifest, "drops": {}, "sources": {}, "seconds": 0.0}))
+    write_manifest(f"{tmp_path}/output/mmgic/tokens", Manifest("mmgic/tokens", "", 3, 3, 3, {}, {}, {}, 0.0))
     assert problems(settings) == []
 
 
@@ -230,3 +228,17 @@ def test_a_benchmark_without_its_images(tmp_path: Path) -> None:
     settings = replace(settings, evaluation=replace(settings.evaluation, benchmarks=(entry,)))
     [problem] = problems(settings)
     assert problem.startswith("benchmark 'pope': 1 of 1 sampled images cannot be opened")
+
+
+def test_pools_that_can_never_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "cluster_size", lambda: {"CPU": 6, "GPU": 4})
+    wanted = {"tokenizer_workers": 8, "tokenizer_gpus": 1, "training_workers": 8, "training_gpus": 1}
+    settings = settings_for(tmp_path, write_coco(tmp_path / "coco"), cluster=wanted)
+    assert [problem.partition(";")[0] for problem in problems(settings)] == [
+        "8 tokenizer actors need 8 GPUs and the cluster has 4",
+        "8 training workers need 8 GPUs and the cluster has 4",
+        "8 training workers need 8 CPUs and the cluster has 6",
+    ]
+    growing = merge(settings, {"cluster": {"wait_for_nodes_s": 600.0}})
+    assert problems(growing) == []
+    assert "8 tokenizer actors need 8 GPUs and the cluster has 4; it is given 600 s to grow" in check_run(growing).notes
