@@ -25,12 +25,13 @@ def absolute(folder: str | os.PathLike[str]) -> str:
 
 
 def find_files(pattern: str) -> list[str]:
-    """The files that `pattern` names, sorted: a path whose last part may hold * ? or [.
+    """The files that `pattern` names, sorted: a path whose last part may hold * ? or [. Local ones are whole paths.
 
     Its folders are taken as they are, for a folder may be called anything, and so is the name of a file that is there.
     """
     filesystem, path = fsspec.url_to_fs(pattern)
-    return [filesystem.unstrip_protocol(file) for file in _matches(filesystem, path)]
+    found = _matches(filesystem, path)
+    return [filesystem.unstrip_protocol(file) for file in found] if "://" in pattern else found
 
 
 def _matches(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mmgic.documents.columns import document_tables
 from mmgic.errors import InputError
 from mmgic.evaluation.results import AskedItem, label, read_items
 from mmgic.images import ImageError, read_image
+from mmgic.pipelines.places import places_of
 from mmgic.settings import Settings
 from mmgic.stages.places import Places
 from mmgic.stages.tables import Table, open_table, select
@@ -54,7 +55,8 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
     summary = summarize(output_folder, settings.training.name)
     if not summary.tables and not summary.steps and not summary.evaluations:
         raise InputError(f"{output_folder} holds no finished stage, training or evaluation to report on")
-    images = list(islice(_annotated_images(output_folder), _IMAGES))
+    places = places_of(replace(settings, output=str(output_folder)))
+    images = list(islice(_annotated_images(places), _IMAGES))
     found = statistics(output_folder) if summary.tables else None
     # autoescape: labels, captions and file names come from other people's files
     environment = Environment(
@@ -95,10 +97,10 @@ def _charts(summary: RunSummary) -> list[str]:
     ]
 
 
-def _annotated_images(output_folder: Path) -> Iterator[dict[str, Any]]:
+def _annotated_images(places: Places) -> Iterator[dict[str, Any]]:
     """{"picture", "row"} of tokenized images with at least two regions, the sources taking turns."""
-    table = Places(str(output_folder)).table("mmgic/tokens")
-    for row in _rows_in_turn(table) if table else ():
+    table = places.table("mmgic/tokens")
+    for row in map(places.resolve, _rows_in_turn(table) if table else ()):
         if len(row["regions"]) >= 2 and (picture := _picture(row["image_path"])).uri:
             yield {"picture": picture, "row": row}
 
@@ -162,7 +164,7 @@ def _example(item: AskedItem, answers: dict[str, str]) -> ItemExample:
     return ItemExample([_picture(path) for path in item.images], item.question, item.target, answers)
 
 
-def _rows_in_turn(table: Table) -> Iterator[Mapping[str, Any]]:
+def _rows_in_turn(table: Table) -> Iterator[dict[str, Any]]:
     """Kept rows of a table: the first of each source, then the second of each, and so on."""
     waiting = [_kept_rows(table, source) for source in sorted(table.manifest.sources)]
     while waiting:

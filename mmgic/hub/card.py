@@ -5,19 +5,17 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import pyarrow.dataset
 import yaml
 
-from mmgic.files import read_text
 from mmgic.hub.layout import DATA, IMAGE, IMAGES, ExportRecord
+from mmgic.pipelines.places import run_near
 from mmgic.sources.formats import FORMATS
 from mmgic.stages import tables
 from mmgic.stages.tables import Manifest
 
 UNKNOWN = "see the source"
-NEAR = 4  # folders above a table among which the run's settings are looked for
 
 COLUMNS = {
     "row_id": "stable id of source, record and repeat",
@@ -56,7 +54,7 @@ def dataset_card(
 ) -> str:
     """README.md with the metadata that the Hub and `load_dataset` read."""
     stage = record.recipe["stage"]
-    run, run_folder = _run_of(dataset)
+    run_folder, run = run_near(dataset)
     formats = {str(source["name"]): str(source["format"]) for source in run.get("sources", [])}
     rows, kept = _sums(manifest.sources for manifest in manifests)
     reasons = _added(manifest.reasons for manifest in manifests)
@@ -103,7 +101,7 @@ def dataset_card(
     if run:
         corpus = posixpath.join(run_folder, stage.split("/")[0])
         parts += [f"All finished stages of `{posixpath.basename(corpus)}`:", _stages(corpus)]
-        settings = yaml.safe_dump(run, sort_keys=False).rstrip()
+        settings = yaml.safe_dump(dict(run), sort_keys=False).rstrip()
         parts += ["The settings of the whole run:", _code(settings, language="yaml")]
     return "\n\n".join(parts) + "\n"
 
@@ -119,18 +117,6 @@ def _about_images(record: ExportRecord, with_images: bool) -> str:
         return "Image files are embedded."
     reasons = ", ".join(f"`{reason}` {number:,}" for reason, number in record.not_embedded.items())
     return f"Image files are embedded, but for {sum(record.not_embedded.values()):,} of kept rows ({reasons})."
-
-
-def _run_of(dataset: str) -> tuple[dict[str, Any], str]:
-    """The settings and the folder of the run that a table lies in: the next one above it that names a preset."""
-    folder = dataset
-    for _ in range(NEAR):
-        folder = posixpath.dirname(folder)
-        text = read_text(posixpath.join(folder, tables.SETTINGS))
-        loaded = yaml.safe_load(text) if text else None
-        if isinstance(loaded, dict) and "preset" in loaded and isinstance(loaded.get("sources"), list):
-            return loaded, folder
-    return {}, ""
 
 
 def _stages(folder: str) -> str:

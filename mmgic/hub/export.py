@@ -18,7 +18,9 @@ from mmgic.files import absolute, file_digest, read_text, remove, write_text
 from mmgic.hub.card import dataset_card
 from mmgic.hub.layout import CARD, DATA, IMAGE, IMAGE_FILE, IMAGES, RECORD, UNFINISHED, ExportRecord, check_columns
 from mmgic.images import ImageError, read_bytes
+from mmgic.pipelines.places import places_near
 from mmgic.stages import tables
+from mmgic.stages.places import Places
 from mmgic.stages.tables import Table
 
 SHARD_BYTES = 500_000_000  # of Arrow data in a file, as the Hub advises
@@ -42,7 +44,7 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
     filesystem, path = fsspec.url_to_fs(folder)
     if filesystem.exists(path) and any(posixpath.basename(n) != UNFINISHED for n in filesystem.ls(path, detail=False)):
         raise InputError(f"{folder} is not empty; delete it or export to another folder")
-    embed = _embedding(rows.schema) if images else None
+    embed = _embedding(rows.schema, places_near(dataset)) if images else None
     unfinished = posixpath.join(folder, UNFINISHED)
     remove(unfinished)  # what an export that was cut short left
 
@@ -129,12 +131,13 @@ def _slices(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
 class _Embedding:
     """Adds the column of image files to a batch, which `datasets` decodes; `not_embedded` counts what has none."""
 
-    def __init__(self, schema: pa.Schema, column: str) -> None:
+    def __init__(self, schema: pa.Schema, column: str, places: Places) -> None:
         try:
             import datasets
         except ImportError:
             raise InputError("embedding images needs datasets; install it with pip install 'mmgic[hub]'") from None
         self.column = column
+        self.places = places
         self.not_embedded: Counter[str] = Counter()
         kind = IMAGE_FILE if column == IMAGE else pa.list_(IMAGE_FILE)
         self.field = pa.field(column, kind)
@@ -144,7 +147,8 @@ class _Embedding:
         self.schema = plain.with_metadata(features.arrow_schema.metadata)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = batch.select(["keep", "image_path" if self.column == IMAGE else "images"]).to_pylist()
+        columns = ["source", "keep", "image_path" if self.column == IMAGE else "images"]
+        rows = [self.places.resolve(row) for row in batch.select(columns).to_pylist()]
         if self.column == IMAGE:
             files: list[Any] = [self._file(row["image_path"]) if row["keep"] else None for row in rows]
         else:
@@ -159,9 +163,9 @@ class _Embedding:
             return None
 
 
-def _embedding(schema: pa.Schema) -> _Embedding:
+def _embedding(schema: pa.Schema, places: Places) -> _Embedding:
     if "image_path" in schema.names:
-        return _Embedding(schema, IMAGE)
+        return _Embedding(schema, IMAGE, places)
     if "images" in schema.names:
-        return _Embedding(schema, IMAGES)
+        return _Embedding(schema, IMAGES, places)
     raise InputError("this table names no images, so none can be embedded; export it without --images")

@@ -16,6 +16,7 @@ from mmgic.files import absolute, file_digest, find_files, read_text, whole_file
 from mmgic.hub.layout import DATA, IMAGE, IMAGES, MAX_RECORD_BYTES, RECORD, ExportRecord, check_columns, read_record
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin
+from mmgic.stages.places import Places
 from mmgic.stages.rows import Row
 from mmgic.stages.tables import Manifest, Table
 
@@ -53,17 +54,17 @@ def import_dataset(folder: str, output: str, images: str = "") -> Table:
         write_text(posixpath.join(output, tables.SETTINGS), yaml.safe_dump(dict(recipe), sort_keys=False))
     fingerprint, done = begin(output, recipe["stage"], recipe["settings"], recipe["input"], repeatable=not nonce)
     # not among the settings: where the images are makes no other rows, and a build knows nothing of it
-    note = posixpath.join(output, IMAGE_FOLDER)
+    note, places = posixpath.join(output, IMAGE_FOLDER), _places(output, recipe["stage"])
     if done is not None:
-        if images != (before := read_text(note) or ""):
+        if images != (before := places.whole_path(read_text(note) or "", "")):
             raise InputError(
                 f"{output} has its images in {before or 'the folders they were in before'}, not in "
                 f"{images or 'those'}; delete it to import it again"
             )
         return done
-    write_text(note, images)
+    write_text(note, places.stored_path(images, ""))
 
-    rows = _write_rows(files, schema, output, images)
+    rows = _write_rows(files, schema, output, images, places)
     written = tables.open_table(output)
     if record and rows != record.rows:
         raise InputError(f"{folder} has {rows:,} rows, but its {RECORD} says {record.rows:,}; copy it again")
@@ -79,6 +80,11 @@ def import_dataset(folder: str, output: str, images: str = "") -> Table:
     tables.write_manifest(output, manifest)
     print(manifest.summary(), flush=True)
     return Table(output, manifest)
+
+
+def _places(output: str, stage: str) -> Places:
+    """The run in whose output folder the table takes the place of that `stage`; of a table elsewhere, no place."""
+    return Places(output.removesuffix(f"/{stage}") if output.endswith(f"/{stage}") else "")
 
 
 def _record(folder: str) -> ExportRecord | None:
@@ -134,7 +140,7 @@ def _checked_schema(files: list[str]) -> pa.Schema:
     return first
 
 
-def _write_rows(files: list[str], schema: pa.Schema, output: str, images: str) -> int:
+def _write_rows(files: list[str], schema: pa.Schema, output: str, images: str, places: Places) -> int:
     """Writes the rows to `output` in parts and returns their number."""
     kept = pa.schema([field for field in schema if field.name not in (IMAGE, IMAGES)])
     rows = 0
@@ -147,7 +153,7 @@ def _write_rows(files: list[str], schema: pa.Schema, output: str, images: str) -
         rows += part.num_rows
         waiting.clear()
 
-    for table in _tables(files, schema, kept, images):
+    for table in _tables(files, schema, kept, images, places):
         while table.num_rows:
             room = ROWS_PER_FILE - sum(part.num_rows for part in waiting)
             waiting.append(table.slice(0, room))
@@ -159,7 +165,7 @@ def _write_rows(files: list[str], schema: pa.Schema, output: str, images: str) -
     return rows
 
 
-def _tables(files: list[str], schema: pa.Schema, kept: pa.Schema, images: str) -> Iterator[pa.Table]:
+def _tables(files: list[str], schema: pa.Schema, kept: pa.Schema, images: str, places: Places) -> Iterator[pa.Table]:
     columns = schema.names if images else kept.names
     for path in files:
         with fsspec.open(path, "rb") as file:
@@ -167,7 +173,8 @@ def _tables(files: list[str], schema: pa.Schema, kept: pa.Schema, images: str) -
             size = IMAGES_AT_ONCE if images else ROWS_PER_FILE
             for batch in parquet.iter_batches(batch_size=size, columns=columns):
                 if images:
-                    yield pa.Table.from_pylist([_unpacked(row, images) for row in batch.to_pylist()], schema=kept)
+                    rows = [places.store(_unpacked(row, images)) for row in batch.to_pylist()]
+                    yield pa.Table.from_pylist(rows, schema=kept)
                 else:
                     yield pa.Table.from_batches([batch]).cast(kept)
 

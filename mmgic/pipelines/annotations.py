@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import posixpath
+from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
-from mmgic.files import file_digests
-from mmgic.pipelines.common import places_of, sources_of
+from mmgic.files import absolute, file_digest, find_files
+from mmgic.pipelines.common import sources_of
+from mmgic.pipelines.places import places_of
 from mmgic.schema import SCHEMAS, Corpus
-from mmgic.settings import Settings
+from mmgic.settings import Settings, SourceSettings
 from mmgic.sources.formats import read_source
-from mmgic.sources.reading.files import annotation_files
+from mmgic.sources.reading.files import annotation_files, choices
 from mmgic.stages.ingest import ingest
+from mmgic.stages.places import Places
 from mmgic.stages.tables import Table
+
+# how often a source's labels and images count, and what describes them, matters to later stages alone
+_LATER = ("min_label_count", "repeats", "corpus", "description_field")
+_INSIDE = ("annotations", "images", "captions", "answers")  # names below the source's folder, or paths from the root
+_OUTSIDE = ("karpathy", "flickr30k")  # paths of files that several sources share
 
 
 def read_annotations(settings: Settings, corpus: Corpus) -> Table:
     """Makes `<corpus>/annotations` from all sources of the corpus."""
-    # how often a source's labels and images count, and what describes them, matters to later stages alone
-    later = ("min_label_count", "repeats", "corpus", "description_field")
-    sources = sources_of(settings, corpus)
-    described = [
-        {**{k: v for k, v in asdict(source).items() if k not in later}, "files": file_digests(annotation_files(source))}
-        for source in sources
-    ]
+    places = places_of(settings)
+    # whole paths, as every process of a cluster understands them
+    sources = [replace(s, path=s.path and absolute(s.path)) for s in sources_of(settings, corpus)]
     return ingest(
         f"{corpus}/annotations",
-        places_of(settings),
+        places,
         SCHEMAS[corpus],
         [partial(read_source, source) for source in sources],
-        {"sources": described},
+        {"sources": [describe_source(source, places) for source in sources]},
         rows_per_file=settings.cluster.rows_per_block,
         max_error_rate=settings.cluster.max_error_rate,
+    )
+
+
+def describe_source(source: SourceSettings, places: Places) -> dict[str, Any]:
+    """What the rows of a source depend on: its settings, and its files by name and content, wherever they lie."""
+    fields = {name: value for name, value in asdict(source).items() if name not in ("path", *_LATER)}
+    fields |= {name: _without_root(fields[name]) for name in _INSIDE}
+    fields |= {name: posixpath.basename(fields[name].rstrip("/")) for name in _OUTSIDE}
+    files: dict[str, str] = {}
+    for path in (path for pattern in annotation_files(source) for path in find_files(pattern)):
+        stored = places.stored_path(path, source.name)
+        name = stored.removeprefix("{data}/") if stored != path else posixpath.basename(path)
+        digests = {*files.get(name, "").split(), file_digest(path)}  # of two folders' files of one name both
+        files[name] = " ".join(sorted(digests))
+    return {**fields, "files": files}
+
+
+def _without_root(names: str) -> str:
+    """A setting of names parted by |, with the last part of those that are paths from the root."""
+    rooted = (name[:1] == "/" or "://" in name for name in choices(names))
+    return " | ".join(
+        posixpath.basename(name.rstrip("/")) if from_root else name
+        for name, from_root in zip(choices(names), rooted, strict=True)
     )

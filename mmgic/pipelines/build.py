@@ -10,10 +10,11 @@ from mmgic.documents.columns import document_tables
 from mmgic.files import write_text
 from mmgic.model.assemble import vocabulary_of
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import check_sources, places_of, sources_of
+from mmgic.pipelines.common import check_sources, sources_of
 from mmgic.pipelines.ic import build_ic
 from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.pipelines.mmgic import build_mmgic
+from mmgic.pipelines.places import places_of
 from mmgic.pipelines.sft import build_sft
 from mmgic.schema import Corpus
 from mmgic.settings import Settings, SettingsError, to_yaml

@@ -9,7 +9,8 @@ from functools import partial
 import pyarrow as pa
 
 from mmgic.files import file_digests
-from mmgic.pipelines.common import model_resources, places_of
+from mmgic.pipelines.common import model_resources
+from mmgic.pipelines.places import places_of
 from mmgic.schema import Corpus
 from mmgic.settings import Settings
 from mmgic.stages.run import run_stage

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from mmgic.schema import Corpus
 from mmgic.settings import Settings, SettingsError, SourceSettings
 from mmgic.sources.formats import FORMATS
-from mmgic.stages.places import Places
 from mmgic.stages.stage import Resources
 from mmgic.stages.tables import Table
 
@@ -25,11 +24,6 @@ def check_sources(sources: Iterable[SourceSettings]) -> None:
     for name in names:
         if not name or names.count(name) > 1:
             raise SettingsError(f"{names.count(name)} of the 'sources' are named '{name}'; give each its own name")
-
-
-def places_of(settings: Settings) -> Places:
-    """Where the files of the run lie."""
-    return Places(settings.output)
 
 
 def data_resources(settings: Settings, rows_per_call: int = 100) -> Resources:

@@ -13,7 +13,8 @@ from mmgic.documents.rounds import MakeRounds
 from mmgic.files import file_digests
 from mmgic.model.text_tokenizer import load_text_tokenizer, text_tokenizer_files
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import data_resources, places_of, sources_of
+from mmgic.pipelines.common import data_resources, sources_of
+from mmgic.pipelines.places import places_of
 from mmgic.schema import DOCUMENT, Corpus
 from mmgic.settings import Settings
 from mmgic.stages.rows import EachRow

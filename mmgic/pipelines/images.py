@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from mmgic.download import DownloadImages
 from mmgic.download.pairs import PairImages
 from mmgic.download.shard import remove_orphans
-from mmgic.pipelines.common import data_resources, places_of
+from mmgic.pipelines.common import data_resources
+from mmgic.pipelines.places import places_of
 from mmgic.schema import Corpus
 from mmgic.settings import CleaningSettings, Settings
 from mmgic.stages.rows import Transform

@@ -24,8 +24,9 @@ from mmgic.files import write_text
 from mmgic.language_model.answers import Usage
 from mmgic.language_model.client import LanguageModel
 from mmgic.pipelines.annotations import read_annotations
-from mmgic.pipelines.common import check_sources, places_of, sources_of
+from mmgic.pipelines.common import check_sources, sources_of
 from mmgic.pipelines.mmgic import run_cleaning
+from mmgic.pipelines.places import places_of
 from mmgic.settings import Settings, SettingsError
 from mmgic.sources.formats import FORMATS, label_descriptions
 from mmgic.stages.passes import fold

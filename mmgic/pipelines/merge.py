@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from mmgic import schema
 from mmgic.files import read_text, write_text
 from mmgic.language_model.answers import Usage
-from mmgic.pipelines.common import data_resources, places_of
+from mmgic.pipelines.common import data_resources
+from mmgic.pipelines.places import places_of
 from mmgic.settings import LanguageModelSettings, Settings
 from mmgic.stages.run import run_stage
 from mmgic.stages.stage import Stage

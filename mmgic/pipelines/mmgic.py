@@ -19,8 +19,9 @@ from mmgic.files import file_digests
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.annotations import read_annotations
 from mmgic.pipelines.captions import run_captions
-from mmgic.pipelines.common import data_resources, each_once, places_of, sources_of
+from mmgic.pipelines.common import data_resources, each_once, sources_of
 from mmgic.pipelines.documents import description_inputs, run_multi_grained_documents
+from mmgic.pipelines.places import places_of
 from mmgic.pipelines.tokens import run_tokens
 from mmgic.regions import FindRegions
 from mmgic.settings import Settings

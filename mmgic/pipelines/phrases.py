@@ -29,7 +29,8 @@ from mmgic.noun_phrases.pool import (
     merge_smallest,
     smallest_of,
 )
-from mmgic.pipelines.common import data_resources, places_of, sources_of
+from mmgic.pipelines.common import data_resources, sources_of
+from mmgic.pipelines.places import places_of
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS

@@ -13,8 +13,9 @@ import numpy as np
 from mmgic import schema
 from mmgic.documents.playback import MakeAesthetic, MakePlayback
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import data_resources, places_of, sources_of
+from mmgic.pipelines.common import data_resources, sources_of
 from mmgic.pipelines.documents import description_inputs, document_inputs
+from mmgic.pipelines.places import places_of
 from mmgic.schema import Corpus
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS

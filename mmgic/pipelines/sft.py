@@ -12,9 +12,10 @@ from mmgic import schema
 from mmgic.documents.rounds import MakeRounds
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.annotations import read_annotations
-from mmgic.pipelines.common import data_resources, each_once, places_of, sources_of
+from mmgic.pipelines.common import data_resources, each_once, sources_of
 from mmgic.pipelines.documents import run_documents
 from mmgic.pipelines.images import run_images
+from mmgic.pipelines.places import places_of
 from mmgic.pipelines.playback import build_playback
 from mmgic.pipelines.tokens import run_tokens
 from mmgic.settings import Settings

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmgic.pipelines.common import data_resources, places_of, sources_of
+from mmgic.pipelines.common import data_resources, sources_of
+from mmgic.pipelines.places import places_of
 from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import Settings
 from mmgic.sources.copies import COLUMNS, ENTRY, RejectCopies, later_copies_on_disk, url_entries

@@ -46,7 +46,8 @@ def ingest(
     with stage_progress(name, None, tally):
         read = ray.remote(_read_rows)
         tasks = [
-            read.remote(reader, output, number, schema, rows_per_file, tally) for number, reader in enumerate(readers)
+            read.remote(reader, places, output, number, schema, rows_per_file, tally)
+            for number, reader in enumerate(readers)
         ]
         try:
             rows = sum(ray.get(tasks))
@@ -70,6 +71,7 @@ def ingest(
 
 def _read_rows(
     reader: Callable[[], Iterable[Row]],
+    places: Places,
     output: str,
     number: int,
     schema: pa.Schema,
@@ -82,7 +84,7 @@ def _read_rows(
         return int(before)
     total = 0
     with reporting(tally):
-        rows = iter(reader())
+        rows = map(places.store, reader())
         while block := list(islice(rows, rows_per_file)):
             path = f"{output}/part-{number:03}-{total // rows_per_file:06}.parquet"
             tables.write_part(path, _refused_aside(block, schema))

@@ -49,16 +49,16 @@ def run_stage(stage: Stage, table: Table, places: Places) -> Table:
     max_error_rate = stage.resources.max_error_rate
     tally = start_tally(max_error_rate * rows)
     with stage_progress(stage.name, rows, tally):
-        _write_rows(stage, table, output, tally)
+        _write_rows(stage, table, places, tally)
     written = tables.open_table(output)
     tables.check_same_ids(read, written, selection, rows)
     manifest = Manifest(stage.name, fingerprint, rows, **tables.count(written), seconds=time.monotonic() - started)
     return finish(output, manifest, max_error_rate)
 
 
-def _write_rows(stage: Stage, table: Table, output: str, tally: StageTally) -> None:
-    """Runs what is left of the stage with Ray Data and leaves Parquet files in `output`."""
-    resources = stage.resources
+def _write_rows(stage: Stage, table: Table, places: Places, tally: StageTally) -> None:
+    """Runs what is left of the stage with Ray Data and leaves Parquet files in the stage's folder."""
+    resources, output = stage.resources, places.folder(stage.name)
     # first of all, as making it may run passes of its own
     transform = None if stage.actors else stage.make_transform()
     context = execution_context()
@@ -71,21 +71,21 @@ def _write_rows(stage: Stage, table: Table, output: str, tally: StageTally) -> N
     with DataContext.current(context):
         blocks = _kept_rows(table, stage.sources).repartition(target_num_rows_per_block=resources.rows_per_block)
         if stage.prepare is not None:
-            prepare = Preparation(stage.prepare, tally)
+            prepare = Preparation(stage.prepare, places, tally)
             blocks = blocks.map_batches(
                 prepare.__call__, compute=TaskPoolStrategy(size=resources.prepare_workers), **batches
             )
         if transform is None:
             made = blocks.map_batches(
                 Worker,
-                fn_constructor_args=(stage, output, tally),
+                fn_constructor_args=(stage, places, tally),
                 compute=ActorPoolStrategy(size=resources.workers),
                 num_cpus=_actor_cpus(resources.workers),
                 num_gpus=resources.gpus,
                 **batches,
             )
         else:
-            worker = Worker(stage, output, tally, transform)
+            worker = Worker(stage, places, tally, transform)
             made = blocks.map_batches(worker.__call__, compute=TaskPoolStrategy(size=resources.workers), **batches)
         # What `prepare` returns cuts blocks small (Ray keeps them under 128 MiB); the files need not be.
         files = {"min_rows_per_file": resources.rows_per_block} if stage.prepare else {}

@@ -12,6 +12,7 @@ import pyarrow as pa
 from ray.util.metrics import Counter as CounterMetric
 
 from mmgic.stages.lifecycle import ERRORS, too_many_errors
+from mmgic.stages.places import Places
 from mmgic.stages.reporting import StageTally, reporting
 from mmgic.stages.rows import Row, Transform, to_table
 from mmgic.stages.stage import Stage
@@ -22,27 +23,28 @@ PREPARED = "prepared"  # column of what a stage's `prepare` returned, pickled
 class Preparation:
     """A stage's `prepare` inside a worker process: what it returns travels beside the row."""
 
-    def __init__(self, prepare: Callable[[Row], Any], tally: StageTally) -> None:
+    def __init__(self, prepare: Callable[[Row], Any], places: Places, tally: StageTally) -> None:
         self.prepare = prepare
+        self.places = places
         self.tally = tally
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         with reporting(self.tally):
-            prepared = [pickle.dumps(self.prepare(row)) for row in batch.to_pylist()]
+            prepared = [pickle.dumps(self.prepare(self.places.resolve(row))) for row in batch.to_pylist()]
         return batch.append_column(PREPARED, pa.array(prepared, pa.large_binary()))
 
 
 class Worker:
     """A stage's transform inside a worker process, on Arrow tables."""
 
-    def __init__(self, stage: Stage, output: str, tally: StageTally, transform: Transform | None = None) -> None:
+    def __init__(self, stage: Stage, places: Places, tally: StageTally, transform: Transform | None = None) -> None:
         self.stage = stage
-        self.output = output
+        self.places = places
         self.tally = tally
         self.transform = transform
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        rows = batch.to_pylist()
+        rows = [self.places.resolve(row) for row in batch.to_pylist()]
         if self.stage.prepare is not None:
             rows = [{**row, PREPARED: pickle.loads(row[PREPARED])} for row in rows]
         with reporting(self.tally):
@@ -50,7 +52,7 @@ class Worker:
             self.transform = self.transform or self.stage.make_transform()
             results = self.transform(rows)
             self._count(rows, results)
-        return to_table(results, self.stage.schema)
+        return to_table([self.places.store(row) for row in results], self.stage.schema)
 
     def _count(self, rows: list[Row], results: list[Row]) -> None:
         """Counts a batch. Raises InputError once the stage has more errors than it may have."""
@@ -61,8 +63,8 @@ class Worker:
         errors = [f"{row['reason']}: {row['detail']}" for row in results if row["reason"] in ERRORS]
         within_limit = not rows or self.tally.add(rows[0]["row_id"], len(rows), len(errors))
         if errors and not within_limit:
-            limit = self.stage.resources.max_error_rate
-            raise too_many_errors(self.stage.name, self.output, f"such as {errors[-1]}", limit)
+            limit, output = self.stage.resources.max_error_rate, self.places.folder(self.stage.name)
+            raise too_many_errors(self.stage.name, output, f"such as {errors[-1]}", limit)
 
 
 @functools.cache

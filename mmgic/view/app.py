@@ -18,6 +18,7 @@ from nicegui import app, run, ui
 from mmgic.errors import InputError
 from mmgic.files import absolute
 from mmgic.images import ImageError, read_image
+from mmgic.pipelines.places import places_near
 from mmgic.stages import tables
 from mmgic.view.access import TokenGate
 from mmgic.view.details import PICTURED, TokenReader, concepts, marks, picture_paths, plain, summary, token_reader
@@ -40,6 +41,7 @@ class Dataset:
 
     def __init__(self, folder: str) -> None:
         self.root = absolute(folder)
+        self.places = places_near(folder)
         found = [table.folder for table in tables.finished_tables(folder)]
         if not found:
             raise InputError(f"{folder} holds no finished table; give the output folder of a build, or one table of it")
@@ -60,14 +62,15 @@ class Dataset:
     def pictures(self, name: str, row_ids: Sequence[int], whole: bool = False) -> dict[int, dict[str, Any]]:
         """By row id, what says where a row's images are: of a document, the row of the tokens table it was made from.
 
-        `whole` rows have all columns.
+        Their paths are whole, and `whole` rows have all columns.
         """
         index = self.index(name)
         found: dict[int, dict[str, Any]] = {}
         for table in [name] if PICTURED & set(index.schema.names) else self._tokens(name):
             index = self.index(table)
-            columns = None if whole else ("row_id", *sorted(PICTURED & set(index.schema.names)))
-            found |= index.find([row_id for row_id in row_ids if row_id not in found], columns)
+            columns = None if whole else ("row_id", "source", *sorted(PICTURED & set(index.schema.names)))
+            rows = index.find([row_id for row_id in row_ids if row_id not in found], columns)
+            found |= {row_id: self.places.resolve(row) for row_id, row in rows.items()}
         return found
 
     def _tokens(self, documents: str) -> list[str]:

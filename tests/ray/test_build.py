@@ -1,5 +1,7 @@
 """The data stages on a small toy world: counts that add up, and the same rows on any number of workers."""
 
+import os
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -8,9 +10,12 @@ import pytest
 
 from mmgic.errors import InputError
 from mmgic.pipelines.build import BuildReport, build
+from mmgic.pipelines.places import places_of
 from mmgic.presets import preset
 from mmgic.settings import Settings, SettingsError, load_settings
+from mmgic.stages import tables
 from mmgic.stages.digest import digest
+from mmgic.stages.places import Places
 from mmgic.toy.datasets.write import make_world
 from mmgic.training.store import TokenStore
 
@@ -65,6 +70,40 @@ def test_two_workers_make_the_same_rows(settings: Settings, one_worker: tuple[Se
         assert digest(f"{two.output}/{stage}") == digest(f"{one_worker[0].output}/{stage}"), stage
     for stage in ("sft/annotations", "sft/tokens", "sft/documents"):
         assert digest(f"{two.output}/{stage}") == digest(f"{one_worker[0].output}/{stage}"), stage
+
+
+def test_output_and_data_can_be_moved(
+    settings: Settings, one_worker: tuple[Settings, BuildReport], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that is finished stays, and what is not is made of the data where they lie now."""
+    before, report = one_worker
+    moved = load_settings(preset("toy-test"), None, [f"output={settings.output}_moved"])
+    shutil.copytree(before.output, moved.output)
+    shutil.copytree(Path(settings.output, "world"), Path(moved.output, "world"))
+    repeats = {source.name: source.repeats for source in before.sources}
+    sources = tuple(replace(source, repeats=repeats[source.name]) for source in moved.sources)
+    moved = replace(moved, sources=sources, cluster=before.cluster)
+    files = {path: path.stat().st_mtime_ns for path in Path(moved.output, "store").iterdir()}
+    capsys.readouterr()
+    again = build(moved)
+    assert capsys.readouterr().out.count("(done before)") == len(report.tables)
+    assert again.store == report.store
+    assert {path: path.stat().st_mtime_ns for path in Path(moved.output, "store").iterdir()} == files
+
+    shutil.rmtree(Path(moved.output, "sft", "tokens"))
+    shutil.rmtree(Path(moved.output, "sft", "documents"))
+    tokens = Places(before.output).table("sft/tokens")
+    stored = tables.open_table(tokens.folder).to_table(columns=["source", "images"]).to_pylist()
+    assert all(row["images"][0]["image_path"].startswith("{data}/") for row in stored)
+    shown = places_of(moved).resolve(stored[0])["images"][0]["image_path"]
+    assert shown.startswith(moved.output)
+    build(moved)
+    assert digest(f"{moved.output}/sft/tokens") == digest(tokens.folder)
+    os.remove(shown)
+    shutil.rmtree(Path(moved.output, "sft", "tokens"))
+    shutil.rmtree(Path(moved.output, "sft", "documents"))
+    lacking = {table.name: table.manifest for table in build(moved).tables}["sft/tokens"]
+    assert lacking.reasons == {"image_missing": sum(row["images"] == stored[0]["images"] for row in stored)}
 
 
 def test_finished_stages_stay_and_other_settings_are_refused(

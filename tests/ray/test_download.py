@@ -63,30 +63,35 @@ def server() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def test_a_killed_download_asks_again_only_for_what_was_in_flight(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_a_killed_download_asks_again_only_for_what_was_in_flight_even_if_it_is_moved(
+    server: ThreadingHTTPServer, tmp_path: Path
+) -> None:
     url = f"http://127.0.0.1:{server.server_address[1]}/{{}}".format
     rows = [captioned_image("web", str(i), 0, url=url(i), caption_origin="x") for i in range(1, URLS + 1)]
-    ingest("ic/urls", Places(str(tmp_path)), CAPTIONED_IMAGE, [lambda: iter(rows)], {})
+    begun, moved = tmp_path / "begun", tmp_path / "moved"
+    ingest("ic/urls", Places(str(begun)), CAPTIONED_IMAGE, [lambda: iter(rows)], {})
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "RAY_raylet_start_wait_time_s": "120",  # on a busy machine a cluster takes longer than Ray's 30 s
     }
-    command = [sys.executable, str(DRIVER), str(tmp_path)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    command = [sys.executable, str(DRIVER)]
+    process = subprocess.Popen([*command, str(begun)], env=environment, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 180
-    while finished_blocks(tmp_path) < 2:
+    while finished_blocks(begun) < 2:
         assert time.monotonic() < end
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()
     process.wait()
-    done = finished_blocks(tmp_path)
-    assert tables.find_table(f"{tmp_path}/ic/images") is None
+    done = finished_blocks(begun)
+    assert tables.find_table(f"{begun}/ic/images") is None
 
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    begun.rename(moved)
+    finished = subprocess.run([*command, str(moved)], env=environment, capture_output=True, text=True, check=True)
     assert f"ic/images: {URLS} rows in, 144 kept, 16 set aside (download_failed 16)" in finished.stdout
-    found = tables.open_table(f"{tmp_path}/ic/images").to_table().to_pylist()
+    places = Places(str(moved))
+    found = [places.resolve(row) for row in tables.open_table(f"{moved}/ic/images").to_table().to_pylist()]
     for row in found:
         number = int(row["image_id"])
         assert row["keep"] == (number % 10 != 0)
@@ -100,7 +105,7 @@ def test_a_killed_download_asks_again_only_for_what_was_in_flight(server: Thread
     # what was in flight: a shard of each worker, and what a worker had fetched but not yet written
     assert repeated <= 2 * WORKERS * PER_SHARD
     assert repeated <= URLS - done * PER_SHARD
-    listed = [r["url"] for path in (tmp_path / "ic/shards").glob("*.parquet") for r in pq.read_table(path).to_pylist()]
+    listed = [r["url"] for path in (moved / "ic/shards").glob("*.parquet") for r in pq.read_table(path).to_pylist()]
     assert sorted(listed) == sorted(url(i) for i in range(1, URLS + 1))  # no shard of a killed batch is left
 
 

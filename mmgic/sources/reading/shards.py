@@ -126,8 +126,8 @@ class LocalImages:
 
 
 def shard_files(folder: str, pattern: str = "*.tar") -> list[str]:
-    """The files of a folder that `pattern` fits, sorted; local ones as plain paths."""
-    return [path.removeprefix("file://") for path in find_files(posixpath.join(folder, pattern))]
+    """The files of a folder that `pattern` fits, sorted."""
+    return find_files(posixpath.join(folder, pattern))
 
 
 def _downloaded(folder: str) -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmgic.errors import InputError
 from mmgic.images import ImageError, read_image
+from mmgic.pipelines.places import places_near
 from mmgic.stages import tables
 from mmgic.vision.network.encoder import Encoder
 from mmgic.vision.preprocess import normalise, squash
@@ -28,18 +29,20 @@ def list_images(source: str) -> list[str]:
     """The image paths of `source`: the kept rows of a finished stage's table, else the image files of a folder at any
     depth. Their order is that of their hashes, so that any part is a sample. Raises InputError where there are none."""
     folder = Path(source)
-    if tables.read_manifest(source) is not None:
-        table = tables.open_table(source)
+    if tables.find_table(source) is not None:
+        table, places = tables.open_table(source), places_near(source)
         if "image_path" not in table.schema.names:
             raise InputError(f"the table {source} has no column image_path; choose a stage that names an image a row")
-        paths = table.to_table(columns=["image_path"], filter=pc.field("keep"))["image_path"].to_pylist()
-        paths = list({path for path in paths if path})
+        rows = table.to_table(columns=["source", "image_path"], filter=pc.field("keep")).to_pylist()
+        names = {places.whole_path(row["image_path"], row["source"]): row["image_path"] for row in rows}
+        names.pop("", None)
     else:
-        paths = [str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
-    if not paths:
+        files = (str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        names = {path: path.removeprefix(str(folder)) for path in files}
+    if not names:
         raise InputError(f"{source} holds no images; name a folder of {', '.join(SUFFIXES)} files or a finished table")
     # of names inside the folder, which may be moved
-    return sorted(paths, key=lambda path: hashlib.blake2b(path.removeprefix(str(folder)).encode()).digest())
+    return sorted(names, key=lambda path: hashlib.blake2b(names[path].encode()).digest())
 
 
 def fingerprint_of_images(source: str) -> str:
