@@ -63,7 +63,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def test_a_killed_download_asks_again_only_for_what_was_in_flight_even_if_it_is_moved(
+def test_a_killed_and_moved_download_asks_again_only_for_what_was_in_flight(
     server: ThreadingHTTPServer, tmp_path: Path
 ) -> None:
     url = f"http://127.0.0.1:{server.server_address[1]}/{{}}".format

@@ -1,4 +1,4 @@
-"""A whole build that is killed at random moments, driver and workers, ends with the rows of a calm one."""
+"""A whole build that is killed at random moments, driver and workers, and moved, ends with the rows of a calm one."""
 
 import os
 import random
@@ -38,12 +38,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return replace(toy, sources=tuple(s for s in toy.sources if s.name in SOURCES), cluster=cluster)
 
 
-def test_kills_at_random_moments_change_no_row(settings: Settings) -> None:
+def test_kills_at_random_moments_change_no_row_though_output_and_data_are_moved_meanwhile(settings: Settings) -> None:
     calm = replace(settings, output=f"{settings.output}/calm")
     build(calm)
-    killed = replace(settings, output=f"{settings.output}/killed")
+    folder = f"{settings.output}/before/run"  # where the killed build lies
     config = Path(settings.output, "killed.yaml")
-    config.write_text(to_yaml(killed))
+    config.write_text(to_yaml(replace(settings, output=folder)))
     command = [sys.executable, str(ROOT / "jobs/build_data.py"), "--config", str(config)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_raylet_start_wait_time_s": "120"}
     environment.pop("RAY_ADDRESS", None)
@@ -54,8 +54,8 @@ def test_kills_at_random_moments_change_no_row(settings: Settings) -> None:
     driver = subprocess.Popen(command, env=environment)
     kills = 0
     while kills < 3:
-        written = _files(killed.output) + chance.randint(1, 12)
-        while driver.poll() is None and _files(killed.output) < written:
+        written = _files(folder) + chance.randint(1, 12)
+        while driver.poll() is None and _files(folder) < written:
             time.sleep(0.05)
         time.sleep(chance.uniform(0, 2))
         if driver.poll() == 0:
@@ -64,21 +64,33 @@ def test_kills_at_random_moments_change_no_row(settings: Settings) -> None:
             driver = subprocess.Popen(command, env=environment)
             continue
         workers = [p for p in psutil.Process(driver.pid).children(recursive=True) if _is_worker(p)]
-        victim = chance.choice(workers) if workers and chance.random() < 0.5 else None
+        victim = chance.choice(workers) if kills and workers and chance.random() < 0.5 else None
         what = f"worker {victim.name()}" if victim else "driver"
-        print(f"kill {kills} after {_files(killed.output)} files: {what}", flush=True)
+        print(f"kill {kills} after {_files(folder)} files: {what}", flush=True)
         if victim:
             victim.kill()
         else:
             driver.kill()
             driver.wait()
+            if not kills:
+                folder = _move(settings, folder, config)
             driver = subprocess.Popen(command, env=environment)
         kills += 1
     if driver.wait(timeout=600):
         subprocess.run(command, env=environment, check=True, timeout=600)
     assert kills
     for table in TABLES:
-        assert digest(f"{killed.output}/{table}") == digest(f"{calm.output}/{table}"), table
+        assert digest(f"{folder}/{table}") == digest(f"{calm.output}/{table}"), table
+
+
+def _move(settings: Settings, folder: str, config: Path) -> str:
+    """Moves the run's output and its data, and returns where the output lies then."""
+    moved, world = f"{settings.output}/after/run", f"{settings.output}/world"
+    Path(moved).parent.mkdir()
+    for old, new in ((folder, moved), (world, f"{world}_after")):
+        Path(old).rename(new)
+        config.write_text(config.read_text().replace(old, new))
+    return moved
 
 
 def _files(folder: str) -> int:
