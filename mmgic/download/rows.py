@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -19,8 +18,9 @@ from mmgic.download.fetch import Fetcher
 from mmgic.download.shard import Entry, Fetched, write_shard
 from mmgic.errors import InputError
 from mmgic.images import DECODERS, MAX_PIXELS, ImageError, decode_image
-from mmgic.schema import add_drops, reject
+from mmgic.schema import reject
 from mmgic.settings import DownloadSettings
+from mmgic.sources.rows import without_images
 from mmgic.stages.lifecycle import is_too_often
 from mmgic.stages.rows import Row
 
@@ -131,27 +131,4 @@ def _with_images(row: Row, results: Results, paths: Mapping[str, str]) -> Row:
     arrived = {i: paths[url] for i, url in _missing(row) if i not in failed}
     images = [{**image, "image_path": arrived.get(i, image["image_path"])} for i, image in enumerate(row["images"])]
     row = {**row, "images": images}
-    if not failed:
-        return row
-    first = min(failed)
-    if row["task"] != "interleaved" or len(failed) == len(images):
-        detail = f"{row['images'][first]['url']}: {failed[first].detail}"
-        return {**row, **reject(failed[first].reason, detail)}
-    return without_images(row, failed)
-
-
-def without_images(row: Row, gone: Iterable[int]) -> Row:
-    """An INTERLEAVED row without the images at the positions `gone`, which its `drops` count as image_failed."""
-    gone = set(gone)
-    kept = [i for i in range(len(row["images"])) if i not in gone]
-    position = {old: new for new, old in enumerate(kept)}
-
-    def renumbered(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{**part, "image": position.get(part["image"], -1)} for part in parts if part["image"] not in gone]
-
-    return {
-        **row,
-        "images": [row["images"][i] for i in kept],
-        "rounds": [{side: renumbered(parts) for side, parts in one.items()} for one in row["rounds"]],
-        "drops": add_drops(row["drops"], ["image_failed"] * len(gone)),
-    }
+    return without_images(row, {i: (e.reason, f"{images[i]['url']}: {e.detail}") for i, e in failed.items()})

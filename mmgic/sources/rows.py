@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmgic.schema import ANNOTATED_IMAGE, INTERLEAVED, KEPT, count_drops, reject, row_id
+from mmgic.schema import ANNOTATED_IMAGE, INTERLEAVED, KEPT, add_drops, count_drops, reject, row_id
 
 
 def source_row(
@@ -85,3 +85,28 @@ def interleaved(
         "drops": count_drops(list(drops)),
     }
     return source_row(INTERLEAVED, source, record_id, times_seen, {**content, **columns}, noun="record")
+
+
+def without_images(row: dict[str, Any], failures: Mapping[int, tuple[str, str]]) -> dict[str, Any]:
+    """An INTERLEAVED row without the images of `failures`, position -> (one of REASONS, what was wrong).
+
+    A web page goes on as long as one image is left, and its `drops` count the others as image_failed. Any other row is
+    set aside for the first failure.
+    """
+    if not failures:
+        return row
+    kept = [i for i in range(len(row["images"])) if i not in failures]
+    if row["task"] != "interleaved" or not kept:
+        return {**row, **reject(*failures[min(failures)])}
+    position = {old: new for new, old in enumerate(kept)}
+
+    def renumbered(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        # the position of a text is -1
+        return [{**part, "image": position.get(part["image"], -1)} for part in parts if part["image"] not in failures]
+
+    return {
+        **row,
+        "images": [row["images"][i] for i in kept],
+        "rounds": [{side: renumbered(parts) for side, parts in turn.items()} for turn in row["rounds"]],
+        "drops": add_drops(row["drops"], ["image_failed"] * len(failures)),
+    }

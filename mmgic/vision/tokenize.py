@@ -19,6 +19,7 @@ from mmgic.images import ImageError, read_image
 from mmgic.regions import crop_region
 from mmgic.schema import add_drops, reject
 from mmgic.settings import VisionSettings
+from mmgic.sources.rows import without_images
 from mmgic.vision.folders import load_tokenizer
 from mmgic.vision.network.selector import record_noise
 from mmgic.vision.preprocess import normalise, squash
@@ -134,7 +135,8 @@ def with_codes(row: Row, codes: dict[int, list[int]], failures: dict[int, Failur
         if not found
     }
     if "images" in row:
-        return interleaved_with_codes(row, codes, failures)
+        images = [{**image, "codes": codes.get(number, [])} for number, image in enumerate(row["images"])]
+        return without_images({**row, "images": images}, failures)
     if 0 in failures:
         return {**row, "codes": [], **reject(*failures[0])}
     if "regions" not in row:
@@ -142,21 +144,3 @@ def with_codes(row: Row, codes: dict[int, list[int]], failures: dict[int, Failur
     kept = [{**region, "codes": codes[i]} for i, region in enumerate(row["regions"], 1) if i not in failures]
     drops = add_drops(row["drops"], ["region_no_visual_tokens"] * (len(row["regions"]) - len(kept)))
     return {**row, "codes": codes[0], "regions": kept, "drops": drops}
-
-
-def interleaved_with_codes(row: Row, codes: dict[int, list[int]], failures: dict[int, Failure]) -> Row:
-    """An MMC4 document goes on without the images that failed, as long as one is left; any other row is set aside."""
-    images = row["images"]
-    left = [number for number in range(len(images)) if number not in failures]
-    if failures and (row["task"] != "interleaved" or not left):
-        return {**row, **reject(*failures[min(failures)])}
-    place = {number: i for i, number in enumerate(left)} | {-1: -1}
-
-    def moved(parts: Sequence[Row]) -> list[Row]:
-        return [{**part, "image": place[part["image"]]} for part in parts if part["image"] in place]
-
-    changes: Row = {"images": [{**images[number], "codes": codes[number]} for number in left]}
-    if failures:
-        changes["rounds"] = [{side: moved(parts) for side, parts in turn.items()} for turn in row["rounds"]]
-        changes["drops"] = add_drops(row["drops"], ["image_failed"] * len(failures))
-    return {**row, **changes}

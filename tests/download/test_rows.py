@@ -10,14 +10,13 @@ import pytest
 import webdataset
 
 from mmgic.download import DownloadImages
-from mmgic.download.rows import without_images
 from mmgic.download.shard import remove_orphans
 from mmgic.errors import InputError
 from mmgic.images import read_image
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import captioned_image
 from mmgic.sources.formats import read_source
-from mmgic.sources.rows import image_part, interleaved, text_part
+from mmgic.sources.rows import image_part, interleaved, text_part, without_images
 
 from .conftest import SETTINGS, picture
 
@@ -138,7 +137,7 @@ def test_without_images_keeps_what_the_parts_point_to():
     parts = [part for i in range(5) for part in (image_part(i), text_part(f"t{i}"))]
     row = {**interleaved("m", "1", 0, "interleaved", rounds=[(parts[:4], parts[4:])]), "images": images_of("abcde")}
     for gone in ([], [0], [4], [1, 3], [0, 1, 2, 3]):
-        left = without_images(row, gone)
+        left = without_images(row, dict.fromkeys(gone, ("download_failed", "HTTP 404")))
         seen = [
             left["images"][p["image"]]["url"] for r in left["rounds"] for s in r.values() for p in s if p["image"] >= 0
         ]
