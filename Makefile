@@ -36,7 +36,7 @@ demo: setup
 	$(BIN)/python jobs/demo.py
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 check: setup
 	$(BIN)/ruff check .

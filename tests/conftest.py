@@ -1,7 +1,8 @@
-"""Fixtures that several test folders use."""
+"""Where all tests run, and fixtures that several test folders use."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,20 @@ import pytest
 
 if TYPE_CHECKING:
     from mmgic.settings import Settings
+
+# Of every process that the tests start; set before any library reads it.
+os.environ.pop("RAY_ADDRESS", None)  # no test may meet a cluster that is not its own
+os.environ |= {
+    "OMP_NUM_THREADS": "1",  # sums of one order, and two processes of tests share the cores
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # at Ray's 2 s each report of a training run waits that long
+    "RAY_raylet_start_wait_time_s": "120",  # on a busy machine a cluster takes longer than Ray's 30 s
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ray's tests are the longest: they come first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "ray")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 import random
 
-import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -134,11 +132,3 @@ def test_selected_captions_fit_the_rules_and_beat_the_mean(run, toy_captions, ro
         chosen, *others = (Candidate(**c) for c in row["candidates"])
         assert fits(chosen, settings) or max(c.round for c in others) == settings.rounds - 1
         assert chosen.score >= sum(c.score for c in others) / len(others)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

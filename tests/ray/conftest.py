@@ -1,4 +1,4 @@
-"""One local Ray cluster for all tests that need one."""
+"""One local Ray cluster for all tests of a process that need one."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,8 @@ import ray
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=6, include_dashboard=False, log_to_driver=False)
-    yield
+def ray_cluster() -> Iterator[str]:
+    """The cluster's address, for drivers of their own."""
+    context = ray.init(address="local", num_cpus=6, include_dashboard=False, log_to_driver=False)
+    yield context.address_info["gcs_address"]
     ray.shutdown()

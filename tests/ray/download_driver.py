@@ -1,4 +1,4 @@
-"""A driver with a cluster of its own that a test kills: python download_driver.py OUTPUT; it fetches OUTPUT/ic/urls."""
+"""A driver that a test kills: python download_driver.py CLUSTER OUTPUT; it fetches OUTPUT/ic/urls."""
 
 import sys
 
@@ -22,6 +22,6 @@ CHANGES = {
 }
 
 if __name__ == "__main__":
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    output = sys.argv[1]
+    cluster, output = sys.argv[1:]
+    ray.init(address=cluster, log_to_driver=False)
     run_images(merge(Settings(output=output), CHANGES), "ic", read_table(f"{output}/ic/urls"), CAPTIONED_IMAGE)

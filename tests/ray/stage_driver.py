@@ -1,4 +1,4 @@
-"""A driver with a cluster of its own that the tests kill: python stage_driver.py TABLE OUTPUT SECONDS_PER_ROW."""
+"""A driver that the tests kill: python stage_driver.py CLUSTER TABLE OUTPUT SECONDS_PER_ROW."""
 
 import sys
 import time
@@ -37,5 +37,6 @@ def run(table: Table, output: str, seconds: float = 0, **changes: object) -> Tab
 
 
 if __name__ == "__main__":
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    run(read_table(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    cluster, read, output, seconds = sys.argv[1:]
+    ray.init(address=cluster, log_to_driver=False)
+    run(read_table(read), output, float(seconds))

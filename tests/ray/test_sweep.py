@@ -1,7 +1,6 @@
 """The mask_prob sweep from its command line: Ray Tune trials that are Ray Train runs, on the toy world."""
 
 import csv
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,7 @@ def test_two_trials_leave_a_table_and_a_plot(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "tune/mask_prob.py"), "--preset", "toy-test", "--values", "0", "1"]
     for setting in settings:
         command += ["--set", setting]
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=420, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=420)
     assert result.returncode == 0, result.stderr[-2000:]
 
     folder = tmp_path / "sweeps" / "mask_prob"

@@ -36,11 +36,6 @@ run(PRETRAINING, load_settings(Settings(), sys.argv[2]))
 """
 
 
-@pytest.fixture(autouse=True)
-def _quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
-
-
 @pytest.fixture(scope="module")
 def reference(tiny_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> PretrainingResult:
     """A run of one process that nobody disturbs."""
