@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,11 +41,14 @@ class StageTally:
 
 
 def start_tally(most_errors: float) -> StageTally:
-    # One actor for all stages of the driver: a process takes a second to start, and Ray Data keeps it alive.
-    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "get_if_exists": True}
-    job = ray.get_runtime_context().get_job_id()
-    tallies = ray.remote(Tallies).options(name=f"mmgic tallies of {job}", **options).remote()
-    return StageTally(tallies, secrets.token_hex(8), most_errors)
+    context = ray.get_runtime_context()
+    return StageTally(_tallies(context.gcs_address, context.get_job_id()), secrets.token_hex(8), most_errors)
+
+
+@functools.cache
+def _tallies(cluster: str, job: str) -> Any:
+    """One actor for all stages of a driver, for a process takes a second to start. It lives as long as it is kept."""
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Tallies).remote()
 
 
 def stage_progress(name: str, total: int | None, tally: StageTally) -> Any:

@@ -1,5 +1,6 @@
 """The stage engine: every row once, whatever is killed on the way, and clear sentences where it must refuse."""
 
+import gc
 import importlib.util
 import json
 import os
@@ -25,6 +26,7 @@ from mmgic.stages.digest import digest
 from mmgic.stages.ingest import ingest
 from mmgic.stages.passes import fold
 from mmgic.stages.places import Places
+from mmgic.stages.reporting import start_tally
 from mmgic.stages.rows import EachRow
 from mmgic.stages.tables import Table
 
@@ -268,6 +270,21 @@ def test_fold_adds_every_block_in_place(table: Table) -> None:
     assert not hasattr(LabelCounts, "__add__")  # which would copy what there is so far for every block
     found = fold(table, lambda rows: LabelCounts(attributes=Counter(row["source"] for row in rows)))
     assert found == LabelCounts(attributes=Counter(a=ROWS, b=60))
+
+
+def test_the_tally_of_a_driver_outlives_its_stages() -> None:
+    first = start_tally(3)
+    assert (first.add(1, 5, 0), first.rows()) == (True, 5)
+    actor = first.tallies._actor_id
+    del first
+    gc.collect()
+    second = start_tally(3)
+    assert second.tallies._actor_id == actor
+    assert second.rows() == 0
+    assert not second.add(1, 8, 4)
+    second.fail("no")
+    second.fail("nor this")
+    assert second.problem() == "no"
 
 
 def test_stage_without_its_table_says_what_to_do(tmp_path: Path) -> None:
