@@ -56,7 +56,7 @@ def encode_parts(
 def encode_continuation(tokenizer: PreTrainedTokenizerBase, context: str, text: str) -> tuple[list[int], list[int]]:
     """The ids of the segment `context`, and the ids that `context + text` has beyond them.
 
-    Raises InputError where `context`'s ids are no prefix of `context + text`'s: the tokenizer merges across the border.
+    Raises InputError if `context`'s ids are no prefix of `context + text`'s: the tokenizer merges across the border.
     """
     return join_continuation(context, text, *encode_texts(tokenizer, [context, context + text]))
 

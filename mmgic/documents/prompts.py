@@ -49,7 +49,7 @@ def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> li
     """The one token that each option ("Yes", "No") adds to a question prompt.
 
     Found as the tokens of prompt + option minus the tokens of the prompt, since "Yes" and " Yes" are different tokens.
-    Raises InputError where that is not exactly one token.
+    Raises InputError if that is not exactly one token.
     """
     ids, end = [], str(_instruction("open_vqa", 1, "", "")[-1])
     for option in options:

@@ -67,7 +67,7 @@ def generate_codes(
 
     Guidance acts on log-probabilities, u + guidance * (c - u), where u comes from a context of [IMG] and the codes so
     far alone. Then come the least number of codes, the visual ids alone, temperature, top-k and top-p. Draws belong to
-    `seed` and `name`. Raises InputError where the model has another vocabulary or too few positions.
+    `seed` and `name`. Raises InputError if the model has another vocabulary or too few positions.
     """
     if model.config.vocab_size != vocabulary.size:
         raise InputError(

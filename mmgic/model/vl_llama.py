@@ -120,7 +120,7 @@ class VLLlama(nn.Module):
 def build_model(settings: ModelSettings, vocabulary: VLVocabulary, codebook: Tensor, seed: int = 0) -> VLLlama:
     """The model before training, on the CPU; the same for the same seed.
 
-    `codebook` float [num_codes, width] holds the visual tokenizer's codes. Raises InputError where `settings.llm` is
+    `codebook` float [num_codes, width] holds the visual tokenizer's codes. Raises InputError if `settings.llm` is
     no Llama folder or the sizes do not belong together.
     """
     config = load_llama_config(settings.llm)

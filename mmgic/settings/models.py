@@ -12,7 +12,7 @@ from mmgic.settings.fields import Group, free, number, path
 class VisionSettings(Group):
     """The visual tokenizer that turns images into codes."""
 
-    checkpoint: str = path()  # folder with config.json and model.safetensors
+    checkpoint: str = path()  # folder of a visual tokenizer, in any layout of mmgic.vision.folders
     pixels: str = path()  # folder of the pixel decoder for its codes, for the report's pictures; "" shows none
     selection: Literal["gumbel", "argmax"] = "gumbel"
     batch_size: int = number(64, 1)  # crops per forward pass

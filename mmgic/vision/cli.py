@@ -254,7 +254,7 @@ def read_sizes(path: str | None) -> Any:
 
 
 def open_image(path: str) -> Any:
-    """The image as RGB. Raises InputError where it cannot be used."""
+    """The image as RGB. Raises InputError if it cannot be used."""
     from PIL import Image
 
     from mmgic.images import ImageError, read_image

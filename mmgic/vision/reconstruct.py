@@ -79,7 +79,7 @@ def reconstruct(
     """An RGB image -> its tokens and the picture of `size` (height, width) that they draw.
 
     `codes` are those that an image of the data has already; they are shown instead of the ones made here, which near
-    ties may tell apart on another device. Raises InputError where the pixel decoder was trained for the codes of
+    ties may tell apart on another device. Raises InputError if the pixel decoder was trained for the codes of
     another tokenizer.
     """
     check_codebook(tokenizer.quantize.embedding.weight, pixels)
@@ -92,7 +92,7 @@ def reconstruct(
 
 
 def check_codebook(rows: Tensor, pixels: PixelDecoder) -> None:
-    """Raises InputError where `rows` [codes, dim] are not those that the pixel decoder reads."""
+    """Raises InputError if `rows` [codes, dim] are not those that the pixel decoder reads."""
     own = pixels.codebook.float().cpu()
     if rows.shape != own.shape or not torch.allclose(rows.detach().float().cpu(), own, atol=1e-2):
         raise InputError("the pixel decoder was trained for another visual tokenizer's codes; give the two together")

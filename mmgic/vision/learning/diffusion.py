@@ -68,7 +68,7 @@ TRUNK_FILE = "decoder.safetensors"  # of a tokenizer's folder: the feature decod
 
 def load_trunk(decoder: LowresDecoder | HighresDecoder, tokenizer: Path) -> bool:
     """Copies in the feature decoder that a tokenizer was trained with, from its folder; projections to the UNet stay as
-    they are. Returns whether there is one. Raises InputError where it is of other sizes."""
+    they are. Returns whether there is one. Raises InputError if it is of other sizes."""
     path = tokenizer / TRUNK_FILE
     if not path.is_file():
         return False

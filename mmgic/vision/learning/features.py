@@ -27,7 +27,7 @@ _ENCODED_AT_ONCE = 64
 
 def list_images(source: str) -> list[str]:
     """The image paths of `source`: the kept rows of a finished stage's table, else the image files of a folder at any
-    depth. Their order is that of their hashes, so that any part is a sample. Raises InputError where there are none."""
+    depth. Their order is that of their hashes, so that any part is a sample. Raises InputError if there are none."""
     folder = Path(source)
     if tables.find_table(source) is not None:
         table, places = tables.open_table(source), places_near(source)
@@ -93,7 +93,7 @@ class EncodedImages:
 def read_frame(paths: Sequence[str], index: int, sizes: Sequence[int]) -> tuple[Tensor, ...]:
     """The image at `index`, or the next one that can be read, uint8 [3, size, size] in each of `sizes`.
 
-    Raises InputError where none of many can be read.
+    Raises InputError if none of many can be read.
     """
     for ahead in range(_MOST_BAD):
         try:

@@ -260,7 +260,7 @@ def train(learner: Any, start: int, on_step: Callable[[Any], None], on_checkpoin
 
     `on_step(figures)` is called after each, `on_checkpoint(steps made)` on all workers at the same ones.
 
-    Raises InputError where the loss is no number.
+    Raises InputError if the loss is no number.
     """
     settings = learner.settings
 

@@ -76,7 +76,7 @@ def save_continuous(model: ContinuousFeatures, folder: str | Path) -> None:
 def load_continuous(folder: str | Path, tokenizer: VisualTokenizer) -> ContinuousFeatures:
     """The features of `folder`, as `save_continuous` or `mmgic vision import` wrote it, in evaluation mode.
 
-    Raises InputError where the file is missing or belongs to a tokenizer of other sizes.
+    Raises InputError if the file is missing or belongs to a tokenizer of other sizes.
     """
     path = Path(folder) / "model.safetensors"
     weights = read_weights(path)

@@ -141,7 +141,7 @@ class FeatureDecoder(nn.Module):
 
         An image's features do not depend on its neighbours, except those of an image without any code: it reads the
         padding, as the reference does, of which there is as much as the longest image has codes.
-        Raises InputError where an image has more codes than patches, or rows and counts do not fit.
+        Raises InputError if an image has more codes than patches, or rows and counts do not fit.
         """
         if sum(counts) != len(rows) or rows.shape[1:] != (self.config.codebook_dim,):
             wanted = [sum(counts), self.config.codebook_dim]

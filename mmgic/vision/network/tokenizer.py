@@ -53,7 +53,7 @@ class VisualTokenizer(nn.Module):
         `policy` [B, N] (1 keeps) forces which of the N patches are kept. Otherwise `noise` [B, N, 2] is added to the
         selector's log-probabilities and the larger side wins; "gumbel" without given noise draws it from `generator`
         (LaVIT's own way at inference), "argmax" adds none. Codes follow the raster order of the kept patches.
-        Raises InputError where pixels, noise or policy have another shape.
+        Raises InputError if pixels, noise or policy have another shape.
         """
         check_shape("pixels", pixels, (len(pixels), 3, self.config.image_size, self.config.image_size))
         with torch.inference_mode():

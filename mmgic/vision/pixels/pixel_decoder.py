@@ -210,7 +210,7 @@ class PixelDecoder:
 
 
 def check_codes(codes: Sequence[int] | Tensor, codebook_size: int) -> Tensor:
-    """`codes` as int64 [T]. Raises InputError where they are no whole numbers of the codebook."""
+    """`codes` as int64 [T]. Raises InputError if they are no whole numbers of the codebook."""
     try:
         ids = torch.as_tensor(codes)
     except (TypeError, ValueError, RuntimeError):
@@ -269,7 +269,7 @@ def load_pixel_decoder(
 ) -> PixelDecoder:
     """The pixel decoder that `save_pixel_decoder` or `mmgic vision import` wrote, on a GPU where there is one.
 
-    Raises InputError where a file is missing, unreadable or of other sizes than the config says, and where the parts do
+    Raises InputError if a file is missing, unreadable or of other sizes than the config says, or if the parts do
     not fit each other.
     """
     folder = Path(folder)
