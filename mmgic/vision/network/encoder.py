@@ -39,6 +39,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, N, width] -> [B, N, width]."""
         bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
         qkv = F.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -52,6 +53,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., width] -> [..., width]."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 
@@ -64,6 +66,7 @@ class Block(nn.Module):
         self.mlp = Mlp(config.width, config.mlp_hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, N, width] -> [B, N, width]."""
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 

@@ -62,6 +62,7 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, N, width] -> [B, N, width]; every position sees every other."""
         query, key, value = self.qkv(x).chunk(3, dim=-1)
         return self.proj(attend(query, key, value, self.heads))
 
@@ -76,6 +77,7 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, memory: Tensor, bias: Tensor) -> Tensor:
+        """`x` [B, N, width] reads `memory` [B, T, width]; `bias` [B, 1, 1, T] is added to the logits."""
         return self.proj(attend(self.query(x), self.key(memory), self.value(memory), self.heads, bias))
 
 
@@ -96,6 +98,7 @@ class DecoderBlock(nn.Module):
         self.mlp = Mlp(config.width, config.mlp_hidden)
 
     def forward(self, x: Tensor, memory: Tensor, bias: Tensor) -> Tensor:
+        """[B, N, width] -> [B, N, width]; `memory` and `bias` as `CrossAttention` takes them."""
         x = x + self.self_attn(self.norm0(x))
         x = x + self.cross_attn(self.norm1(x), memory, bias)
         return x + self.mlp(self.norm2(x))

@@ -52,6 +52,7 @@ class CausalAttention(MaskedAttention):
         return self.mix(query, key, value, allowed)
 
     def forward(self, x: Tensor, policy: Tensor) -> Tensor:
+        """[B, N, width] -> [B, N, width]; `policy` [B, N] is 1 for kept positions, 0 for dropped ones."""
         return self.proj(self.mixed(x, policy))
 
 
@@ -68,6 +69,7 @@ class CrossAttention(MaskedAttention):
         return self.mix(query, self.key(patches), self.value(patches), 1 - policy[:, None, None, :])
 
     def forward(self, x: Tensor, patches: Tensor, policy: Tensor) -> Tensor:
+        """`x` [B, N, width] reads `patches` [B, N, width] that `policy` [B, N] drops -> [B, N, width]."""
         return self.proj(self.mixed(self.query(x), patches, policy))
 
 
@@ -82,6 +84,7 @@ class MergerBlock(nn.Module):
         self.mlp = Mlp(config.width, config.mlp_hidden)
 
     def forward(self, x: Tensor, patches: Tensor, policy: Tensor) -> Tensor:
+        """[B, N, width] -> [B, N, width]; `patches` [B, N, width] are the encoder's, `policy` [B, N] 1 keeps."""
         x = x + self.token_causal_attn(self.norm0(x), policy)
         x = x + self.token_cross_attn(self.norm1(x), patches, policy)
         return x + self.mlp(self.norm2(x))
