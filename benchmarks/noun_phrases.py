@@ -29,9 +29,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmgic.noun_phrases.extract import BATCH, PHRASES, ExtractPhrases
+from mmgic.noun_phrases.extract import BATCH, ExtractPhrases
 from mmgic.noun_phrases.pool import (
-    Part,
+    PoolPart,
     SelectRows,
     add_counts,
     count_phrases,
@@ -41,10 +41,10 @@ from mmgic.noun_phrases.pool import (
     smallest_of,
 )
 from mmgic.presets import TOY_WEIGHTS
-from mmgic.schema import KEPT
+from mmgic.schema import KEPT, PHRASES
 from mmgic.settings import PhraseSettings
 from mmgic.stages import tables
-from mmgic.stages.rows import to_table
+from mmgic.stages.rows import blank_row
 from mmgic.toy.world.scenes import make_scene
 from mmgic.toy.world.text import captions
 
@@ -69,7 +69,7 @@ def extraction(pipeline: str, number: int) -> tuple[float, float, float]:
     extract = ExtractPhrases(pipeline, {"blip": "caption_coco"})
     nlp = extract.nlp
     lines = texts(number)
-    blank = to_table([{"source": "blip", **KEPT}], PHRASES).to_pylist()[0]
+    blank = {**blank_row(PHRASES), "source": "blip", **KEPT}
     rows = [{**blank, "row_id": i, "caption_coco": line} for i, line in enumerate(lines)]
 
     def ours() -> None:
@@ -123,7 +123,7 @@ def selection(folder: Path, limits: PhraseSettings) -> dict[str, Any]:
     """CPU seconds of each pass, what they found, and the peak memory of this process in MiB before and after."""
     started = _peak()
     times = [time.process_time()]
-    counts: Part = add_counts(count_phrases(ids) for _, _, ids in read(folder))
+    counts: PoolPart = add_counts(count_phrases(ids) for _, _, ids in read(folder))
     times.append(time.process_time())
     crowded = crowded_phrases(counts, limits)
     parts = (smallest_of(batch, 0, crowded, limits.captions_per_phrase) for batch in read(folder))

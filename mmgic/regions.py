@@ -6,16 +6,14 @@ Everything is computed in the frame, the unit square that the whole image is squ
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mmgic.cleaning.clean import remove_invalid_labels
 from mmgic.descriptions.reading import read_descriptions
-from mmgic.schema import add_drops
+from mmgic.schema import AnnotatedImage, ImageWithRegions, Object, Region, add_drops
 from mmgic.settings import RegionSettings
-from mmgic.stages.rows import Row
 
 # F.7 step 2, in the order of the 3 x 3 grid, rows first
 LOCATIONS = (
@@ -42,12 +40,12 @@ class FindRegions:
     patches: int
     descriptions: str  # file of label descriptions; "" for none
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: AnnotatedImage) -> ImageWithRegions:
         invalid = read_descriptions(self.descriptions).of(row["source"]).invalid
         return make_regions(remove_invalid_labels(row, invalid), self.settings, self.patches)
 
 
-def make_regions(row: dict[str, Any], settings: RegionSettings, patches: int) -> dict[str, Any]:
+def make_regions(row: AnnotatedImage, settings: RegionSettings, patches: int) -> ImageWithRegions:
     """Returns a cleaned row with its `regions` (columns of IMAGE_WITH_REGIONS, `codes` empty), in order of object ids.
 
     The frame is `patches` visual patches wide. Squares of the same set of objects are one region, that of the first
@@ -62,7 +60,9 @@ def make_regions(row: dict[str, Any], settings: RegionSettings, patches: int) ->
     # rounding must not cost a square the object it was made for
     np.fill_diagonal(inside, True)
 
-    regions, drops, seen = [], [], set()
+    regions: list[Region] = []
+    drops: list[str] = []
+    seen = set()
     for i, members in enumerate(inside):
         side = float(sides[i])
         if members.tobytes() in seen:
@@ -82,7 +82,7 @@ def make_regions(row: dict[str, Any], settings: RegionSettings, patches: int) ->
     return {**row, "regions": regions, "drops": add_drops(row["drops"], drops)}
 
 
-def _id_order(thing: dict[str, Any]) -> tuple[bool, int, str]:
+def _id_order(thing: Object) -> tuple[bool, int, str]:
     """Numeric ids by their number, before the others."""
     object_id = thing["object_id"]
     number = object_id.isdecimal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,8 @@ from torch import Tensor
 
 from mmgic.images import ImageError, read_image
 from mmgic.model.pretrained import image_processor
-from mmgic.schema import reject
+from mmgic.schema import Verdict, reject
 from mmgic.settings import CaptionSettings
-from mmgic.stages.rows import Row
 
 MAX_ASPECT = 20  # CLIP scales by the shorter side and crops then: a strip would grow to gigabytes in between
 
@@ -33,7 +33,7 @@ class ReadImage:
     settings: CaptionSettings
     column: str  # that holds the caption
 
-    def __call__(self, row: Row) -> Pixels | Row | None:
+    def __call__(self, row: Mapping[str, Any]) -> Pixels | Verdict | None:
         if row[self.column]:
             return None
         try:

@@ -4,16 +4,14 @@ synthesized caption."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from mmgic.descriptions.parse import is_refusal
 from mmgic.errors import InputError
 from mmgic.language_model.answers import Answer, Usage
 from mmgic.language_model.client import LanguageModel, Prompt
-from mmgic.schema import add_drops
+from mmgic.schema import CaptionedImage, add_drops
 from mmgic.stages.lifecycle import is_too_often
-from mmgic.stages.rows import Row
 
 MAX_ORIGIN_CHARACTERS = 1000  # of a web caption: some are whole pages
 MAX_WORDS = 120  # of a merged caption
@@ -54,7 +52,7 @@ class MergeCaptions:
         self.max_error_rate = max_error_rate
         self.report = report
 
-    def __call__(self, rows: list[Row]) -> list[Row]:
+    def __call__(self, rows: list[CaptionedImage]) -> list[CaptionedImage]:
         lacking = [i for i, row in enumerate(rows) if needs_merging(row)]
         if not lacking:
             return rows
@@ -82,7 +80,7 @@ class MergeCaptions:
         return merged
 
 
-def needs_merging(row: Mapping[str, Any]) -> bool:
+def needs_merging(row: CaptionedImage) -> bool:
     return not row["caption_capsfusion"].strip() and bool(row["caption_origin"].strip() and row["caption_coco"].strip())
 
 

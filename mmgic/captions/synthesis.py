@@ -16,8 +16,8 @@ from mmgic.stages.rows import Row
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One of mmgic.schema.CANDIDATE."""
+class RankedCaption:
+    """A `mmgic.schema.Candidate`."""
 
     caption: str
     score: float
@@ -41,7 +41,7 @@ class SynthesizeCaptions:
         found = dict(zip([row["row_id"] for row in open_rows], self.synthesize(open_rows), strict=True))
         return [self._finished(row, found.get(row["row_id"])) for row in rows]
 
-    def _finished(self, row: Row, candidates: list[Candidate] | None) -> Row:
+    def _finished(self, row: Row, candidates: list[RankedCaption] | None) -> Row:
         row, prepared = {k: v for k, v in row.items() if k != "prepared"}, row["prepared"]
         if candidates is None:
             return {**row, **(prepared or {})}
@@ -49,13 +49,13 @@ class SynthesizeCaptions:
             return {**row, **reject("no_caption", f"BLIP-2 said nothing in {self.settings.rounds} rounds")}
         return {**row, self.column: candidates[0].caption, "candidates": [asdict(c) for c in candidates]}
 
-    def synthesize(self, rows: Sequence[Row]) -> list[list[Candidate]]:
+    def synthesize(self, rows: Sequence[Row]) -> list[list[RankedCaption]]:
         """For each row the chosen candidate, then the others of its last round, best first."""
         if not rows:
             return []
         features = self.captioner.encode(np.stack([row["prepared"].blip2 for row in rows]))
         views = self.ranker.encode(np.stack([row["prepared"].clip for row in rows]))
-        candidates: list[list[Candidate]] = [[] for _ in rows]
+        candidates: list[list[RankedCaption]] = [[] for _ in rows]
         without = list(range(len(rows)))
         for number in range(self.settings.rounds):
             for start in range(0, len(without), self.settings.images_per_batch):
@@ -64,7 +64,7 @@ class SynthesizeCaptions:
                 captions = self.captioner.propose(features[some], uniforms)
                 scores = self.ranker.score(views[some], captions)
                 for i, said, cosines in zip(some, captions, scores, strict=True):
-                    new = [Candidate(caption, score, number) for caption, score in zip(said, cosines, strict=True)]
+                    new = [RankedCaption(caption, score, number) for caption, score in zip(said, cosines, strict=True)]
                     candidates[i] = choose(candidates[i][:1], new, self.settings)
             without = [i for i in without if not fits(candidates[i][0], self.settings)]
             if not without:
@@ -77,7 +77,7 @@ class SynthesizeCaptions:
         return generator.random((self.settings.candidates, self.settings.max_new_tokens), dtype=np.float32)
 
 
-def choose(before: list[Candidate], new: list[Candidate], settings: CaptionSettings) -> list[Candidate]:
+def choose(before: list[RankedCaption], new: list[RankedCaption], settings: CaptionSettings) -> list[RankedCaption]:
     """The candidates of a round, best first, after the one that is taken.
 
     That is the first of them that fits (F.4 step 4) or, should no later round find one that does, the one of the
@@ -89,12 +89,12 @@ def choose(before: list[Candidate], new: list[Candidate], settings: CaptionSetti
     return [taken, *(candidate for candidate in ranked if candidate is not taken)]
 
 
-def fits(candidate: Candidate, settings: CaptionSettings) -> bool:
+def fits(candidate: RankedCaption, settings: CaptionSettings) -> bool:
     """F.4 step 3: neither too short nor too long, and close enough to the image."""
     words = len(candidate.caption.split())
     return settings.min_words <= words <= settings.max_words and candidate.score >= settings.min_score
 
 
-def _rank(candidate: Candidate) -> tuple[bool, float, str]:
+def _rank(candidate: RankedCaption) -> tuple[bool, float, str]:
     """Sorts the highest score first; a caption without words says nothing, whatever its score."""
     return not candidate.caption, -candidate.score, candidate.caption

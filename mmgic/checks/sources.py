@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -110,7 +110,7 @@ def _look(source: SourceSettings, images: bool) -> Findings:
     return findings
 
 
-def _image_paths(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _image_paths(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The paths of the kept rows' images; those that have yet to be fetched have none."""
     for row in rows:
         if row["keep"]:

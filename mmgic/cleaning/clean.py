@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping
 from mmgic.cleaning.images import image_fault
 from mmgic.cleaning.labels import KeptLabels
 from mmgic.cleaning.objects import clean_objects, with_objects
-from mmgic.schema import reject
+from mmgic.schema import AnnotatedImage, reject
 from mmgic.settings import CleaningSettings, SourceSettings
-from mmgic.stages.rows import Row
 
 
-def clean_image(row: Row, labels: KeptLabels, source: SourceSettings, cleaning: CleaningSettings) -> Row:
+def clean_image(
+    row: AnnotatedImage, labels: KeptLabels, source: SourceSettings, cleaning: CleaningSettings
+) -> AnnotatedImage:
     """Returns the row with its faulty annotations removed and counted in `drops`, or set aside with a reason.
 
     Boxes that leave the image by no more than `cleaning.box_tolerance` pixels are cut to it.
@@ -34,16 +35,16 @@ def clean_image(row: Row, labels: KeptLabels, source: SourceSettings, cleaning: 
 
 
 def clean_row(
-    row: Row,
+    row: AnnotatedImage,
     labels: Mapping[str, KeptLabels],
     sources: Mapping[str, SourceSettings],
     cleaning: CleaningSettings,
-) -> Row:
+) -> AnnotatedImage:
     """`clean_image` with the labels and rules of the row's source."""
     return clean_image(row, labels[row["source"]], sources[row["source"]], cleaning)
 
 
-def remove_invalid_labels(row: Row, invalid: Collection[tuple[str, str]]) -> Row:
+def remove_invalid_labels(row: AnnotatedImage, invalid: Collection[tuple[str, str]]) -> AnnotatedImage:
     """F.2 step 8: the row without the labels of `invalid` (kind, label), which are no reasonable concepts.
 
     What was said of a removed object goes with it. Everything removed is counted in `drops`; a row left without objects

@@ -10,15 +10,15 @@ from typing import Self
 from mmgic.cleaning.images import image_fault
 from mmgic.cleaning.labels import KeptLabels, LabelCounts
 from mmgic.cleaning.objects import clean_objects, object_fault
+from mmgic.schema import AnnotatedImage
 from mmgic.settings import CleaningSettings, SourceSettings
 from mmgic.sources.formats import FORMATS
-from mmgic.stages.rows import Row
 
 # set aside after the counts of F.2, in its last step
 SPLIT_REASONS = ("heldout_split", "validation_split")
 
 
-def count_objects(rows: Iterable[Row], source: SourceSettings, cleaning: CleaningSettings) -> LabelCounts:
+def count_objects(rows: Iterable[AnnotatedImage], source: SourceSettings, cleaning: CleaningSettings) -> LabelCounts:
     """Counts the (label, synset) pairs of the rows of `source`: the first pass."""
     counts: Counter[tuple[str, str]] = Counter()
     for row in filter(_counts, rows):
@@ -30,7 +30,7 @@ def count_objects(rows: Iterable[Row], source: SourceSettings, cleaning: Cleanin
 
 
 def count_predicates(
-    rows: Iterable[Row], labels: KeptLabels, source: SourceSettings, cleaning: CleaningSettings
+    rows: Iterable[AnnotatedImage], labels: KeptLabels, source: SourceSettings, cleaning: CleaningSettings
 ) -> LabelCounts:
     """Counts the attributes and relationships of the objects that stay: the second pass, with `labels` of the first."""
     attributes: Counter[str] = Counter()
@@ -46,7 +46,7 @@ def count_predicates(
     return LabelCounts(attributes=attributes, relationships=relationships)
 
 
-def _counts(row: Row) -> bool:
+def _counts(row: AnnotatedImage) -> bool:
     return bool(row["keep"]) or row["reason"] in SPLIT_REASONS
 
 
@@ -67,14 +67,14 @@ class CountsBySource:
 
 
 def objects_by_source(
-    rows: list[Row], sources: Mapping[str, SourceSettings], cleaning: CleaningSettings
+    rows: list[AnnotatedImage], sources: Mapping[str, SourceSettings], cleaning: CleaningSettings
 ) -> CountsBySource:
     """The first counting pass of `mmgic.cleaning` over rows of any sources."""
     return _by_source(rows, lambda group, name: count_objects(group, sources[name], cleaning))
 
 
 def predicates_by_source(
-    rows: list[Row],
+    rows: list[AnnotatedImage],
     labels: Mapping[str, KeptLabels],
     sources: Mapping[str, SourceSettings],
     cleaning: CleaningSettings,
@@ -83,8 +83,8 @@ def predicates_by_source(
     return _by_source(rows, lambda group, name: count_predicates(group, labels[name], sources[name], cleaning))
 
 
-def _by_source(rows: list[Row], count: Callable[[list[Row], str], LabelCounts]) -> CountsBySource:
-    groups: dict[str, list[Row]] = {}
+def _by_source(rows: list[AnnotatedImage], count: Callable[[list[AnnotatedImage], str], LabelCounts]) -> CountsBySource:
+    groups: dict[str, list[AnnotatedImage]] = {}
     for row in rows:
         groups.setdefault(row["source"], []).append(row)
     return CountsBySource({name: count(group, name) for name, group in groups.items()})

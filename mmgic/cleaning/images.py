@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from mmgic.schema import AnnotatedImage, CaptionedImage
 from mmgic.settings import CleaningSettings
 
-Row = dict[str, Any]
 
-
-def image_fault(row: Row, cleaning: CleaningSettings) -> str:
+def image_fault(row: AnnotatedImage | CaptionedImage, cleaning: CleaningSettings) -> str:
     """The reason for which the image itself is unfit, or ""."""
     width, height = row["width"], row["height"]
     if min(width, height) < max(1, cleaning.min_short_side):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from mmgic.cleaning.labels import KeptLabels
-from mmgic.schema import add_drops
+from mmgic.schema import AnnotatedImage, Object, add_drops
 from mmgic.settings import CleaningSettings
 
-Row = dict[str, Any]
 
-
-def object_fault(thing: Row, row: Row, cleaning: CleaningSettings) -> str:
+def object_fault(thing: Object, row: AnnotatedImage, cleaning: CleaningSettings) -> str:
     """The reason for which an object is unfit whatever its label's frequency, or ""."""
-    x, y, w, h = (thing[side] for side in ("x", "y", "w", "h"))
+    x, y, w, h = thing["x"], thing["y"], thing["w"], thing["h"]
     if len(thing["synset"].split()) > 1:
         return "object_many_synsets"
     if not all(map(math.isfinite, (x, y, w, h))) or x + w <= x or y + h <= y:
@@ -27,9 +24,12 @@ def object_fault(thing: Row, row: Row, cleaning: CleaningSettings) -> str:
     return "" if inside and visible else "object_outside_image"
 
 
-def clean_objects(row: Row, labels: KeptLabels, cleaning: CleaningSettings) -> tuple[list[Row], list[str]]:
+def clean_objects(
+    row: AnnotatedImage, labels: KeptLabels, cleaning: CleaningSettings
+) -> tuple[list[Object], list[str]]:
     """The objects that stay, under their final names and cut to the image, and the reasons of the others."""
-    objects, drops = [], []
+    objects: list[Object] = []
+    drops: list[str] = []
     for thing in row["objects"]:
         name = labels.objects.get((thing["label"], thing["synset"]))
         fault = object_fault(thing, row, cleaning) or ("" if name else "object_label_rare")
@@ -50,7 +50,9 @@ def _cut(start: float, length: float, limit: int) -> tuple[float, float]:
     return left, min(start + length, float(limit)) - left
 
 
-def with_objects(row: Row, objects: list[Row], drops: list[str], fault_of: Callable[[str, str], str]) -> Row:
+def with_objects(
+    row: AnnotatedImage, objects: list[Object], drops: list[str], fault_of: Callable[[str, str], str]
+) -> AnnotatedImage:
     """The row with `objects` and what is said of them alone; `drops` are the reasons of the objects that went.
 
     `fault_of` gives the drop reason of an attribute or relationship by its kind and label, or "".
@@ -58,18 +60,16 @@ def with_objects(row: Row, objects: list[Row], drops: list[str], fault_of: Calla
     kept = {o["object_id"] for o in objects}
     drops = list(drops)
 
-    def remaining(kind: str, entries: list[Row], *ends: str) -> list[Row]:
-        left = []
-        for entry in entries:
-            there = all(entry[end] in kept for end in ends)
-            if fault := fault_of(kind, entry["label"]) if there else f"{kind}_object_removed":
-                drops.append(fault)
-            else:
-                left.append(entry)
-        return left
+    def remains(kind: str, label: str, *objects: str) -> bool:
+        there = kept.issuperset(objects)
+        if fault := fault_of(kind, label) if there else f"{kind}_object_removed":
+            drops.append(fault)
+        return not fault
 
-    attributes = remaining("attribute", row["attributes"], "object_id")
-    relationships = remaining("relationship", row["relationships"], "subject_id", "object_id")
+    attributes = [a for a in row["attributes"] if remains("attribute", a["label"], a["object_id"])]
+    relationships = [
+        r for r in row["relationships"] if remains("relationship", r["label"], r["subject_id"], r["object_id"])
+    ]
     return {
         **row,
         "objects": objects,

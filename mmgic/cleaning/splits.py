@@ -10,7 +10,7 @@ import fsspec
 
 from mmgic.errors import InputError
 from mmgic.files import find_files
-from mmgic.schema import KEPT, reject
+from mmgic.schema import KEPT, Verdict, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import stream_json, text_id
 
@@ -25,7 +25,7 @@ class Splits:
     karpathy: Mapping[str, str]
     flickr30k: frozenset[str]
 
-    def verdict(self, coco_id: str, flickr_id: str) -> dict[str, object]:
+    def verdict(self, coco_id: str, flickr_id: str) -> Verdict:
         """The verdict columns of an image with these ids, each "" where it has none."""
         split = self.karpathy.get(coco_id, "train")
         if split in _VERDICTS:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.schema import KEPT, reject
+from mmgic.schema import KEPT, AnyRow, Document, DocumentKey, UnfitDocument, reject
 from mmgic.stages.tables import Table, open_table
 
 
-def key_columns(row: Mapping[str, Any], repeat: int, corpus: str, template: str) -> dict[str, Any]:
-    """The columns that say which document of which image a row is."""
+def key_columns(row: AnyRow, repeat: int, corpus: str, template: str) -> DocumentKey:
+    """The columns that say which document of which record a row is."""
     return {
-        **{name: row[name] for name in ("row_id", "source", "image_id")},
+        "row_id": row["row_id"],
+        "source": row["source"],
+        "image_id": row["image_id"],
         "repeat": repeat,
         "corpus": corpus,
         "template": template,
@@ -24,7 +25,7 @@ def key_columns(row: Mapping[str, Any], repeat: int, corpus: str, template: str)
 
 
 def kept_document(
-    key: Mapping[str, Any],
+    key: DocumentKey,
     vocabulary: VLVocabulary,
     *,
     text: str,
@@ -32,7 +33,7 @@ def kept_document(
     with_descriptions: bool = False,
     num_regions: int = 0,
     answer_spans: Sequence[Sequence[int]] = (),
-) -> dict[str, Any]:
+) -> Document:
     num_codes = int((np.asarray(input_ids) >= vocabulary.first_code).sum())
     return {
         **key,
@@ -47,18 +48,8 @@ def kept_document(
     }
 
 
-def rejected_document(key: Mapping[str, Any], reason: str, detail: str) -> dict[str, Any]:
-    return {
-        **key,
-        "with_descriptions": False,
-        "text": "",
-        "input_ids": [],
-        "answer_spans": [],
-        "num_visual_tokens": 0,
-        "num_text_tokens": 0,
-        "num_regions": 0,
-        **reject(reason, detail),
-    }
+def rejected_document(key: DocumentKey, reason: str, detail: str) -> UnfitDocument:
+    return {**key, **reject(reason, detail)}
 
 
 def document_tables(tables: Iterable[Table]) -> list[Table]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import accumulate
-from typing import Any
 
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
 from mmgic.documents.pairs import build_pair
 from mmgic.documents.template import ImageSlot, Segment, one_line, to_text
 from mmgic.documents.writing import Writing
-from mmgic.schema import add_drops
+from mmgic.schema import Document, Interleaved, UnfitDocument, add_drops
 
 
-def build_interleaved(row: Mapping[str, Any], writing: Writing, *, corpus: str) -> dict[str, Any]:
+def build_interleaved(row: Interleaved, writing: Writing, *, corpus: str) -> Document | UnfitDocument:
     """The `schema.DOCUMENT` row of a row of the task "interleaved" or "pair"; pairs go by `build_pair`."""
     if row["task"] == "interleaved":
         return build_web_page(row, writing, corpus=corpus)
@@ -23,7 +21,7 @@ def build_interleaved(row: Mapping[str, Any], writing: Writing, *, corpus: str) 
     return build_pair(row, row["images"][0]["codes"], captions, writing, corpus=corpus)
 
 
-def build_web_page(row: Mapping[str, Any], writing: Writing, *, corpus: str) -> dict[str, Any]:
+def build_web_page(row: Interleaved, writing: Writing, *, corpus: str) -> Document | UnfitDocument:
     """The `schema.DOCUMENT` row of an MMC4 document: all of it is supervised.
 
     Each sentence after the first part begins on a new line. A document that is longer than `settings.max_tokens` is

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import Any
 
 from mmgic.descriptions.reading import Descriptions, read_descriptions
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
 from mmgic.documents.template import REGIONS_HEADING, Order, Segment, image_part, region_part, to_text
 from mmgic.documents.writing import DocumentMaker, Writing
-from mmgic.schema import record_generator
-from mmgic.stages.rows import Row
+from mmgic.schema import Document, TokenizedImage, UnfitDocument, record_generator
 
 
 @dataclass(frozen=True)
-class MakeDocument(DocumentMaker):
+class MakeDocument(DocumentMaker[TokenizedImage]):
     """TOKENIZED_IMAGE row -> DOCUMENT row."""
 
     descriptions: str  # JSON lines; "" for none
     repeat: int  # which of its documents, from 0
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: TokenizedImage) -> Document | UnfitDocument:
         descriptions = read_descriptions(self.descriptions).of(row["source"])
         return build_document(row, self.writing, descriptions, repeat=self.repeat, corpus="mmgic")
 
 
 def build_document(
-    row: Mapping[str, Any], writing: Writing, descriptions: Descriptions, *, repeat: int, corpus: str
-) -> dict[str, Any]:
+    row: TokenizedImage, writing: Writing, descriptions: Descriptions, *, repeat: int, corpus: str
+) -> Document | UnfitDocument:
     """The `schema.DOCUMENT` row of one `schema.TOKENIZED_IMAGE` row (F.7, steps 1 to 4).
 
     A document has at most `settings.max_tokens` tokens, <s> and </s> included; F.7's step 4 acts on longer ones alone.
@@ -85,14 +82,10 @@ def build_document(
     return rejected_document(key, "too_long", f"{needed} tokens without regions; {settings.max_tokens} are allowed")
 
 
-def has_description(row: Mapping[str, Any], descriptions: Descriptions) -> bool:
+def has_description(row: TokenizedImage, descriptions: Descriptions) -> bool:
     """Whether any label of the image has a description."""
-    return any(
-        entry["label"] in texts
-        for entries, texts in (
-            (row["objects"], descriptions.objects),
-            (row["attributes"], descriptions.attributes),
-            (row["relationships"], descriptions.relationships),
-        )
-        for entry in entries
+    return (
+        any(thing["label"] in descriptions.objects for thing in row["objects"])
+        or any(attribute["label"] in descriptions.attributes for attribute in row["attributes"])
+        or any(relationship["label"] in descriptions.relationships for relationship in row["relationships"])
     )

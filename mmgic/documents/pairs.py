@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
 from mmgic.documents.template import ImageSlot, Order, Segment, one_line, to_text
 from mmgic.documents.writing import DocumentMaker, Writing
-from mmgic.schema import record_generator
-from mmgic.stages.rows import Row
+from mmgic.schema import AnyRow, Document, TokenizedPair, UnfitDocument, record_generator
 
 
 @dataclass(frozen=True)
-class MakePair(DocumentMaker):
+class MakePair(DocumentMaker[TokenizedPair]):
     """TOKENIZED_PAIR row -> DOCUMENT row.
 
     The short caption is `caption_coco`, or the web's if there is no other; the detailed one is `caption_capsfusion`.
@@ -23,7 +21,7 @@ class MakePair(DocumentMaker):
 
     corpora: Mapping[str, str]  # source -> what a curriculum calls its documents
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: TokenizedPair) -> Document | UnfitDocument:
         detailed = one_line(row["caption_capsfusion"])
         short = one_line(row["caption_coco"]) or ("" if detailed else one_line(row["caption_origin"]))
         captions = [f"{name}: {text}" for name, text in (("Caption", short), ("Detailed caption", detailed)) if text]
@@ -31,8 +29,8 @@ class MakePair(DocumentMaker):
 
 
 def build_pair(
-    row: Mapping[str, Any], codes: Sequence[int], captions: Sequence[str], writing: Writing, *, corpus: str
-) -> dict[str, Any]:
+    row: AnyRow, codes: Sequence[int], captions: Sequence[str], writing: Writing, *, corpus: str
+) -> Document | UnfitDocument:
     """The `schema.DOCUMENT` row of an image with its lines of `captions`.
 
     The order of image and text is one draw from `record_generator(seed, "documents", source, image_id)`. A pair that

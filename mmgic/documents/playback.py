@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mmgic.descriptions.reading import Descriptions, read_descriptions
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
@@ -13,22 +11,30 @@ from mmgic.documents.rounds import build_rounds_document, fit_rounds
 from mmgic.documents.tasks import Round, framed, responded
 from mmgic.documents.template import ImageSlot, Order, caption_lines, concept_lines, region_lines
 from mmgic.documents.writing import DocumentMaker, Writing
-from mmgic.schema import record_generator
+from mmgic.schema import (
+    KEPT,
+    Document,
+    Interleaved,
+    Part,
+    TokenizedImage,
+    TokenizedPair,
+    UnfitDocument,
+    record_generator,
+)
 from mmgic.settings import Recipe
-from mmgic.stages.rows import Row
 from mmgic.stages.sampling import RowSample
 
 CORPUS = "sft"
 
 
 @dataclass(frozen=True)
-class MakePlayback(DocumentMaker):
+class MakePlayback(DocumentMaker[TokenizedImage]):
     """TOKENIZED_IMAGE row -> DOCUMENT row: half of the sample image-first, half text-first, others `not_sampled`."""
 
     descriptions: str  # JSON lines; "" for none
     sample: RowSample
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: TokenizedImage) -> Document | UnfitDocument:
         group = self.sample.group(row["row_id"])
         if group is None:
             return rejected_document(key_columns(row, 0, CORPUS, ""), "not_sampled", "")
@@ -37,12 +43,12 @@ class MakePlayback(DocumentMaker):
 
 
 @dataclass(frozen=True)
-class MakeAesthetic(DocumentMaker):
+class MakeAesthetic(DocumentMaker[TokenizedPair]):
     """TOKENIZED_PAIR row -> DOCUMENT row: half of the sample captioning, half generation, others `not_sampled`."""
 
     sample: RowSample
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: TokenizedPair) -> Document | UnfitDocument:
         group = self.sample.group(row["row_id"])
         if group is None:
             return rejected_document(key_columns(row, 0, CORPUS, ""), "not_sampled", "")
@@ -50,16 +56,25 @@ class MakeAesthetic(DocumentMaker):
         caption = row["caption_coco"].strip() or row["caption_capsfusion"].strip() or row["caption_origin"].strip()
         if not caption:
             return rejected_document(key_columns(row, 0, CORPUS, task), "no_caption", "the image has no caption")
-        image, words = {"text": "", "image": 0}, {"text": caption, "image": -1}
+        image: Part = {"text": "", "image": 0}
+        words: Part = {"text": caption, "image": -1}
         asked, answered = (words, image) if group else (image, words)
-        rounds = [{"instruction": [asked], "response": [answered]}]
-        columns = {"task": task, "images": [{"codes": row["codes"]}], "rounds": rounds}
-        return build_rounds_document({**row, **columns}, self.writing, corpus=CORPUS)
+        one_round: Interleaved = {
+            "row_id": row["row_id"],
+            "source": row["source"],
+            "image_id": row["image_id"],
+            "task": task,
+            "images": [{"url": row["url"], "image_path": row["image_path"], "codes": row["codes"]}],
+            "rounds": [{"instruction": [asked], "response": [answered]}],
+            "drops": row["drops"],
+            **KEPT,
+        }
+        return build_rounds_document(one_round, self.writing, corpus=CORPUS)
 
 
 def build_playback(
-    row: Mapping[str, Any], order: Order, writing: Writing, descriptions: Descriptions
-) -> dict[str, Any]:
+    row: TokenizedImage, order: Order, writing: Writing, descriptions: Descriptions
+) -> Document | UnfitDocument:
     """The `schema.DOCUMENT` row of a `schema.TOKENIZED_IMAGE` row as rounds (the last two rows of Table 16).
 
     The first round holds the image with its captions and concepts, each further one a region; what `order` puts last is
@@ -93,7 +108,7 @@ def build_playback(
     return rejected_document(key, "too_long", f"the image and its text exceed {settings.max_tokens} tokens")
 
 
-def _lines(row: Mapping[str, Any], order: Order, recipe: Recipe, descriptions: Descriptions | None) -> list[str]:
+def _lines(row: TokenizedImage, order: Order, recipe: Recipe, descriptions: Descriptions | None) -> list[str]:
     """The lines of F.6's image part; the caption stands next to the image in both orders."""
     captions = caption_lines(row) if "C" in recipe else []
     concepts = concept_lines(row, descriptions) if "L" in recipe else []

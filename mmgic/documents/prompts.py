@@ -10,6 +10,7 @@ from mmgic.documents.tasks import TEMPLATES, make_round
 from mmgic.documents.template import Segment, caption_prefix
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
+from mmgic.schema import Part
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -64,5 +65,5 @@ def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> li
 
 
 def _instruction(task: str, images: int, question: str, system_prompt: str) -> list[Segment]:
-    asked = [{"text": "", "image": i} for i in range(images)]
-    return make_round(TEMPLATES[task], [*asked, {"text": question, "image": -1}], [], system_prompt).instruction
+    shown: list[Part] = [{"text": "", "image": i} for i in range(images)]
+    return make_round(TEMPLATES[task], [*shown, {"text": question, "image": -1}], [], system_prompt).instruction

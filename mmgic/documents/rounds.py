@@ -13,22 +13,21 @@ from mmgic.documents.tasks import DETAILED_CAPTION_INSTRUCTIONS, TEMPLATES, Roun
 from mmgic.documents.template import to_text
 from mmgic.documents.writing import DocumentMaker, Writing
 from mmgic.errors import InputError
-from mmgic.schema import add_drops, record_generator
-from mmgic.stages.rows import Row
+from mmgic.schema import Document, Interleaved, Turns, UnfitDocument, add_drops, record_generator
 
 
 @dataclass(frozen=True)
-class MakeRounds(DocumentMaker):
+class MakeRounds(DocumentMaker[Interleaved]):
     """INTERLEAVED row of any task -> DOCUMENT row."""
 
     corpora: Mapping[str, str]  # source -> what a curriculum calls its documents
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: Interleaved) -> Document | UnfitDocument:
         build = build_rounds_document if row["task"] in TEMPLATES else build_interleaved
         return build(row, self.writing, corpus=self.corpora[row["source"]])
 
 
-def build_rounds_document(row: Mapping[str, Any], writing: Writing, *, corpus: str) -> dict[str, Any]:
+def build_rounds_document(row: Interleaved, writing: Writing, *, corpus: str) -> Document | UnfitDocument:
     """The `schema.DOCUMENT` row of a `schema.INTERLEAVED` row of an instruction task: its rounds in their order.
 
     The first round carries the system prompt. `answer_spans` holds [start, end) of each response with its </s>. A
@@ -62,7 +61,7 @@ def build_rounds_document(row: Mapping[str, Any], writing: Writing, *, corpus: s
     return rejected_document(key, "too_long", f"no round fits into {writing.settings.max_tokens} tokens")
 
 
-def _template(row: Mapping[str, Any], seed: int) -> TaskTemplate:
+def _template(row: Interleaved, seed: int) -> TaskTemplate:
     template = TEMPLATES[row["task"]]
     if row["task"] != "detailed_caption":
         return template
@@ -71,7 +70,7 @@ def _template(row: Mapping[str, Any], seed: int) -> TaskTemplate:
     return replace(template, after=drawn)
 
 
-def _with_images_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def _with_images_of(first: Turns, second: Turns) -> Turns:
     images = [part for part in first["instruction"] if part["image"] >= 0]
     return {**second, "instruction": [*images, *second["instruction"]]}
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from mmgic.documents.template import ImageSlot, Segment, one_line
+from mmgic.schema import Part
 
 # Our wordings beside the two that the table quotes; one is drawn for each record.
 DETAILED_CAPTION_INSTRUCTIONS = (
@@ -62,11 +63,11 @@ class Round:
 
 def make_round(
     template: TaskTemplate,
-    instruction: Sequence[Mapping[str, Any]],
-    response: Sequence[Mapping[str, Any]],
+    instruction: Sequence[Part],
+    response: Sequence[Part],
     system_prompt: str | None,
 ) -> Round:
-    """One round of `schema.PART` parts in the words of `template`; `system_prompt` is None after the first round."""
+    """One round in the words of `template`; `system_prompt` is None after the first round."""
     asked = _segments(instruction, one_line if template.short else str.strip)
     if template.before:
         asked = [template.before + segment if isinstance(segment, str) else segment for segment in asked]
@@ -107,7 +108,7 @@ def merged(segments: Iterable[Segment]) -> list[Segment]:
     return result
 
 
-def _segments(parts: Sequence[Mapping[str, Any]], clean: Any) -> list[Segment]:
+def _segments(parts: Sequence[Part], clean: Any) -> list[Segment]:
     return [clean(part["text"]) if part["image"] < 0 else ImageSlot(part["image"]) for part in parts]
 
 

@@ -11,11 +11,12 @@ of its segments' lengths.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from mmgic.descriptions.reading import Descriptions
+from mmgic.schema import AnnotatedImage, Region
 from mmgic.settings import Recipe
 
 Order = Literal["image_first", "text_first"]
@@ -36,13 +37,10 @@ class ImageSlot:
 Segment = str | ImageSlot
 
 
-def image_part(
-    row: Mapping[str, Any], order: Order, recipe: Recipe, descriptions: Descriptions | None
-) -> list[Segment]:
+def image_part(row: AnnotatedImage, order: Order, recipe: Recipe, descriptions: Descriptions | None) -> list[Segment]:
     """The whole image with its coarse-grained (C) and fine-grained (L, D) annotations, as far as `recipe` has them.
 
-    `row` has the columns of `schema.ANNOTATED_IMAGE`; `descriptions=None` fills the form without descriptions. The
-    caption stands next to the image in both orders.
+    `descriptions=None` fills the form without descriptions. The caption stands next to the image in both orders.
     """
     captions = caption_lines(row) if "C" in recipe else []
     concepts = concept_lines(row, descriptions if "D" in recipe else None) if "L" in recipe else []
@@ -52,7 +50,7 @@ def image_part(
     return ["\n".join([TITLE, *concepts, *captions, "Image: "]), ImageSlot(0)]
 
 
-def region_part(region: Mapping[str, Any], index: int, order: Order) -> list[Segment]:
+def region_part(region: Region, index: int, order: Order) -> list[Segment]:
     """One selected object region (R): the visual tokens of `ImageSlot(index)`, its location and its object labels."""
     lines = region_lines(region)
     if order == "image_first":
@@ -60,7 +58,7 @@ def region_part(region: Mapping[str, Any], index: int, order: Order) -> list[Seg
     return ["\n".join([REGION_TITLE, *lines, "Region: "]), ImageSlot(index)]
 
 
-def region_lines(region: Mapping[str, Any]) -> list[str]:
+def region_lines(region: Region) -> list[str]:
     """What is said of a region: its location and its object labels."""
     labels = (f"- {label}" for label in unique(region["labels"]))
     return [f"Location of the selected region in the image: {region['location']}", "Objects:", *labels]
@@ -86,13 +84,13 @@ def unique(items: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(items))
 
 
-def caption_lines(row: Mapping[str, Any]) -> list[str]:
+def caption_lines(row: AnnotatedImage) -> list[str]:
     """The coarse-grained annotations (C) of an image, those that it has."""
     named = (("Caption", row["caption"]), ("Localized narrative caption", row["narrative"]))
     return [f"{name}: {one_line(text)}" for name, text in named if text.strip()]
 
 
-def concept_lines(row: Mapping[str, Any], descriptions: Descriptions | None) -> list[str]:
+def concept_lines(row: AnnotatedImage, descriptions: Descriptions | None) -> list[str]:
     """Object, attribute and relationship labels, each label once; a part without entries leaves no heading."""
     label_of = {item["object_id"]: item["label"] for item in row["objects"]}
     objects = dict.fromkeys(label_of.values(), "")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.model.vocabulary import VLVocabulary
+from mmgic.schema import Document, Interleaved, TokenizedImage, TokenizedPair, UnfitDocument
 from mmgic.settings import DocumentSettings, Settings
-from mmgic.stages.rows import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+Made = TypeVar("Made", TokenizedImage, TokenizedPair, Interleaved)  # the rows that documents are made of
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Writing:
 
 
 @dataclass(frozen=True)
-class DocumentMaker(ABC):
+class DocumentMaker(ABC, Generic[Made]):
     """Makes a DOCUMENT row of one row. Small to send: a worker process loads the tokenizer, once."""
 
     llm: str  # folder with the text tokenizer
@@ -44,4 +47,4 @@ class DocumentMaker(ABC):
         return Writing(load_text_tokenizer(self.llm), self.vocabulary, self.settings, self.seed)
 
     @abstractmethod
-    def __call__(self, row: Row) -> Row: ...
+    def __call__(self, row: Made) -> Document | UnfitDocument: ...

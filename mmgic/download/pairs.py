@@ -8,7 +8,7 @@ from functools import partial
 from mmgic.cleaning.images import image_fault
 from mmgic.download import DownloadImages
 from mmgic.images import ImageError, stored_size
-from mmgic.schema import reject
+from mmgic.schema import CaptionedImage, reject
 from mmgic.settings import CleaningSettings
 from mmgic.stages.rows import EachRow, Row
 
@@ -20,11 +20,11 @@ class PairImages:
     download: DownloadImages
     cleaning: CleaningSettings | None  # None: any size is suitable
 
-    def __call__(self, rows: list[Row]) -> list[Row]:
+    def __call__(self, rows: list[CaptionedImage]) -> list[CaptionedImage | Row]:
         return EachRow(partial(check_image, cleaning=self.cleaning))(self.download(rows))
 
 
-def check_image(row: Row, cleaning: CleaningSettings | None) -> Row:
+def check_image(row: CaptionedImage, cleaning: CleaningSettings | None) -> CaptionedImage:
     """The row with its image's size, read from the file's header where the source gave none; set aside if unfit."""
     if not row["keep"]:
         return row

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from PIL import Image
 
@@ -18,16 +19,16 @@ from mmgic.download.fetch import Fetcher
 from mmgic.download.shard import Entry, Fetched, write_shard
 from mmgic.errors import InputError
 from mmgic.images import DECODERS, MAX_PIXELS, ImageError, decode_image
-from mmgic.schema import reject
+from mmgic.schema import CaptionedImage, Interleaved, reject
 from mmgic.settings import DownloadSettings
 from mmgic.sources.rows import without_images
 from mmgic.stages.lifecycle import is_too_often
-from mmgic.stages.rows import Row
 
 # By Pillow's name; a JPEG of several pictures is called MPO once it is open.
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
 _CAPTIONS = ("caption_origin", "caption_coco", "caption_capsfusion")
 
+T = TypeVar("T", CaptionedImage, Interleaved)
 Results = Mapping[str, Fetched | ImageError]  # by url
 
 
@@ -52,7 +53,7 @@ class DownloadImages:
     settings: DownloadSettings
     folder: str  # of the shards; any fsspec path
 
-    def __call__(self, rows: list[Row]) -> list[Row]:
+    def __call__(self, rows: list[T]) -> list[T]:
         wanted = [(row, i, url) for row in rows if row["keep"] for i, url in _missing(row)]
         if not wanted:
             return rows
@@ -62,7 +63,7 @@ class DownloadImages:
             _check_network(results, self.settings.max_failure_rate)
             entries = {url: _entry(row, i, url, results[url]) for row, i, url in reversed(wanted)}
             paths = write_shard(f"{self.folder}/{_batch_name(rows)}", [entries[url] for url in urls])
-        return [_with_images(row, results, paths) if row["keep"] else row for row in rows]
+        return [cast(T, _with_images(row, results, paths)) if row["keep"] else row for row in rows]
 
 
 def _check_network(results: Results, max_failure_rate: float) -> None:
@@ -75,18 +76,18 @@ def _check_network(results: Results, max_failure_rate: float) -> None:
         )
 
 
-def _missing(row: Row) -> list[tuple[int, str]]:
+def _missing(row: Mapping[str, Any]) -> list[tuple[int, str]]:
     """(position in the row, url) of the images that are to be fetched."""
     images = row.get("images", [row])
     return [(i, image["url"]) for i, image in enumerate(images) if image["url"] and not image["image_path"]]
 
 
-def _batch_name(rows: Sequence[Row]) -> str:
+def _batch_name(rows: Sequence[Mapping[str, Any]]) -> str:
     ids = "\n".join(str(row["row_id"]) for row in rows)
     return hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()
 
 
-def _entry(row: Row, i: int, url: str, result: Fetched | ImageError) -> Entry:
+def _entry(row: Mapping[str, Any], i: int, url: str, result: Fetched | ImageError) -> Entry:
     captions = {name: row[name] for name in _CAPTIONS if row.get(name)}
     key = f"{row['row_id'] % (1 << 64):016x}{f'_{i}' if 'images' in row else ''}"
     return Entry(key, url, next(iter(captions.values()), ""), captions, result)
@@ -118,7 +119,7 @@ def store_image(file: Path, body: bytes, max_pixels: int = MAX_PIXELS) -> Fetche
     return fetched
 
 
-def _with_images(row: Row, results: Results, paths: Mapping[str, str]) -> Row:
+def _with_images(row: Mapping[str, Any], results: Results, paths: Mapping[str, str]) -> Mapping[str, Any]:
     failed = {i: error for i, url in _missing(row) if isinstance(error := results[url], ImageError)}
     if "images" not in row:
         if failed:
@@ -131,4 +132,6 @@ def _with_images(row: Row, results: Results, paths: Mapping[str, str]) -> Row:
     arrived = {i: paths[url] for i, url in _missing(row) if i not in failed}
     images = [{**image, "image_path": arrived.get(i, image["image_path"])} for i, image in enumerate(row["images"])]
     row = {**row, "images": images}
-    return without_images(row, {i: (e.reason, f"{images[i]['url']}: {e.detail}") for i, e in failed.items()})
+    return without_images(
+        cast(Interleaved, row), {i: (e.reason, f"{images[i]['url']}: {e.detail}") for i, e in failed.items()}
+    )

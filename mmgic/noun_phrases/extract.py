@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from mmgic.errors import InputError
-from mmgic.schema import CAPTIONED_IMAGE, reject
-from mmgic.stages.rows import Row
+from mmgic.schema import CaptionedImage, CaptionPhrases, reject
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -22,14 +19,6 @@ NEEDED = ("tok2vec", "transformer", "curated_transformer", "tagger", "morphologi
 LEADING = ("DT", "PDT", "WDT", "PRP$", "WP$")  # Penn tags of determiners and possessive pronouns
 MAX_CHARACTERS = 10_000  # of a caption: what a parser takes without much memory
 BATCH = 256  # captions that spaCy parses together
-
-PHRASES = pa.schema(
-    [
-        *CAPTIONED_IMAGE,
-        pa.field("phrases", pa.list_(pa.string())),  # each once, in the order of the caption
-        pa.field("phrase_ids", pa.list_(pa.uint64())),  # `phrase_id` of each
-    ]
-)
 
 
 def load_pipeline(name: str) -> Language:
@@ -95,13 +84,20 @@ class ExtractPhrases:
         self.nlp = load_pipeline(pipeline)
         self.columns = columns
 
-    def __call__(self, rows: list[Row]) -> list[Row]:
-        captions = [row[self.columns[row["source"]]] if row["source"] in self.columns else "" for row in rows]
+    def __call__(self, rows: list[CaptionedImage]) -> list[CaptionPhrases]:
+        captions = [self._caption(row) for row in rows]
         short = (caption if len(caption) <= MAX_CHARACTERS else "" for caption in captions)
         found = zip(rows, captions, phrases_of(self.nlp, short), strict=True)
-        return [
-            {**row, "phrases": phrases, "phrase_ids": [phrase_id(phrase) for phrase in phrases]}
-            if len(caption) <= MAX_CHARACTERS
-            else {**row, **reject("bad_record", f"a caption of {len(caption):,} characters")}
-            for row, caption, phrases in found
-        ]
+        return [_with_phrases(row, caption, phrases) for row, caption, phrases in found]
+
+    def _caption(self, row: Mapping[str, Any]) -> str:
+        """The caption that the row's source is filtered by."""
+        column = self.columns.get(row["source"])
+        return row[column] if column else ""
+
+
+def _with_phrases(row: CaptionedImage, caption: str, phrases: list[str]) -> CaptionPhrases:
+    made: CaptionPhrases = {**row, "phrases": phrases, "phrase_ids": [phrase_id(phrase) for phrase in phrases]}
+    if len(caption) <= MAX_CHARACTERS:
+        return made
+    return {**made, **reject("bad_record", f"a caption of {len(caption):,} characters")}

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from mmgic.schema import reject
+from mmgic.schema import CaptionedImage, CaptionPhrases, reject
 from mmgic.settings import PhraseSettings
-from mmgic.stages.rows import Row
 from mmgic.stages.sampling import mix
 
 PENDING = 1 << 22  # entries that wait to be merged, at least
 
 Ids = np.ndarray[Any, np.dtype[np.uint64]]
 Captions = tuple[np.ndarray, np.ndarray, Ids]  # row ids [N], phrases of each row [N], ids of the phrases [their sum]
-Part = tuple[np.ndarray, np.ndarray]  # phrase ids (uint64) and, for each, a count (int64) or a hash (uint64)
+PoolPart = tuple[np.ndarray, np.ndarray]  # phrase ids (uint64) and, for each, a count (int64) or a hash (uint64)
 
 
-def count_phrases(ids: Ids) -> Part:
+def count_phrases(ids: Ids) -> PoolPart:
     """Distinct phrases among `ids`, ascending, and how often each occurs."""
     distinct, counts = np.unique(ids, return_counts=True)
     return distinct, counts
 
 
-def add_counts(parts: Iterable[Part]) -> Part:
+def add_counts(parts: Iterable[PoolPart]) -> PoolPart:
     """The sum of what `count_phrases` gave for parts of the captions."""
     return _merged(parts, _summed)
 
@@ -41,7 +40,7 @@ def caption_hashes(seed: int, ids: Ids, row_ids: np.ndarray) -> Ids:
     return mix(ids ^ captions)
 
 
-def smallest_hashes(ids: Ids, hashes: Ids, number: int) -> Part:
+def smallest_hashes(ids: Ids, hashes: Ids, number: int) -> PoolPart:
     """For each phrase its `number` smallest hashes (or all, where it has fewer), ordered by phrase and hash."""
     order = np.lexsort((hashes, ids))
     ids, hashes = ids[order], hashes[order]
@@ -51,7 +50,7 @@ def smallest_hashes(ids: Ids, hashes: Ids, number: int) -> Part:
     return ids[chosen], hashes[chosen]
 
 
-def smallest_of(captions: Captions, seed: int, crowded: Ids, number: int) -> Part:
+def smallest_of(captions: Captions, seed: int, crowded: Ids, number: int) -> PoolPart:
     """`smallest_hashes` of some captions, for the `crowded` phrases alone."""
     row_ids, lengths, ids = captions
     chosen = np.isin(ids, crowded)
@@ -59,7 +58,7 @@ def smallest_of(captions: Captions, seed: int, crowded: Ids, number: int) -> Par
     return smallest_hashes(ids, caption_hashes(seed, ids, np.repeat(row_ids, lengths)[chosen]), number)
 
 
-def merge_smallest(parts: Iterable[Part], number: int) -> Part:
+def merge_smallest(parts: Iterable[PoolPart], number: int) -> PoolPart:
     """`smallest_hashes` of all captions from those of parts of them."""
     return _merged(parts, lambda ids, hashes: smallest_hashes(ids, hashes, number))
 
@@ -84,13 +83,13 @@ class Pool:
         return drawn
 
 
-def crowded_phrases(counts: Part, settings: PhraseSettings) -> Ids:
+def crowded_phrases(counts: PoolPart, settings: PhraseSettings) -> Ids:
     """The phrases that draw some of their captions only, ascending: those whose smallest hashes a pool needs."""
     ids, numbers = counts
     return ids[(numbers >= settings.min_count) & (numbers > settings.captions_per_phrase)]
 
 
-def make_pool(counts: Part, smallest: Part, settings: PhraseSettings, seed: int) -> Pool:
+def make_pool(counts: PoolPart, smallest: PoolPart, settings: PhraseSettings, seed: int) -> Pool:
     """The pool from the `counts` of all phrases and the `smallest` hashes of the crowded ones."""
     ids, numbers = counts
     ids = ids[numbers >= settings.min_count]
@@ -109,26 +108,31 @@ class SelectRows:
         self.pool = pool
         self.sources = frozenset(sources)
 
-    def __call__(self, rows: list[Row]) -> list[Row]:
+    def __call__(self, rows: list[CaptionPhrases]) -> list[CaptionedImage]:
         filtered = [i for i, row in enumerate(rows) if row["source"] in self.sources]
         row_ids = np.array([rows[i]["row_id"] for i in filtered], np.int64)
         lengths = np.array([len(rows[i]["phrase_ids"]) for i in filtered], np.int64)
         ids = np.array([id_ for i in filtered for id_ in rows[i]["phrase_ids"]], np.uint64)
         drawn = self.pool.draws(row_ids, lengths, ids)
-        results = list(rows)
+        results = [_without_phrases(row) for row in rows]
         for i, keep in zip(filtered, drawn.tolist(), strict=True):
             if not keep:
-                results[i] = {**rows[i], **reject("phrases_not_selected")}
+                results[i] = {**results[i], **reject("phrases_not_selected")}
         return results
 
 
-def _merged(parts: Iterable[Part], compact: Callable[[np.ndarray, np.ndarray], Part]) -> Part:
+def _without_phrases(row: CaptionPhrases) -> CaptionedImage:
+    columns = CaptionedImage.__annotations__
+    return cast(CaptionedImage, {name: value for name, value in row.items() if name in columns})
+
+
+def _merged(parts: Iterable[PoolPart], compact: Callable[[np.ndarray, np.ndarray], PoolPart]) -> PoolPart:
     """All `parts` as one. Waiting parts are compacted once they outgrow the result, so memory stays a few results."""
-    merged: Part = (np.empty(0, np.uint64), np.empty(0, np.uint64))
-    waiting: list[Part] = []
+    merged: PoolPart = (np.empty(0, np.uint64), np.empty(0, np.uint64))
+    waiting: list[PoolPart] = []
     size = 0
 
-    def join() -> Part:
+    def join() -> PoolPart:
         columns = zip(*[part for part in (merged, *waiting) if len(part[0])], strict=True)
         joined = [np.concatenate(column) for column in columns]
         return compact(joined[0], joined[1]) if joined else merged
@@ -142,7 +146,7 @@ def _merged(parts: Iterable[Part], compact: Callable[[np.ndarray, np.ndarray], P
     return join()
 
 
-def _summed(ids: np.ndarray, counts: np.ndarray) -> Part:
+def _summed(ids: np.ndarray, counts: np.ndarray) -> PoolPart:
     order = np.argsort(ids)
     ids, counts = ids[order], counts[order]
     starts = _starts(ids)

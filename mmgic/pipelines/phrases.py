@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from mmgic.analysis.phrases import FREQUENCIES, FREQUENCY_PLOT, frequencies, frequency_plot
 from mmgic.files import file_digests, write_text
-from mmgic.noun_phrases.extract import PHRASES, ExtractPhrases, pipeline_files
+from mmgic.noun_phrases.extract import ExtractPhrases, pipeline_files
 from mmgic.noun_phrases.pool import (
     Captions,
-    Part,
     Pool,
+    PoolPart,
     SelectRows,
     add_counts,
     count_phrases,
@@ -31,7 +31,7 @@ from mmgic.noun_phrases.pool import (
 )
 from mmgic.pipelines.common import data_resources, sources_of
 from mmgic.pipelines.places import places_of
-from mmgic.schema import CAPTIONED_IMAGE
+from mmgic.schema import CAPTIONED_IMAGE, PHRASES, CaptionedImage
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.passes import map_blocks
@@ -51,7 +51,7 @@ def select_by_phrases(settings: Settings, table: Table) -> Table:
     columns = {source: column for source, column in captions.items() if column}
     places, name, resources = places_of(settings), "ic/selected", data_resources(settings, rows_per_call=1000)
     if not columns:
-        stage = Stage(name, CAPTIONED_IMAGE, partial(EachRow, dict), settings={"filtered": []}, resources=resources)
+        stage = Stage(name, CAPTIONED_IMAGE, partial(EachRow, _same), settings={"filtered": []}, resources=resources)
         return run_stage(stage, table, places)
     phrases = _run_phrases(settings, table, columns)
     stage = Stage(
@@ -67,6 +67,10 @@ def select_by_phrases(settings: Settings, table: Table) -> Table:
         resources=resources,
     )
     return run_stage(stage, phrases, places)
+
+
+def _same(row: CaptionedImage) -> CaptionedImage:
+    return row
 
 
 def _run_phrases(settings: Settings, table: Table, columns: dict[str, str]) -> Table:
@@ -99,18 +103,18 @@ def _selection(settings: Settings, table: Table, sources: tuple[str, ...], outpu
     return SelectRows(pool, sources)
 
 
-def _count(captions: Captions) -> Part:
+def _count(captions: Captions) -> PoolPart:
     return count_phrases(captions[2])
 
 
-def _count_drawn(captions: Captions, pool: Pool) -> Part:
+def _count_drawn(captions: Captions, pool: Pool) -> PoolPart:
     row_ids, lengths, ids = captions
     return count_phrases(ids[np.repeat(pool.draws(row_ids, lengths, ids), lengths)])
 
 
 def _parts(
-    settings: Settings, table: Table, sources: tuple[str, ...], work: Callable[[Captions], Part]
-) -> Iterator[Part]:
+    settings: Settings, table: Table, sources: tuple[str, ...], work: Callable[[Captions], PoolPart]
+) -> Iterator[PoolPart]:
     """What `work` returns for the kept rows of each block of a phrases table, as it is done."""
 
     def block(batch: pa.Table) -> pa.Table:

@@ -11,14 +11,16 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmgic.schema import reject
-from mmgic.stages.rows import Row
+from mmgic.schema import CaptionedImage, Interleaved, reject
+
+T = TypeVar("T", CaptionedImage, Interleaved)
 
 COLUMNS = ("content", "rank", "row_id")  # rank: the source's place in the list
 ENTRY = np.dtype(list(zip(COLUMNS, ("<u8", "<i8", "<i8"), strict=True)))
@@ -84,7 +86,7 @@ class RejectCopies:
     ids: NDArray[np.int64]
     detail: str
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: T) -> T:
         position = int(np.searchsorted(self.ids, row["row_id"]))
         if position < len(self.ids) and self.ids[position] == row["row_id"]:
             return {**row, **reject("duplicate_record", self.detail)}

@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmgic.schema import Corpus
+    from mmgic.schema import AnnotatedImage, CaptionedImage, Corpus, Interleaved
     from mmgic.settings import SourceSettings
 
 
@@ -224,7 +224,7 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def read_source(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_source(source: SourceSettings) -> Iterator[AnnotatedImage | CaptionedImage | Interleaved]:
     """Yields the rows of one dataset, in the columns of its corpus's schema and in the order of its files.
 
     Every record of the files gives one row, and so does every image that only the annotations know: a record that
@@ -244,6 +244,6 @@ def label_descriptions(source: SourceSettings) -> Iterator[dict[str, str]]:
         yield from _function(name)(source)
 
 
-def _function(name: str) -> Callable[[SourceSettings], Iterator[dict[str, Any]]]:
-    found: Callable[[SourceSettings], Iterator[dict[str, Any]]] = resolve_name(f"mmgic.sources.{name}")
+def _function(name: str) -> Callable[[SourceSettings], Iterator[Any]]:
+    found: Callable[[SourceSettings], Iterator[Any]] = resolve_name(f"mmgic.sources.{name}")
     return found

@@ -3,51 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
-import pyarrow as pa
+from mmgic.schema import (
+    AnnotatedImage,
+    Attribute,
+    CaptionedImage,
+    Drop,
+    Interleaved,
+    Key,
+    Object,
+    Part,
+    Relationship,
+    RowImage,
+    add_drops,
+    count_drops,
+    reject,
+    row_id,
+)
 
-from mmgic.schema import ANNOTATED_IMAGE, INTERLEAVED, KEPT, add_drops, count_drops, reject, row_id
+T = TypeVar("T", AnnotatedImage, CaptionedImage, Interleaved)
 
 
-def source_row(
-    schema: pa.Schema, source: str, record_id: str, times_seen: int, columns: Mapping[str, Any], noun: str = "image"
-) -> dict[str, Any]:
-    """A row of `schema` that holds `columns`, kept and without drops where these say nothing else.
-
-    A record that the source listed `times_seen` > 0 times before is set aside as a duplicate, with a row_id of its own.
-    `noun` is what it is called there. Raises KeyError if a column of the schema is missing.
-    """
-    key = {"row_id": row_id(source, record_id, times_seen), "source": source, "image_id": record_id}
-    row: dict[str, Any] = {**key, "drops": [], **KEPT, **columns}
-    if times_seen:
-        detail = f"{noun} {record_id} is listed {times_seen + 1} times so far; the first one stays"
-        row |= reject("duplicate_id", detail)
-    return {name: row[name] for name in schema.names}
+def source_key(source: str, record_id: str, times_seen: int) -> Key:
+    """The key of a record that the source listed `times_seen` times before; each has a row_id of its own."""
+    return {"row_id": row_id(source, record_id, times_seen), "source": source, "image_id": record_id}
 
 
-def annotated_image(source: str, image_id: str, times_seen: int, **columns: Any) -> dict[str, Any]:
-    """A `source_row` of ANNOTATED_IMAGE that holds `columns` and is otherwise empty."""
-    empty = {
-        "image_path": "",
-        "width": 0,
-        "height": 0,
-        "caption": "",
-        "narrative": "",
+def first_stays(row: T, times_seen: int, noun: str = "image") -> T:
+    """The row, set aside as a duplicate if its source listed the record before; `noun` is what it is called there."""
+    if not times_seen:
+        return row
+    detail = f"{noun} {row['image_id']} is listed {times_seen + 1} times so far; the first one stays"
+    return {**row, **reject("duplicate_id", detail)}
+
+
+def annotated_image(
+    source: str,
+    image_id: str,
+    times_seen: int,
+    *,
+    image_path: str = "",
+    width: int = 0,
+    height: int = 0,
+    caption: str = "",
+    narrative: str = "",
+    objects: Sequence[Object] = (),
+    attributes: Sequence[Attribute] = (),
+    relationships: Sequence[Relationship] = (),
+    drops: Sequence[Drop] = (),
+    keep: bool = True,
+    reason: str = "",
+    detail: str = "",
+) -> AnnotatedImage:
+    """The row of an image with what its dataset annotates."""
+    row: AnnotatedImage = {
+        **source_key(source, image_id, times_seen),
+        "image_path": image_path,
+        "width": width,
+        "height": height,
+        "caption": caption,
+        "narrative": narrative,
         "candidates": [],
-        "objects": [],
-        "attributes": [],
-        "relationships": [],
+        "objects": list(objects),
+        "attributes": list(attributes),
+        "relationships": list(relationships),
+        "drops": list(drops),
+        "keep": keep,
+        "reason": reason,
+        "detail": detail,
     }
-    return source_row(ANNOTATED_IMAGE, source, image_id, times_seen, {**empty, **columns})
+    return first_stays(row, times_seen)
 
 
-def bad_record(source: str, image_id: str, times_seen: int, detail: str) -> dict[str, Any]:
+def bad_record(source: str, image_id: str, times_seen: int, detail: str) -> AnnotatedImage:
     """The row of a record that lacks what its format demands."""
     return annotated_image(source, image_id, times_seen, **reject("bad_record", detail))
-
-
-Part = dict[str, Any]
 
 
 def text_part(text: str) -> Part:
@@ -59,6 +90,10 @@ def image_part(image: int) -> Part:
     return {"text": "", "image": image}
 
 
+def row_image(path: str = "", url: str = "") -> RowImage:
+    return {"url": url, "image_path": path, "codes": []}
+
+
 def interleaved(
     source: str,
     record_id: str,
@@ -67,28 +102,27 @@ def interleaved(
     images: Sequence[str] = (),
     rounds: Sequence[tuple[Sequence[Part], Sequence[Part]]] = (),
     *,
-    urls: Sequence[str] = (),
     drops: Sequence[str] = (),
-    **columns: Any,
-) -> dict[str, Any]:
-    """A `source_row` of INTERLEAVED.
-
-    `images` are named by paths, or by `urls`; `rounds` are (instruction, response); `drops` are reasons.
-    """
-    content = {
+    keep: bool = True,
+    reason: str = "",
+    detail: str = "",
+) -> Interleaved:
+    """The row of texts with `images` by paths; `rounds` are (instruction, response), `drops` reasons."""
+    row: Interleaved = {
+        **source_key(source, record_id, times_seen),
         "task": task,
-        "images": [
-            *({"url": "", "image_path": path, "codes": []} for path in images),
-            *({"url": url, "image_path": "", "codes": []} for url in urls),
-        ],
+        "images": [row_image(path) for path in images],
         "rounds": [{"instruction": list(asked), "response": list(answered)} for asked, answered in rounds],
         "drops": count_drops(list(drops)),
+        "keep": keep,
+        "reason": reason,
+        "detail": detail,
     }
-    return source_row(INTERLEAVED, source, record_id, times_seen, {**content, **columns}, noun="record")
+    return first_stays(row, times_seen, noun="record")
 
 
-def without_images(row: dict[str, Any], failures: Mapping[int, tuple[str, str]]) -> dict[str, Any]:
-    """An INTERLEAVED row without the images of `failures`, position -> (one of REASONS, what was wrong).
+def without_images(row: Interleaved, failures: Mapping[int, tuple[str, str]]) -> Interleaved:
+    """The row without the images of `failures`, position -> (one of REASONS, what was wrong).
 
     A web page goes on as long as one image is left, and its `drops` count the others as image_failed. Any other row is
     set aside for the first failure.
@@ -100,13 +134,16 @@ def without_images(row: dict[str, Any], failures: Mapping[int, tuple[str, str]])
         return {**row, **reject(*failures[min(failures)])}
     position = {old: new for new, old in enumerate(kept)}
 
-    def renumbered(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def renumbered(parts: Sequence[Part]) -> list[Part]:
         # the position of a text is -1
         return [{**part, "image": position.get(part["image"], -1)} for part in parts if part["image"] not in failures]
 
     return {
         **row,
         "images": [row["images"][i] for i in kept],
-        "rounds": [{side: renumbered(parts) for side, parts in turn.items()} for turn in row["rounds"]],
+        "rounds": [
+            {"instruction": renumbered(turns["instruction"]), "response": renumbered(turns["response"])}
+            for turns in row["rounds"]
+        ],
         "drops": add_drops(row["drops"], ["image_failed"] * len(failures)),
     }

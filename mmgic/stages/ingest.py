@@ -25,7 +25,7 @@ def ingest(
     name: str,
     places: Places,
     schema: pa.Schema,
-    readers: Sequence[Callable[[], Iterable[Row]]],
+    readers: Sequence[Callable[[], Iterable[Mapping[str, Any]]]],
     settings: Mapping[str, Any],
     rows_per_file: int = 2000,
     max_error_rate: float = 0.05,
@@ -46,7 +46,7 @@ def ingest(
     with stage_progress(name, None, tally):
         read = ray.remote(_read_rows)
         tasks = [
-            read.remote(reader, places, output, number, schema, rows_per_file, tally)
+            read.remote(reader, name, places, number, schema, rows_per_file, tally)
             for number, reader in enumerate(readers)
         ]
         try:
@@ -70,15 +70,16 @@ def ingest(
 
 
 def _read_rows(
-    reader: Callable[[], Iterable[Row]],
+    reader: Callable[[], Iterable[Mapping[str, Any]]],
+    name: str,
     places: Places,
-    output: str,
     number: int,
     schema: pa.Schema,
     rows_per_file: int,
     tally: StageTally,
 ) -> int:
     """Writes the rows of one reader and returns their number."""
+    output = places.folder(name)
     note = f"{checkpoint_folder(output)}/{number}"
     if (before := read_text(note)) is not None:
         return int(before)
@@ -87,21 +88,21 @@ def _read_rows(
         rows = map(places.store, reader())
         while block := list(islice(rows, rows_per_file)):
             path = f"{output}/part-{number:03}-{total // rows_per_file:06}.parquet"
-            tables.write_part(path, _refused_aside(block, schema))
+            tables.write_part(path, _refused_aside(block, schema, name))
             total += len(block)
             tally.add(block[0]["row_id"], len(block), 0)
     write_text(note, str(total))
     return total
 
 
-def _refused_aside(rows: list[Row], schema: pa.Schema) -> pa.Table:
-    """`to_table` of what a reader made. A row that Arrow refuses, as for a number too large, is set aside."""
+def _refused_aside(rows: list[Row], schema: pa.Schema, stage: str) -> pa.Table:
+    """`to_table` of what a reader made. A row that cannot be stored, as for a number too large, is set aside."""
     try:
-        return to_table(rows, schema)
+        return to_table(rows, schema, stage)
     except (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError) as error:
         if len(rows) > 1:
             middle = len(rows) // 2
-            return pa.concat_tables([_refused_aside(half, schema) for half in (rows[:middle], rows[middle:])])
+            return pa.concat_tables([_refused_aside(half, schema, stage) for half in (rows[:middle], rows[middle:])])
         [row] = rows
         problem = f"the record cannot be stored ({type(error).__name__}: {error})"
         known = {name: row[name] for name in ("row_id", "source", "image_id")}

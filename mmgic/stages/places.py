@@ -54,17 +54,17 @@ class Places:
                 return f"{{{name}}}{path[len(folder) :]}"
         return path
 
-    def resolve(self, row: Row) -> Row:
+    def resolve(self, row: Mapping[str, Any]) -> Row:
         """A row as its table stores it, with whole paths."""
         return _with_paths(row, lambda path: self.whole_path(path, row["source"]))
 
-    def store(self, row: Row) -> Row:
+    def store(self, row: Mapping[str, Any]) -> Row:
         """A row with whole paths, as its table stores it; `detail` may quote a path too."""
         stored = _with_paths(row, lambda path: self.stored_path(path, row["source"]))
         if detail := row.get("detail"):
             for name, folder in self._folders(row["source"]).items():
                 detail = detail.replace(f"{folder}/", f"{{{name}}}/")
-            stored = {**stored, "detail": detail}
+            stored["detail"] = detail
         return stored
 
     def _folders(self, source: str) -> Mapping[str, str]:
@@ -82,10 +82,11 @@ class Places:
         return dict(sorted(whole, key=lambda place: -len(place[1])))  # one may lie in another: the nearest is named
 
 
-def _with_paths(row: Row, change: Callable[[str], str]) -> Row:
+def _with_paths(given: Mapping[str, Any], change: Callable[[str], str]) -> Row:
     """The row with its image paths changed."""
+    row = dict(given)
     if path := row.get("image_path"):
-        row = {**row, "image_path": change(path)}
+        row["image_path"] = change(path)
     if images := row.get("images"):
-        row = {**row, "images": [{**image, "image_path": change(image["image_path"])} for image in images]}
+        row["images"] = [{**image, "image_path": change(image["image_path"])} for image in images]
     return row

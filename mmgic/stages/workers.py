@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import pickle
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -52,9 +52,9 @@ class Worker:
             self.transform = self.transform or self.stage.make_transform()
             results = self.transform(rows)
             self._count(rows, results)
-        return to_table([self.places.store(row) for row in results], self.stage.schema)
+        return to_table([self.places.store(row) for row in results], self.stage.schema, self.stage.name)
 
-    def _count(self, rows: list[Row], results: list[Row]) -> None:
+    def _count(self, rows: list[Row], results: Sequence[Mapping[str, Any]]) -> None:
         """Counts a batch. Raises InputError once the stage has more errors than it may have."""
         if [row["row_id"] for row in results] != [row["row_id"] for row in rows]:
             raise RuntimeError(f"the transform of stage '{self.stage.name}' did not return one row for each row")

@@ -192,12 +192,14 @@ def run_draw(arguments: argparse.Namespace) -> None:
     from mmgic.generation.drawing import default_sampling, draw_image, start_ids
     from mmgic.model.pretrained import load_llama
     from mmgic.model.text_tokenizer import load_text_tokenizer
+    from mmgic.sources.rows import annotated_image
 
     check_model(arguments.model)
     vocabulary, [pixels] = load_vocabulary(arguments.model), load_models(arguments, "pixels")
     tokenizer = load_text_tokenizer(arguments.model)
     # the text-first document of a caption, up to its image
-    text = to_text(image_part({"caption": arguments.caption, "narrative": ""}, "text_first", "C", None)[:1])
+    shown = annotated_image("", "", 0, caption=arguments.caption)
+    text = to_text(image_part(shown, "text_first", "C", None)[:1])
     model = load_llama(arguments.model, pixels.dtype)
     prompt = [*start_ids(model.config, vocabulary, tokenizer.bos_token_id), *encode_texts(tokenizer, [text])[0]]
     picture = draw_image(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,17 @@ from torch import Tensor
 
 from mmgic.images import ImageError, read_image
 from mmgic.regions import crop_region
-from mmgic.schema import add_drops, reject
+from mmgic.schema import (
+    CaptionedImage,
+    ImageWithRegions,
+    Interleaved,
+    Region,
+    RowImage,
+    TokenizedImage,
+    TokenizedPair,
+    add_drops,
+    reject,
+)
 from mmgic.settings import VisionSettings
 from mmgic.sources.rows import without_images
 from mmgic.vision.folders import load_tokenizer
@@ -25,6 +35,8 @@ from mmgic.vision.network.selector import record_noise
 from mmgic.vision.preprocess import normalise, squash
 
 Row = dict[str, Any]
+Untokenized = ImageWithRegions | CaptionedImage | Interleaved
+Tokenized = TokenizedImage | TokenizedPair | Interleaved
 Failure = tuple[str, str]  # one of REASONS, and what was wrong
 
 
@@ -80,25 +92,27 @@ class TokenizeImages:
         if settings.compile:
             self.model.compile_trunk()
 
-    def __call__(self, rows: Sequence[Row]) -> list[Row]:
+    def __call__(self, rows: Sequence[Untokenized]) -> list[Untokenized | Tokenized]:
         """Rows, kept or not, -> as many with their codes; a row whose images cannot be used is set aside.
 
         Frames are those that a row brings as `prepared`, or else are loaded here.
         """
-        rows = [dict(row) for row in rows]
+        given: list[Row] = [dict(row) for row in rows]
         size = self.model.config.image_size
         # a row that was set aside before has no frames
         nothing = Frames(np.empty((0, 3, size, size), np.uint8), {})
-        loaded = [row.pop("prepared", None) or (load_frames(row, size) if row["keep"] else nothing) for row in rows]
+        loaded = [row.pop("prepared", None) or (load_frames(row, size) if row["keep"] else nothing) for row in given]
         noise = [
             self.noise(row["source"], row["image_id"], number)
-            for row, frames in zip(rows, loaded, strict=True)
+            for row, frames in zip(given, loaded, strict=True)
             for number in frames.numbers
         ]
         codes = iter(self.encode_frames(torch.from_numpy(np.concatenate([f.pixels for f in loaded])), noise))
         return [
-            with_codes(row, {number: next(codes) for number in frames.numbers}, frames.failures) if row["keep"] else row
-            for row, frames in zip(rows, loaded, strict=True)
+            with_codes(cast(Untokenized, row), {n: next(codes) for n in frames.numbers}, frames.failures)
+            if row["keep"]
+            else cast(Untokenized, row)
+            for row, frames in zip(given, loaded, strict=True)
         ]
 
     def encode(self, pixels: Tensor, source: str, record_id: str) -> list[list[int]]:
@@ -127,7 +141,7 @@ class TokenizeImages:
         return record_noise(self.seed, source, record_id, frame, self.model.config.patches)
 
 
-def with_codes(row: Row, codes: dict[int, list[int]], failures: dict[int, Failure]) -> Row:
+def with_codes(row: Untokenized, codes: dict[int, list[int]], failures: dict[int, Failure]) -> Tokenized:
     """`row` with the `codes` of its frames; a frame may have none, and those of `failures` are not there."""
     failures = failures | {
         number: ("no_visual_tokens", f"the selector kept no patch of image {number}")
@@ -135,12 +149,24 @@ def with_codes(row: Row, codes: dict[int, list[int]], failures: dict[int, Failur
         if not found
     }
     if "images" in row:
-        images = [{**image, "codes": codes.get(number, [])} for number, image in enumerate(row["images"])]
+        images: list[RowImage] = [{**image, "codes": codes.get(i, [])} for i, image in enumerate(row["images"])]
         return without_images({**row, "images": images}, failures)
+    return _image_with_codes(row, codes, failures) if "regions" in row else _pair_with_codes(row, codes, failures)
+
+
+def _pair_with_codes(row: CaptionedImage, codes: dict[int, list[int]], failures: dict[int, Failure]) -> TokenizedPair:
     if 0 in failures:
         return {**row, "codes": [], **reject(*failures[0])}
-    if "regions" not in row:
-        return {**row, "codes": codes[0]}
-    kept = [{**region, "codes": codes[i]} for i, region in enumerate(row["regions"], 1) if i not in failures]
+    return {**row, "codes": codes[0]}
+
+
+def _image_with_codes(
+    row: ImageWithRegions, codes: dict[int, list[int]], failures: dict[int, Failure]
+) -> TokenizedImage:
+    if 0 in failures:
+        return {**row, "codes": [], **reject(*failures[0])}
+    kept: list[Region] = [
+        {**region, "codes": codes[i]} for i, region in enumerate(row["regions"], 1) if i not in failures
+    ]
     drops = add_drops(row["drops"], ["region_no_visual_tokens"] * (len(row["regions"]) - len(kept)))
     return {**row, "codes": codes[0], "regions": kept, "drops": drops}

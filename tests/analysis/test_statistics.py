@@ -29,11 +29,11 @@ from mmgic.files import write_text
 from mmgic.schema import KEPT, reject
 from mmgic.settings import PhraseSettings
 from mmgic.stages import tables
-from mmgic.stages.rows import to_table
+from mmgic.stages.rows import blank_row, to_table
 
 
 def make_table(run: Path, name: str, table_schema: pa.Schema, rows: list[dict]) -> None:
-    full = [{"row_id": i, "image_id": str(i), **KEPT, **row} for i, row in enumerate(rows)]
+    full = [blank_row(table_schema) | {"row_id": i, "image_id": str(i), **KEPT, **row} for i, row in enumerate(rows)]
     tables.write_part(f"{run}/{name}/part-0.parquet", to_table(full[:2], table_schema))
     tables.write_part(f"{run}/{name}/part-1.parquet", to_table(full[2:], table_schema))
     counts = tables.count(tables.open_table(f"{run}/{name}"))
@@ -43,9 +43,12 @@ def make_table(run: Path, name: str, table_schema: pa.Schema, rows: list[dict]) 
 def image(source: str, objects: list[str], attributes: list[str], regions: int, **verdict: object) -> dict:
     return {
         "source": source,
-        "objects": [{"object_id": str(i), "label": label} for i, label in enumerate(objects)],
+        "objects": [
+            {"object_id": str(i), "label": label, "synset": "", "x": 0.0, "y": 0.0, "w": 9.0, "h": 9.0}
+            for i, label in enumerate(objects)
+        ],
         "attributes": [{"object_id": "0", "label": label} for label in attributes],
-        "regions": [{"labels": [], "codes": []}] * regions,
+        "regions": [{"x": 0.0, "y": 0.0, "side": 0.5, "location": "Top Left", "labels": [], "codes": []}] * regions,
         **verdict,
     }
 

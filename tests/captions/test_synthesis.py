@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmgic.captions.synthesis import Candidate, choose, fits
+from mmgic.captions.synthesis import RankedCaption, choose, fits
 from mmgic.settings import CaptionSettings
 
 RULES = CaptionSettings(min_words=3, max_words=5, min_score=0.25)
@@ -14,26 +14,26 @@ RULES = CaptionSettings(min_words=3, max_words=5, min_score=0.25)
 
 def test_rules_at_their_limits():
     def ok(words: int, score: float) -> bool:
-        return fits(Candidate(" ".join(["word"] * words), score, 0), RULES)
+        return fits(RankedCaption(" ".join(["word"] * words), score, 0), RULES)
 
     assert [ok(words, 0.3) for words in (2, 3, 5, 6)] == [False, True, True, False]
     assert [ok(4, score) for score in (0.2499, 0.25, 0.9)] == [False, True, True]
 
 
 def test_choice_worked_by_hand():
-    long, short = Candidate("one two three four five six", 0.9, 0), Candidate("one two", 0.8, 0)
-    good, better = Candidate("a b c", 0.3, 0), Candidate("a b d", 0.4, 0)
+    long, short = RankedCaption("one two three four five six", 0.9, 0), RankedCaption("one two", 0.8, 0)
+    good, better = RankedCaption("a b c", 0.3, 0), RankedCaption("a b d", 0.4, 0)
     # the highest score of those that fit, then the rest of the round by score
     assert choose([], [good, short, better, long], RULES) == [better, long, short, good]
     # none fits: the highest score of all, of whatever round and length
-    first = choose([], [short, Candidate("a b c", 0.1, 0)], RULES)
+    first = choose([], [short, RankedCaption("a b c", 0.1, 0)], RULES)
     assert first[0] == short
-    second = choose(first[:1], [Candidate("a b c", 0.2, 1), Candidate("a", 0.7, 1)], RULES)
+    second = choose(first[:1], [RankedCaption("a b c", 0.2, 1), RankedCaption("a", 0.7, 1)], RULES)
     assert [c.score for c in second] == [0.8, 0.7, 0.2]
     # a caption that fits wins over an earlier one of a higher score that does not
-    assert choose(second[:1], [Candidate("a b c", 0.26, 2)], RULES)[0].round == 2
+    assert choose(second[:1], [RankedCaption("a b c", 0.26, 2)], RULES)[0].round == 2
     # a caption without words is the last choice
-    assert choose([], [Candidate("", 0.9, 0), Candidate("a", -0.9, 0)], RULES)[0].caption == "a"
+    assert choose([], [RankedCaption("", 0.9, 0), RankedCaption("a", -0.9, 0)], RULES)[0].caption == "a"
 
 
 candidates = st.builds(
@@ -43,8 +43,8 @@ candidates = st.builds(
 
 @given(st.lists(st.lists(candidates, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_rounds_end_with_the_first_that_fits_or_the_best_of_all(rounds):
-    made = [[Candidate(c, s, i) for c, s in said] for i, said in enumerate(rounds)]
-    found: list[Candidate] = []
+    made = [[RankedCaption(c, s, i) for c, s in said] for i, said in enumerate(rounds)]
+    found: list[RankedCaption] = []
     for new in made:
         found = choose(found[:1], new, RULES)
         if fits(found[0], RULES):
@@ -129,6 +129,6 @@ def test_fallback_is_the_best_of_all_rounds(run, toy_captions, rows):
 def test_selected_captions_fit_the_rules_and_beat_the_mean(run, toy_captions, rows):
     settings = toy_captions(candidates=10)
     for row in run(settings)(rows):
-        chosen, *others = (Candidate(**c) for c in row["candidates"])
+        chosen, *others = (RankedCaption(**c) for c in row["candidates"])
         assert fits(chosen, settings) or max(c.round for c in others) == settings.rounds - 1
         assert chosen.score >= sum(c.score for c in others) / len(others)

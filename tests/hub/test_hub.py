@@ -19,10 +19,11 @@ from mmgic.hub.export import export
 from mmgic.hub.load import import_dataset
 from mmgic.schema import KEPT, reject, row_id
 from mmgic.settings import Settings, SourceSettings, to_yaml
+from mmgic.sources.rows import row_image
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.lifecycle import begin, finish
-from mmgic.stages.rows import to_table
+from mmgic.stages.rows import blank_row, to_table
 
 REGION = {"x": 0.25, "y": 0.5, "side": 0.5, "location": "Center", "labels": ["dog|cat"], "codes": [1, 2]}
 
@@ -30,8 +31,12 @@ REGION = {"x": 0.25, "y": 0.5, "side": 0.5, "location": "Center", "labels": ["do
 def make_table(folder: Path, name: str, table_schema: pa.Schema, rows: list[dict], repeatable: bool = True) -> None:
     """A finished table as the stages leave it, in two files."""
     fingerprint, _ = begin(str(folder), name, {"seed": 3}, "made of nothing", repeatable)
+    empty = blank_row(table_schema)
     for part in range(2):
-        tables.write_part(f"{folder}/part-{part}.parquet", to_table(rows[part::2], table_schema))
+        tables.write_part(
+            f"{folder}/part-{part}.parquet",
+            to_table([empty | row for row in rows[part::2]], table_schema),
+        )
     manifest = tables.Manifest(
         name, fingerprint, len(rows), **tables.count(tables.open_table(str(folder))), seconds=2.5
     )
@@ -66,7 +71,7 @@ def run(tmp_path: Path) -> Path:
         name = f"mmgic/documents/repeat_{repeat}"
         make_table(folder / name, name, schema.DOCUMENT, documents)
     rounds = [
-        {**key(i, "chat"), "task": "image_editing", "images": [{"image_path": str(image), "codes": [1]}] * (i % 3)}
+        {**key(i, "chat"), "task": "image_editing", "images": [row_image(str(image)) | {"codes": [1]}] * (i % 3)}
         | {"rounds": [{"instruction": [{"text": "", "image": 0}], "response": [{"text": "ok", "image": -1}]}], **KEPT}
         for i in range(4)
     ]
@@ -238,7 +243,7 @@ def test_images_that_cannot_be_embedded_are_counted(
     ]
     make_table(tmp_path / "images", "mmgic/cleaned", schema.ANNOTATED_IMAGE, rows)
     lists = [
-        {"row_id": i, "source": "chat", "image_id": str(i), "images": [{"image_path": good}, {"image_path": n}], **KEPT}
+        {"row_id": i, "source": "chat", "image_id": str(i), "images": [row_image(good), row_image(n)], **KEPT}
         for i, n in enumerate(names)
     ]
     make_table(tmp_path / "lists", "sft/annotations", schema.INTERLEAVED, lists)

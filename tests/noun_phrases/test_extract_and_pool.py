@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from mmgic.errors import InputError
 from mmgic.noun_phrases.extract import (
     MAX_CHARACTERS,
-    PHRASES,
     ExtractPhrases,
     load_pipeline,
     phrase_id,
@@ -31,9 +30,9 @@ from mmgic.noun_phrases.pool import (
     smallest_hashes,
 )
 from mmgic.presets import TOY_WEIGHTS
-from mmgic.schema import KEPT
+from mmgic.schema import KEPT, PHRASES
 from mmgic.settings import PhraseSettings
-from mmgic.stages.rows import to_table
+from mmgic.stages.rows import blank_row
 from mmgic.toy.models.grammar import Grammar, flatten, thing_phrases, train_pipeline
 from mmgic.toy.world.scenes import make_scene
 from mmgic.toy.world.text import captions
@@ -125,7 +124,7 @@ def test_missing_or_unfit_pipelines_are_named(tmp_path: Path) -> None:
 
 
 def row(number: int, source: str = "blip", **columns: object) -> dict:
-    blank = to_table([{"row_id": number, "source": source, "image_id": str(number)}], PHRASES).to_pylist()[0]
+    blank = {**blank_row(PHRASES), "row_id": number, "source": source, "image_id": str(number)}
     return {**blank, **KEPT, **columns}
 
 

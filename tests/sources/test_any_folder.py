@@ -16,7 +16,6 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.formats import read_source
 from mmgic.sources.reading.files import annotation_files
 from mmgic.stages import tables
-from mmgic.stages.rows import to_table
 
 CONVERSATION = [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hi."}]
 
@@ -60,7 +59,7 @@ def test_shards_are_found(folder: Path) -> None:
 def test_lists_and_tables_are_found(folder: Path) -> None:
     (folder / "train.txt").write_text("123\n")
     assert read_splits(SourceSettings(flickr30k=str(folder))).flickr30k == {"123"}
-    rows = to_table([{"a": 1}], pa.schema([("a", pa.int64())]))
+    rows = pa.table({"a": [1]})
     tables.write_part(f"{folder}/table/part.parquet", rows)
     tables.write_manifest(f"{folder}/table", tables.Manifest("table", "", 1, 1, 1, {}, {}, {}, 0.0))
     assert tables.open_table(f"{folder}/table").to_table() == rows

@@ -21,7 +21,7 @@ from mmgic.model.llama_config import load_llama_config
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.stages import tables
-from mmgic.stages.rows import to_table
+from mmgic.stages.rows import blank_row, to_table
 from mmgic.stages.tables import Manifest
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -35,7 +35,7 @@ TEXT = load_llama_config(str(TOY_WEIGHTS / "llama")).vocab_size
 def _write(folder: Path, stage: str, rows: list[dict[str, Any]], columns: Any) -> None:
     path = folder / stage
     path.mkdir(parents=True)
-    pq.write_table(to_table(rows, columns), path / "part-0.parquet")
+    pq.write_table(to_table([blank_row(columns) | row for row in rows], columns), path / "part-0.parquet")
     counts = tables.count(tables.open_table(str(path)))
     tables.write_manifest(str(path), Manifest(stage, "", len(rows), **counts, seconds=0.0))
 

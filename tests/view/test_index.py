@@ -10,7 +10,7 @@ import pytest
 from mmgic import schema
 from mmgic.errors import InputError
 from mmgic.stages import tables
-from mmgic.stages.rows import to_table
+from mmgic.stages.rows import blank_row, to_table
 from mmgic.stages.tables import Manifest
 from mmgic.view.index import KEPT, Filter, TableIndex
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A finished table of two files with several row groups."""
     path = tmp_path_factory.mktemp("view") / "tokens"
     path.mkdir()
-    table = to_table(_rows(), schema.TOKENIZED_IMAGE)
+    table = to_table([blank_row(schema.TOKENIZED_IMAGE) | row for row in _rows()], schema.TOKENIZED_IMAGE)
     pq.write_table(table.slice(0, 33), path / "part-0.parquet", row_group_size=10)
     pq.write_table(table.slice(33), path / "part-1.parquet", row_group_size=10)
     counts = tables.count(tables.open_table(str(path)))

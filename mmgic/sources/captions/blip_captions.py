@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.schema import reject
+from mmgic.schema import CaptionedImage, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import UrlRows, captioned_image, http_url, url_id
 from mmgic.sources.reading.files import ImageFinder, collapse_spaces, is_safe_name, source_file, stream_json
 from mmgic.sources.reading.index import RecordIndex
 
 
-def read_blip_captions(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_blip_captions(source: SourceSettings) -> Iterator[CaptionedImage]:
     """Yields a row per record of the web file, then one per url that only the synthetic file knows.
 
     Only images with both captions are kept (G.1); of an image's synthetic captions the first one counts. See
@@ -40,8 +40,14 @@ def read_blip_captions(source: SourceSettings) -> Iterator[dict[str, Any]]:
                 row = rows.row(name, f"record {records}", caption_origin=caption, caption_coco=synthesized)
             else:
                 finder = finder or ImageFinder(source)
-                columns = {"caption_origin": caption, "caption_coco": synthesized, "image_path": finder.path(name)}
-                row = captioned_image(source.name, name, index.times_seen(name), **columns)
+                row = captioned_image(
+                    source.name,
+                    name,
+                    index.times_seen(name),
+                    image_path=finder.path(name),
+                    caption_origin=caption,
+                    caption_coco=synthesized,
+                )
             yield _needs_both(row)
         if not records:
             raise _not_captions(web)
@@ -66,7 +72,7 @@ def _fields(record: Any) -> tuple[str, str]:
     return name.strip() if isinstance(name, str) else "", collapse_spaces(record.get("caption"))
 
 
-def _needs_both(row: dict[str, Any]) -> dict[str, Any]:
+def _needs_both(row: CaptionedImage) -> CaptionedImage:
     if row["keep"] and not (row["caption_origin"] and row["caption_coco"]):
         missing = "caption of the web" if row["caption_coco"] else "synthetic caption"
         return {**row, **reject("no_caption", f"the image has no {missing}")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
+from mmgic.schema import CaptionedImage
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import url_rows
 from mmgic.sources.reading.records import table_records
@@ -22,11 +22,11 @@ _CAPSFUSION = {
 _AESTHETIC = {"url": _URL, "caption_coco": ("caption", "top_caption"), "caption_origin": ("text",)}
 
 
-def read_capsfusion(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_capsfusion(source: SourceSettings) -> Iterator[CaptionedImage]:
     """Yields a row per record of all files, Parquet or JSON arrays; see `mmgic.sources.read_source`."""
     return url_rows(source, partial(table_records, columns=_CAPSFUSION))
 
 
-def read_laion_coco_aesthetic(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_laion_coco_aesthetic(source: SourceSettings) -> Iterator[CaptionedImage]:
     """Yields a row per record of all Parquet files; see `mmgic.sources.read_source`."""
     return url_rows(source, partial(table_records, columns=_AESTHETIC, optional=("caption_origin",)))

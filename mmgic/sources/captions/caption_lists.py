@@ -7,6 +7,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any
 
+from mmgic.schema import CaptionedImage
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import url_rows
 from mmgic.sources.reading.files import stream_json
@@ -15,17 +16,17 @@ from mmgic.sources.reading.records import text_lines
 Records = Iterator[tuple[int, dict[str, Any]]]  # number from 1; url and caption_origin
 
 
-def read_cc3m(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_cc3m(source: SourceSettings) -> Iterator[CaptionedImage]:
     """Yields a row per line `caption<TAB>url` (GCC-training.tsv); see `mmgic.sources.read_source`."""
     return url_rows(source, partial(_tab_separated, url_first=False))
 
 
-def read_cc12m(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_cc12m(source: SourceSettings) -> Iterator[CaptionedImage]:
     """Yields a row per line `url<TAB>caption` (cc12m.tsv); see `mmgic.sources.read_source`."""
     return url_rows(source, partial(_tab_separated, url_first=True))
 
 
-def read_sbu(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_sbu(source: SourceSettings) -> Iterator[CaptionedImage]:
     """Yields a row per url of sbu-captions-all.json; see `mmgic.sources.read_source`."""
     return url_rows(source, _parallel_lists)
 

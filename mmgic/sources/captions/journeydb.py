@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mmgic.schema import KEPT, reject
+from mmgic.schema import KEPT, CaptionedImage, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import bad_pair, captioned_image
 from mmgic.sources.reading.files import ImageFinder, collapse_spaces, is_safe_name
@@ -19,7 +19,7 @@ from mmgic.sources.reading.records import json_lines, source_records
 MIN_WORDS = 5  # what is shorter tells nothing in detail; the least length of F.4
 
 
-def read_journeydb(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_journeydb(source: SourceSettings) -> Iterator[CaptionedImage]:
     """Yields a row per line; see `mmgic.sources.read_source`. A caption may be missing, null or of a few words."""
     finder = ImageFinder(source)
     with RecordIndex() as index:
@@ -29,7 +29,7 @@ def read_journeydb(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
 def _row(
     source: str, where: str, record: dict[str, Any] | None, finder: ImageFinder, index: RecordIndex
-) -> dict[str, Any]:
+) -> CaptionedImage:
     name = record.get("img_path") if record is not None else None
     if record is None or not isinstance(name, str):
         detail = f"{where} is no JSON object" if record is None else f"{where} has no img_path"
@@ -43,5 +43,5 @@ def _row(
     caption = collapse_spaces(task.get("Caption")) if isinstance(task, dict) else ""
     words = len(caption.split())
     verdict = KEPT if words >= MIN_WORDS else reject("no_caption", f"Task2 has a caption of {words} words")
-    columns = {"image_path": finder.path(name), "caption_capsfusion": caption, **verdict}
-    return captioned_image(source, image_id, index.times_seen(image_id), **columns)
+    seen = index.times_seen(image_id)
+    return captioned_image(source, image_id, seen, image_path=finder.path(name), caption_capsfusion=caption, **verdict)

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject
+from mmgic.schema import KEPT, CaptionedImage, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import collapse_spaces
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.records import source_records
 from mmgic.sources.reading.shards import LocalImages
-from mmgic.sources.rows import source_row
+from mmgic.sources.rows import first_stays, source_key
 
 
 def http_url(value: Any) -> str:
@@ -26,29 +26,49 @@ def url_id(url: str) -> str:
     return hashlib.blake2b(url.encode(errors="surrogatepass"), digest_size=10).hexdigest()
 
 
-def captioned_image(source: str, image_id: str, times_seen: int, **columns: Any) -> dict[str, Any]:
-    """A `source_row` of CAPTIONED_IMAGE that holds `columns` and is otherwise empty."""
-    empty = {
-        "url": "",
-        "image_path": "",
-        "width": 0,
-        "height": 0,
-        "caption_origin": "",
-        "caption_coco": "",
-        "caption_capsfusion": "",
+def captioned_image(
+    source: str,
+    image_id: str,
+    times_seen: int,
+    *,
+    url: str = "",
+    image_path: str = "",
+    width: int = 0,
+    height: int = 0,
+    caption_origin: str = "",
+    caption_coco: str = "",
+    caption_capsfusion: str = "",
+    keep: bool = True,
+    reason: str = "",
+    detail: str = "",
+) -> CaptionedImage:
+    """The row of an image with its captions."""
+    row: CaptionedImage = {
+        **source_key(source, image_id, times_seen),
+        "url": url,
+        "image_path": image_path,
+        "width": width,
+        "height": height,
+        "caption_origin": caption_origin,
+        "caption_coco": caption_coco,
+        "caption_capsfusion": caption_capsfusion,
         "candidates": [],
+        "drops": [],
+        "keep": keep,
+        "reason": reason,
+        "detail": detail,
     }
-    return source_row(CAPTIONED_IMAGE, source, image_id, times_seen, {**empty, **columns})
+    return first_stays(row, times_seen)
 
 
-def bad_pair(source: str, image_id: str, times_seen: int, detail: str) -> dict[str, Any]:
+def bad_pair(source: str, image_id: str, times_seen: int, detail: str) -> CaptionedImage:
     """The row of a record that lacks what its format demands."""
     return captioned_image(source, image_id, times_seen, **reject("bad_record", detail))
 
 
 def url_rows(
     source: SourceSettings, read: Callable[[str], Iterator[tuple[int, dict[str, Any]]]]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[CaptionedImage]:
     """Yields a row per record of a source that names its images by url.
 
     `read` yields the numbered records of one file: `url`, and captions under the names of their columns. Raises
@@ -74,13 +94,13 @@ class UrlRows:
         self._index = index
         self._images = LocalImages(source, index)
 
-    def row(self, url: Any, where: str, **captions: Any) -> dict[str, Any]:
+    def row(self, url: Any, where: str, **captions: Any) -> CaptionedImage:
         """The row of one record. `where` says where it stands, which is its id where it has no url."""
         given, url = url, http_url(url)
         if not url:
             detail = f"{where}: {str(given)[:200]!r} is no http(s) url" if given else f"{where} has no url"
             return bad_pair(self._source, where, self._index.times_seen(where), detail)
-        texts = {kind: collapse_spaces(caption) for kind, caption in captions.items()}
+        texts: dict[str, Any] = {kind: collapse_spaces(caption) for kind, caption in captions.items()}
         verdict = KEPT if any(texts.values()) else reject("no_caption", f"{where} has no caption")
-        columns = {"url": url, **self._images.by_url(url), **texts, **verdict}
-        return captioned_image(self._source, url_id(url), self._index.times_seen(url), **columns)
+        found, seen = self._images.by_url(url), self._index.times_seen(url)
+        return captioned_image(self._source, url_id(url), seen, url=url, **found, **texts, **verdict)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.schema import KEPT, reject
+from mmgic.schema import KEPT, CaptionedImage, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import captioned_image, http_url, url_id
 from mmgic.sources.reading.files import collapse_spaces
@@ -24,7 +24,7 @@ _COLUMNS = {
 }
 
 
-def read_webdataset(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_webdataset(source: SourceSettings) -> Iterator[CaptionedImage]:
     """Yields a row per sample of each `*.tar` in the source's folder, and one per url that only its Parquet knows.
 
     A url that could not be fetched is set aside as `download_failed`. See `mmgic.sources.read_source`.
@@ -46,9 +46,9 @@ def read_webdataset(source: SourceSettings) -> Iterator[dict[str, Any]]:
                     yield _absent_row(source.name, shard, record, index)
 
 
-def _row(source: str, shard: str, sample: ShardSample, index: RecordIndex) -> dict[str, Any]:
+def _row(source: str, shard: str, sample: ShardSample, index: RecordIndex) -> CaptionedImage:
     url = http_url(sample.fields.get("url"))
-    captions = {kind: _caption(sample.fields, names) for kind, names in _COLUMNS.items()}
+    captions: dict[str, Any] = {kind: _caption(sample.fields, names) for kind, names in _COLUMNS.items()}
     captions["caption_origin"] = captions["caption_origin"] or collapse_spaces(sample.text)
     if not captions["caption_origin"] and not any(captions.values()):
         captions["caption_origin"] = _caption(sample.fields, ("caption", "text"))
@@ -56,15 +56,23 @@ def _row(source: str, shard: str, sample: ShardSample, index: RecordIndex) -> di
     if not sample.image_path:
         verdict = reject("image_missing", f"{shard}.tar holds no image with the key {sample.key}")
     image_id = url_id(url) if url else f"{shard}/{sample.key}"
-    columns = {"url": url, "image_path": sample.image_path, **sample.size, **captions, **verdict}
-    return captioned_image(source, image_id, index.times_seen(image_id), **columns)
+    return captioned_image(
+        source,
+        image_id,
+        index.times_seen(image_id),
+        url=url,
+        image_path=sample.image_path,
+        **sample.size,
+        **captions,
+        **verdict,
+    )
 
 
 def _caption(fields: dict[str, Any], names: tuple[str, ...]) -> str:
     return next(filter(None, (collapse_spaces(fields.get(name)) for name in names)), "")
 
 
-def _absent_row(source: str, shard: str, record: dict[str, Any], index: RecordIndex) -> dict[str, Any]:
+def _absent_row(source: str, shard: str, record: dict[str, Any], index: RecordIndex) -> CaptionedImage:
     url = http_url(record["url"])
     image_id = url_id(url) if url else f"{shard}/{record['key']}"
     if record["status"] == "success":

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mmgic.schema import Object
 from mmgic.sources.detection.coco import box_records, category_labels, category_records, coco_objects, not_detection
 from mmgic.sources.detection.open_images_content import Content
 from mmgic.sources.reading.files import image_size, is_safe_name, stream_json, text_id
@@ -33,7 +34,7 @@ class Pairing:
     counts: Counter[float] = field(default_factory=Counter)  # boxes by the lower edge of their IoU's bin
     alone: int = 0  # boxes in images where Open Images has none
 
-    def carry_over(self, native: Content, objects: list[dict[str, Any]], drops: list[str]) -> Content:
+    def carry_over(self, native: Content, objects: list[Object], drops: list[str]) -> Content:
         """`objects` (BigDetection's, of one image) with the attributes and relationships of `native`.
 
         Each object pairs with the native region of largest IoU; where several pair with one region, the one of the
@@ -55,13 +56,13 @@ class Pairing:
                 content.drops.append("relationship_unpaired")
         return content
 
-    def _pair(self, native: list[dict[str, Any]], objects: list[dict[str, Any]]) -> dict[str, str]:
+    def _pair(self, native: list[Object], objects: list[Object]) -> dict[str, str]:
         """Native object id -> id of the object that stands for it."""
         if not native or not objects:
             self.alone += len(objects)
             return {}
         # several classes of one region (Person, Man) are boxes with the same edges: one region to pair with
-        regions: dict[tuple[float, ...], list[dict[str, Any]]] = {}
+        regions: dict[tuple[float, ...], list[Object]] = {}
         for thing in native:
             regions.setdefault((thing["x"], thing["y"], thing["w"], thing["h"]), []).append(thing)
         overlaps = iou(np.array([[o["x"], o["y"], o["w"], o["h"]] for o in objects]), np.array(list(regions)))
@@ -130,7 +131,7 @@ class Detections:
         """The annotations, by image id, of images that are not listed."""
         return self._sorter.groups(f"SELECT image FROM {self._boxes} ANTI JOIN {self._images} ON image = id")
 
-    def objects(self, rows: list[tuple[Any, ...]], image_id: str) -> tuple[list[dict[str, Any]], list[str]]:
+    def objects(self, rows: list[tuple[Any, ...]], image_id: str) -> tuple[list[Object], list[str]]:
         """The objects among rows of `boxes` of the image record `image_id`, and the reasons of what gives none."""
         return coco_objects([json.loads(row[3]) for row in rows if row[1] == image_id], self._labels)
 

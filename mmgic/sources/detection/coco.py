@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.schema import count_drops
+from mmgic.schema import AnnotatedImage, Object, count_drops
 from mmgic.settings import SourceSettings
 from mmgic.sources.detection import objects365
 from mmgic.sources.detection.coco_captions import first_caption, index_captions
@@ -29,7 +29,7 @@ from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.rows import annotated_image, bad_record
 
 
-def read_coco(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_coco(source: SourceSettings) -> Iterator[AnnotatedImage]:
     """Yields a row per image record; see `mmgic.sources.read_source`.
 
     Crowd boxes are dropped, as detection training does, and so are exact repeats (label and box), of which Objects365
@@ -42,7 +42,7 @@ def read_coco(source: SourceSettings) -> Iterator[dict[str, Any]]:
 
 def read_detections(
     source: SourceSettings, labels_of: Callable[[list[dict[str, Any]]], dict[str, str]]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[AnnotatedImage]:
     """`read_coco` with the labels (category id -> label) that `labels_of` makes of the category records."""
     paths = annotation_paths(source)
     finder = ImageFinder(source)
@@ -106,7 +106,7 @@ def _image_row(
     labels: dict[str, str],
     finder: ImageFinder,
     index: RecordIndex,
-) -> dict[str, Any]:
+) -> AnnotatedImage:
     own_id = text_id(record.get("id")) if isinstance(record, dict) else ""
     image_id = prefix + own_id
     if not own_id:
@@ -131,9 +131,9 @@ def _image_row(
     )
 
 
-def coco_objects(boxes: list[Any], labels: dict[str, str]) -> tuple[list[dict[str, Any]], list[str]]:
+def coco_objects(boxes: list[Any], labels: dict[str, str]) -> tuple[list[Object], list[str]]:
     """The objects of one image, and the reasons of the annotations that give none."""
-    objects: list[dict[str, Any]] = []
+    objects: list[Object] = []
     drops: list[str] = []
     seen: set[Any] = set()  # ids, and labels with their boxes
     for position, (annotation_id, categories, box, crowd) in enumerate(boxes):

@@ -21,7 +21,7 @@ import fsspec
 from mmgic.errors import InputError
 from mmgic.files import find_files
 from mmgic.images import ImageError, stored_size
-from mmgic.schema import count_drops, reject
+from mmgic.schema import AnnotatedImage, count_drops, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.detection.bigdetection import Detections, Pairing
 from mmgic.sources.detection.narratives import best_narrative, narrative_groups
@@ -71,7 +71,7 @@ class _Image:
     detections: list[tuple[Any, ...]]  # and their boxes
 
 
-def read_open_images(source: SourceSettings) -> Iterator[Row]:
+def read_open_images(source: SourceSettings) -> Iterator[AnnotatedImage]:
     """Yields a row per image that has boxes, relationships or BigDetection's boxes, sorted by image id.
 
     Sizes come from BigDetection, else from the sizes files, else from the image files' headers: stored pixels, as
@@ -190,7 +190,7 @@ class _Reader:
                 return path, (int(width), int(height))
         return path, pool.submit(stored_size, path)
 
-    def rows(self, image: _Image, path: str, measured: _Size | Future[_Size] | None) -> list[Row]:
+    def rows(self, image: _Image, path: str, measured: _Size | Future[_Size] | None) -> list[AnnotatedImage]:
         """The image's row, and one for each further record of it in BigDetection's file."""
         source, image_id = self.source, image.image_id
         if not image_id:
@@ -223,7 +223,7 @@ class _Reader:
         )
         return [row, *repeats]
 
-    def _without_id(self, image: _Image) -> list[Row]:
+    def _without_id(self, image: _Image) -> list[AnnotatedImage]:
         lines = len(image.boxes) + len(image.relations)
         rows = [bad_record(self.source.name, "#", 0, f"{lines} lines have no ImageID")] if lines else []
         for _, position, record_id, *_ in image.detected:

@@ -7,11 +7,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 
 from mmgic.errors import InputError
+from mmgic.schema import Attribute, Object, Relationship
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import collapse_spaces
 from mmgic.sources.reading.sorting import Column
@@ -44,6 +45,9 @@ _SAME_EDGE = 1e-3  # of the image's side: the files round coordinates to between
 _HEADERS = ("id", "labelname", "mid")
 
 
+Entry = TypeVar("Entry", Attribute, Relationship)
+
+
 @dataclass(frozen=True)
 class Names:
     """What the ids mean."""
@@ -57,9 +61,9 @@ class Names:
 class Content:
     """The annotations of one image; `drops` are the reasons of those that could not be used."""
 
-    objects: list[dict[str, Any]] = field(default_factory=list)
-    attributes: list[dict[str, Any]] = field(default_factory=list)
-    relationships: list[dict[str, Any]] = field(default_factory=list)
+    objects: list[Object] = field(default_factory=list)
+    attributes: list[Attribute] = field(default_factory=list)
+    relationships: list[Relationship] = field(default_factory=list)
     drops: list[str] = field(default_factory=list)
 
 
@@ -149,21 +153,23 @@ def _add_relation(content: Content, relation: Row, by_label: dict[str, list[tupl
         elif not label:
             content.drops.append("attribute_label_unknown")
         else:
-            _add_once(content.attributes, {"object_id": subject, "label": label})
+            attribute: Attribute = {"object_id": subject, "label": label}
+            _add_once(content.attributes, attribute)
         return
     target = _nearest(by_label.get(second, ()), relation[6:10])
     label = names.relationships.get(predicate) or predicate_name(predicate)
     if not subject or not target:
         content.drops.append("relationship_object_removed")
     else:
-        _add_once(content.relationships, {"subject_id": subject, "label": label, "object_id": target})
+        relationship: Relationship = {"subject_id": subject, "label": label, "object_id": target}
+        _add_once(content.relationships, relationship)
 
 
 def _all_finite(edges: Sequence[float | None]) -> bool:
     return None not in edges and math.isfinite(sum(edges))  # type: ignore[arg-type]
 
 
-def _add_once(records: list[dict[str, Any]], record: dict[str, Any]) -> None:
+def _add_once(records: list[Entry], record: Entry) -> None:
     if record not in records:
         records.append(record)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from mmgic.schema import AnnotatedImage
 from mmgic.settings import SourceSettings
 from mmgic.sources.detection.coco import category_name, category_records, read_detections
 from mmgic.sources.reading.files import annotation_paths, collapse_spaces, text_id
@@ -25,7 +26,7 @@ _FUNCTION_WORDS = (
 _TELLING_NOTHING = frozenset(_FUNCTION_WORDS.split())
 
 
-def read_v3det(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_v3det(source: SourceSettings) -> Iterator[AnnotatedImage]:
     """Yields a row per image record, as `read_coco` does, with labels that tell categories apart.
 
     The paper counts train and validation together, so both are read where `annotations` names no other files.

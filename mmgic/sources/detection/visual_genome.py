@@ -13,7 +13,7 @@ from typing import Any
 
 from mmgic.cleaning.splits import Splits, read_splits
 from mmgic.errors import InputError
-from mmgic.schema import count_drops
+from mmgic.schema import AnnotatedImage, Attribute, Object, Relationship, count_drops
 from mmgic.settings import SourceSettings
 from mmgic.sources.detection.coco_captions import first_caption, index_captions
 from mmgic.sources.reading.files import (
@@ -33,7 +33,7 @@ _TABLES = ("objects", "attributes", "relationships")  # also the order of the fi
 _IMAGE_FOLDERS = ("VG_100K", "VG_100K_2")  # what the two image archives unpack to
 
 
-def read_visual_genome(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_visual_genome(source: SourceSettings) -> Iterator[AnnotatedImage]:
     """Yields a row per record of image_data.json; see `mmgic.sources.read_source`.
 
     Images of the benchmarks' splits are set aside with their annotations, for the label counts come before the split.
@@ -75,7 +75,7 @@ def _id(record: dict[str, Any], key: str) -> str:
 
 def _image_row(
     record: Any, position: int, source: SourceSettings, finder: ImageFinder, splits: Splits, index: RecordIndex
-) -> dict[str, Any]:
+) -> AnnotatedImage:
     image_id = _id(record, "image_id") if isinstance(record, dict) else ""
     if not image_id:
         return bad_record(source.name, f"#{position}", 0, f"record {position} of image_data.json has no image_id")
@@ -116,10 +116,10 @@ def _image_name(url: Any) -> str:
 class _Content:
     """The annotations of one image as they are joined."""
 
-    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    objects: dict[str, Object] = field(default_factory=dict)
     merged: dict[str, str] = field(default_factory=dict)  # id that v1.4 merged away -> id that took it in
-    attributes: list[dict[str, Any]] = field(default_factory=list)
-    relationships: list[dict[str, Any]] = field(default_factory=list)
+    attributes: list[Attribute] = field(default_factory=list)
+    relationships: list[Relationship] = field(default_factory=list)
     drops: list[str] = field(default_factory=list)
 
     def surviving(self, object_id: str) -> str:

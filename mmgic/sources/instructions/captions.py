@@ -11,19 +11,19 @@ from functools import partial
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.schema import reject
+from mmgic.schema import KEPT, Interleaved, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import http_url, url_id
 from mmgic.sources.reading.files import annotation_paths, collapse_spaces, is_safe_name, stream_json, text_id
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.records import source_records, table_records
 from mmgic.sources.reading.shards import LocalImages
-from mmgic.sources.rows import image_part, interleaved, text_part
+from mmgic.sources.rows import image_part, interleaved, row_image, text_part
 
 _GPT4V_COLUMNS = {"link": ("link", "url", "image_url"), "caption": ("caption", "text")}
 
 
-def read_laion_gpt4v(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_laion_gpt4v(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per record; images that are not at hand are left to the download."""
     with RecordIndex() as index:
         local = LocalImages(source, index)
@@ -37,7 +37,7 @@ def read_laion_gpt4v(source: SourceSettings) -> Iterator[dict[str, Any]]:
             yield _caption_row(source.name, record_id, index, "detailed_caption", caption, image, url, problem)
 
 
-def read_textcaps(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_textcaps(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per image with its first caption, in the order of the images' first records.
 
     One caption of each image is used, as in LLaVA-1.5's mixture. The image is `<image_id>.jpg` of the image folder,
@@ -68,12 +68,12 @@ def _textcaps(path: str) -> Iterator[tuple[str, Any]]:
 
 def _caption_row(
     source: str, record_id: str, index: RecordIndex, task: str, caption: str, image: str, url: str, problem: str
-) -> dict[str, Any]:
-    verdict: dict[str, Any] = {}
+) -> Interleaved:
+    verdict = KEPT
     if problem:
         verdict = reject("bad_record", problem)
     elif not caption:
         verdict = reject("no_caption", "the record has no caption")
-    rounds = [] if verdict else [([image_part(0)], [text_part(caption)])]
+    rounds = [([image_part(0)], [text_part(caption)])] if verdict["keep"] else []
     row = interleaved(source, record_id, index.times_seen(record_id), task, rounds=rounds, **verdict)
-    return {**row, "images": [{"url": url, "image_path": image, "codes": []}]}
+    return {**row, "images": [row_image(image, url)]}

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from mmgic.schema import Part
 from mmgic.sources.reading.files import text_id
-from mmgic.sources.rows import Part, image_part, text_part
+from mmgic.sources.rows import image_part, text_part
 
 Turn = tuple[str, str]  # question, answer
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import fsspec
 
-from mmgic.schema import reject
+from mmgic.schema import Interleaved, Part, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.pictures import Pictures
 from mmgic.sources.reading.files import collapse_spaces, is_safe_name, text_id
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
 from mmgic.sources.reading.records import json_array, source_records, table_records
-from mmgic.sources.rows import Part, image_part, interleaved, text_part
+from mmgic.sources.rows import image_part, interleaved, text_part
 
 _ROWS = 32  # of a Parquet file with images that are in memory at once
 _PIX2PIX = {
@@ -41,7 +41,7 @@ _MAGICBRUSH = {
 _SPLITS = {"test": "heldout_split", "dev": "validation_split", "validation": "validation_split"}
 
 
-def read_instructpix2pix(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_instructpix2pix(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per prompt; of a folder's several samples, the first one is taken."""
     pictures = Pictures(source)
     with RecordIndex() as index:
@@ -57,12 +57,12 @@ def _pix2pix_records(path: str) -> Iterator[tuple[int, Any]]:
     return json_array(path) if path.endswith(".json") else table_records(path, _PIX2PIX, rows=_ROWS)
 
 
-def _folder_row(source: SourceSettings, where: str, entry: Any, index: RecordIndex) -> dict[str, Any]:
+def _folder_row(source: SourceSettings, where: str, entry: Any, index: RecordIndex) -> Interleaved:
     """The row of one entry of seeds.json, [folder, [seed, ...]]."""
     folder, numbers = entry if isinstance(entry, list) and len(entry) == 2 else ("", [])
     seed = text_id(next(iter(numbers), None)) if isinstance(numbers, list) else ""
     if not is_safe_name(folder) or not seed.isdecimal():
-        verdict: dict[str, Any] = reject("bad_record", f"{where} names no folder with a sample")
+        verdict = reject("bad_record", f"{where} names no folder with a sample")
         return interleaved(source.name, where, 0, "image_editing", **verdict)
     filesystem, prompt = fsspec.url_to_fs(posixpath.join(source.path, folder, "prompt.json"))
     try:
@@ -74,7 +74,7 @@ def _folder_row(source: SourceSettings, where: str, entry: Any, index: RecordInd
     return edit_row(source.name, folder, index.times_seen(folder), images, [edit])
 
 
-def read_magicbrush(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_magicbrush(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per session of edits, each of which goes on with the image that the one before it left.
 
     A session is the rows of one img_id, which follow each other. Where a turn is missing, a session ends and the rest
@@ -96,7 +96,7 @@ def _split_and_session(record: tuple[str, dict[str, Any]]) -> tuple[str, str]:
 
 def _sessions(
     source: str, session: str, records: Iterator[dict[str, Any]], pictures: Pictures, index: RecordIndex
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Interleaved]:
     images: list[str] = []
     edits: list[str] = []
     first = last = -1
@@ -116,19 +116,19 @@ def _sessions(
 
 def _session_row(
     source: str, session: str, first: int, images: list[str], edits: list[str], index: RecordIndex
-) -> dict[str, Any]:
+) -> Interleaved:
     record_id = f"{session}/{first}"
     return edit_row(source, record_id, index.times_seen(record_id), images, edits)
 
 
-def edit_row(source: str, record_id: str, times_seen: int, images: list[str], edits: list[str]) -> dict[str, Any]:
+def edit_row(source: str, record_id: str, times_seen: int, images: list[str], edits: list[str]) -> Interleaved:
     """The row of `edits` one after the other; `images` are the first one and what each edit made."""
     whole = 0  # edits before the first one that lacks its words or its image
     while images[0] and whole < len(edits) and edits[whole] and images[whole + 1]:
         whole += 1
     drops = ["round_malformed"] * (len(edits) - whole)
     if not whole:
-        verdict: dict[str, Any] = reject("bad_record", "the first edit has no instruction or lacks an image")
+        verdict = reject("bad_record", "the first edit has no instruction or lacks an image")
         return interleaved(source, record_id, times_seen, "image_editing", drops=drops, **verdict)
     rounds: list[tuple[list[Part], list[Part]]] = []
     for i, edit in enumerate(edits[:whole]):

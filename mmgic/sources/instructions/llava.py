@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mmgic.schema import reject
+from mmgic.schema import Interleaved, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.conversations import Turn, content_id, read_turns, to_rounds, with_task
 from mmgic.sources.instructions.pictures import Pictures
@@ -32,7 +32,7 @@ _DETAILED_REQUEST = re.compile(
 )
 
 
-def read_llava(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_llava(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per record of all files; see `mmgic.sources.read_source`."""
     pictures = Pictures(source)
     with RecordIndex() as index:
@@ -40,7 +40,7 @@ def read_llava(source: SourceSettings) -> Iterator[dict[str, Any]]:
             yield conversation_row(source.name, where, record, index, pictures)
 
 
-def conversation_row(source: str, where: str, record: Any, index: RecordIndex, pictures: Pictures) -> dict[str, Any]:
+def conversation_row(source: str, where: str, record: Any, index: RecordIndex, pictures: Pictures) -> Interleaved:
     """The row of one record; `where` says where it stands, which is its id where it holds nothing."""
     fields = record if isinstance(record, dict) else {}
     spoken = fields.get("conversations", fields.get("conversation"))
@@ -48,9 +48,8 @@ def conversation_row(source: str, where: str, record: Any, index: RecordIndex, p
     names = [name for name in (image if isinstance(image, list) else [image]) if name is not None and name != ""]
     turns, drops = read_turns(spoken)
     if not turns:
-        detail = f"{where} has no round with a question and an answer"
         row_id = content_id(fields.get("id"), where)
-        lost: dict[str, Any] = reject("bad_record", detail)
+        lost = reject("bad_record", f"{where} has no round with a question and an answer")
         return interleaved(source, row_id, index.times_seen(row_id), "image_conversation", drops=drops, **lost)
     row_id = content_id(fields.get("id"), [_name(name) for name in names], turns)
     seen = index.times_seen(row_id)
@@ -58,7 +57,7 @@ def conversation_row(source: str, where: str, record: Any, index: RecordIndex, p
         return interleaved(source, row_id, seen, "text_only", rounds=to_rounds(turns, 0), drops=drops)
     paths = [pictures.path(name, f"{row_id}_{i}") for i, name in enumerate(names)]
     if not all(paths):
-        verdict: dict[str, Any] = reject("bad_record", f"{where} has {_name(names[paths.index('')])!r} for an image")
+        verdict = reject("bad_record", f"{where} has {_name(names[paths.index('')])!r} for an image")
         return interleaved(source, row_id, seen, "image_conversation", drops=drops, **verdict)
     task, turns = with_task(turns)
     if _is_detailed_caption(where, task, turns):

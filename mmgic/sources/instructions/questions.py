@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.schema import reject
+from mmgic.schema import KEPT, Interleaved, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import http_url
 from mmgic.sources.instructions.conversations import Turn
@@ -27,7 +27,7 @@ from mmgic.sources.reading.files import (
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.records import source_records
 from mmgic.sources.reading.shards import LocalImages
-from mmgic.sources.rows import image_part, interleaved, text_part
+from mmgic.sources.rows import image_part, interleaved, row_image, text_part
 
 _LETTERS = "ABCDEFGHIJ"
 _OCRVQA_SPLITS = {"2": "validation_split", "3": "heldout_split"}
@@ -44,11 +44,11 @@ def question_row(
     url: str = "",
     times_seen: int = 0,
     reason: str = "",
-) -> dict[str, Any]:
+) -> Interleaved:
     """The row of one image with its questions; `reason` sets it aside. Questions without an answer are counted."""
     answered = [(question, answer) for question, answer in turns if question and answer]
     unanswered = len(turns) - len(answered)
-    verdict: dict[str, Any] = {}
+    verdict = KEPT
     if reason:
         verdict = reject(reason, "by the record's own split")
     elif not answered:
@@ -59,16 +59,15 @@ def question_row(
     ]
     drops = ["question_unanswered"] * unanswered
     row = interleaved(source, record_id, times_seen, task, rounds=rounds, drops=drops, **verdict)
-    return {**row, "images": [{"url": url, "image_path": path, "codes": []}]}
+    return {**row, "images": [row_image(path, url)]}
 
 
-def bad_questions(source: str, record_id: str, task: str, detail: str, times_seen: int = 0) -> dict[str, Any]:
+def bad_questions(source: str, record_id: str, task: str, detail: str, times_seen: int = 0) -> Interleaved:
     """The row of an image whose records lack what the format demands."""
-    verdict: dict[str, Any] = reject("bad_record", detail)
-    return interleaved(source, record_id, times_seen, task, **verdict)
+    return interleaved(source, record_id, times_seen, task, **reject("bad_record", detail))
 
 
-def read_gqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_gqa(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per image, in the order of its first question; see `mmgic.sources.read_source`."""
     paths = annotation_paths(source)
     finder = ImageFinder(source)
@@ -93,7 +92,7 @@ def _gqa_questions(path: str) -> Iterator[tuple[str, Any]]:
         yield image_id, [collapse_spaces(fields.get("question")), collapse_spaces(fields.get("answer"))]
 
 
-def read_ocrvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_ocrvqa(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per book; those of the validation and test splits are set aside.
 
     The image is `<id>.jpg` (or .png, .gif) of the image folder, otherwise it is left to the download by its url.
@@ -126,7 +125,7 @@ def _books(path: str) -> Iterator[tuple[int, tuple[str, Any]]]:
     return enumerate(stream_json_members(path), start=1)
 
 
-def read_aokvqa(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_aokvqa(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per image, in the order of its first question; the answer is the letter of a listed choice."""
     paths = annotation_paths(source)
     finder = ImageFinder(source)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
-from mmgic.schema import reject
+from mmgic.schema import KEPT, Interleaved, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.conversations import content_id, read_turns
 from mmgic.sources.reading.index import RecordIndex
@@ -23,7 +23,7 @@ _BLOCKS = frozenset({"p", "div", "li", "ul", "ol", "tr", "table", "br", "h1", "h
 _HIDDEN = frozenset({"script", "style", "button", "svg"})
 
 
-def read_alpaca(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_alpaca(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per record; the input, where there is one, follows the instruction after an empty line."""
     for where, record, index in _records(source):
         asked = "\n\n".join(filter(None, (_text(record.get("instruction")), _text(record.get("input")))))
@@ -31,14 +31,14 @@ def read_alpaca(source: SourceSettings) -> Iterator[dict[str, Any]]:
         record_id = content_id(record.get("id"), asked, answered) if asked and answered else where
         seen = index.times_seen(record_id)
         if not _text(record.get("instruction")) or not answered:
-            verdict: dict[str, Any] = reject("bad_record", f"{where} has no instruction or no output")
+            verdict = reject("bad_record", f"{where} has no instruction or no output")
             yield interleaved(source.name, record_id, seen, "text_only", **verdict)
         else:
             rounds = [([text_part(asked)], [text_part(answered)])]
             yield interleaved(source.name, record_id, seen, "text_only", rounds=rounds)
 
 
-def read_sharegpt(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_sharegpt(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per conversation; rounds that are not whole are dropped and counted."""
     for where, record, index in _records(source):
         turns, drops = read_turns(record.get("conversations", record.get("items")))
@@ -46,9 +46,7 @@ def read_sharegpt(source: SourceSettings) -> Iterator[dict[str, Any]]:
         whole = [(asked, said) for asked, said in rounds if asked[0]["text"] and said[0]["text"]]
         drops += ["round_malformed"] * (len(rounds) - len(whole))
         record_id = content_id(record.get("id"), turns or where)
-        verdict: dict[str, Any] = (
-            {} if whole else reject("bad_record", f"{where} has no round with a question and an answer")
-        )
+        verdict = KEPT if whole else reject("bad_record", f"{where} has no round with a question and an answer")
         seen = index.times_seen(record_id)
         yield interleaved(source.name, record_id, seen, "text_only", rounds=whole, drops=drops, **verdict)
 

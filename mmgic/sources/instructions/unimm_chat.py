@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from mmgic.schema import Interleaved
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.llava import conversation_row
 from mmgic.sources.instructions.pictures import Pictures
@@ -24,7 +25,7 @@ _COLUMNS = {
 _ROWS = 64  # of a Parquet file with images that are in memory at once
 
 
-def read_unimm_chat(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_unimm_chat(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per record of all files; see `mmgic.sources.read_source`."""
     pictures = Pictures(source)
     read = partial(table_records, columns=_COLUMNS, optional=("id",), rows=_ROWS)

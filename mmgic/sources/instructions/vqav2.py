@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmgic.errors import InputError
+from mmgic.schema import Interleaved
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import FORMATS
 from mmgic.sources.instructions.questions import bad_questions, question_row
@@ -21,7 +22,7 @@ from mmgic.sources.reading.files import ImageFinder, collapse_spaces, source_fil
 from mmgic.sources.reading.index import RecordIndex
 
 
-def read_vqav2(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_vqav2(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per image that has questions, in the order of its first question; see `mmgic.sources.read_source`.
 
     A question without an answer is dropped and counted.

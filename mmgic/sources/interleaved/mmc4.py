@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mmgic.schema import reject
+from mmgic.schema import KEPT, Interleaved, Part, RowImage, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import http_url, url_id
 from mmgic.sources.reading.files import collapse_spaces, is_number
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.records import json_lines, source_records
 from mmgic.sources.reading.shards import LocalImages
-from mmgic.sources.rows import image_part, interleaved, text_part
+from mmgic.sources.rows import image_part, interleaved, row_image, text_part
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class _Image:
     sentence: int
 
     @property
-    def column(self) -> dict[str, Any]:
-        return {"url": self.url, "image_path": self.image_path, "codes": []}
+    def column(self) -> RowImage:
+        return row_image(self.image_path, self.url)
 
     @property
     def fault(self) -> str:
@@ -53,7 +53,7 @@ class _Document:
     problem: str = ""
 
 
-def read_mmc4(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_mmc4(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per document: one round whose response is its sentences and images in reading order.
 
     Images without a url or a matched sentence are dropped and counted. Some urls have several documents (where
@@ -64,7 +64,7 @@ def read_mmc4(source: SourceSettings) -> Iterator[dict[str, Any]]:
             yield _bad_document(source.name, "interleaved", document)
             continue
         images = [image for image in document.images if not image.fault]
-        parts = []
+        parts: list[Part] = []
         for i, sentence in enumerate(document.sentences):
             parts += [image_part(k) for k, image in enumerate(images) if image.sentence == i]
             parts += [text_part(sentence)] if sentence else []
@@ -76,7 +76,7 @@ def read_mmc4(source: SourceSettings) -> Iterator[dict[str, Any]]:
         yield {**row, "images": [image.column for image in images]}
 
 
-def read_mmc4_pairs(source: SourceSettings) -> Iterator[dict[str, Any]]:
+def read_mmc4_pairs(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per image of each document: the image and its sentence (MMC4-pairs of C.6).
 
     An image without a url or a matched sentence is a row that is set aside. See `mmgic.sources.read_source`.
@@ -86,7 +86,7 @@ def read_mmc4_pairs(source: SourceSettings) -> Iterator[dict[str, Any]]:
             yield _bad_document(source.name, "pair", document)
             continue
         for k, image in enumerate(document.images):
-            verdict: dict[str, Any] = reject(*_PAIR_FAULTS[image.fault]) if image.fault else {}
+            verdict = reject(*_PAIR_FAULTS[image.fault]) if image.fault else KEPT
             parts = [] if image.fault else [image_part(0), text_part(document.sentences[image.sentence])]
             row = interleaved(
                 source.name,
@@ -105,8 +105,8 @@ _PAIR_FAULTS = {
 }
 
 
-def _bad_document(source: str, task: str, document: _Document) -> dict[str, Any]:
-    verdict: dict[str, Any] = reject("bad_record", document.problem)
+def _bad_document(source: str, task: str, document: _Document) -> Interleaved:
+    verdict = reject("bad_record", document.problem)
     return interleaved(source, document.record_id, document.times_seen, task, **verdict)
 
 

@@ -43,7 +43,7 @@ class ShardSample:
     fields: dict[str, Any] = field(default_factory=dict)  # of the .json
 
     @property
-    def size(self) -> dict[str, int]:
+    def size(self) -> dict[str, Any]:
         """The columns `width` and `height`, empty where they are not known."""
         size = image_size(self.fields)
         return {"width": size[0], "height": size[1]} if size else {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,9 @@ from mmgic.descriptions.reading import Descriptions
 from mmgic.documents.tasks import TEMPLATES, make_round, sentence_start
 from mmgic.documents.template import REGIONS_HEADING, Order, Segment, image_part, region_part
 from mmgic.regions import make_regions
-from mmgic.schema import record_generator
+from mmgic.schema import AnnotatedImage, Attribute, Object, Part, Relationship, record_generator
 from mmgic.settings import SYSTEM_PROMPT, RegionSettings
+from mmgic.sources.rows import annotated_image, text_part
 from mmgic.toy.world import text
 from mmgic.toy.world.scenes import Scene, make_scene
 from mmgic.toy.world.words import ATTRIBUTE_DESCRIPTIONS, CATEGORIES, RELATIONSHIP_DESCRIPTIONS
@@ -87,26 +87,29 @@ def _listing(scene: Scene, members: list[int], rng: np.random.Generator) -> str:
     return ", ".join(phrases)
 
 
-def _row(scene: Scene, caption: str) -> dict[str, Any]:
-    """The columns of `schema.ANNOTATED_IMAGE` that the templates read."""
-    objects = [
-        {"object_id": str(i), "label": thing.category, **dict(zip("xywh", thing.box, strict=True))}
-        for i, thing in enumerate(scene.things)
+def _row(scene: Scene, caption: str) -> AnnotatedImage:
+    """The annotations that the templates read."""
+    objects: list[Object] = []
+    for i, thing in enumerate(scene.things):
+        x, y, w, h = thing.box
+        objects.append({"object_id": str(i), "label": thing.category, "synset": "", "x": x, "y": y, "w": w, "h": h})
+    attributes: list[Attribute] = [
+        {"object_id": str(i), "label": label} for i, thing in enumerate(scene.things) for label in thing.attributes
     ]
-    return {
-        "width": scene.width,
-        "height": scene.height,
-        "caption": caption,
-        "narrative": "",
-        "objects": objects,
-        "attributes": [
-            {"object_id": str(i), "label": label} for i, thing in enumerate(scene.things) for label in thing.attributes
-        ],
-        "relationships": [
-            {"subject_id": str(r.subject), "label": r.label, "object_id": str(r.object)} for r in scene.relations
-        ],
-        "drops": [],
-    }
+    relationships: list[Relationship] = [
+        {"subject_id": str(r.subject), "label": r.label, "object_id": str(r.object)} for r in scene.relations
+    ]
+    return annotated_image(
+        "toy",
+        "",
+        0,
+        width=scene.width,
+        height=scene.height,
+        caption=caption,
+        objects=objects,
+        attributes=attributes,
+        relationships=relationships,
+    )
 
 
 def _told(scene: Scene, rng: np.random.Generator) -> str:
@@ -127,9 +130,9 @@ def _rounds(told: str, asked: list[tuple[str, str]], rng: np.random.Generator) -
     system = _SYSTEM_PROMPTS[int(rng.choice(len(_SYSTEM_PROMPTS), p=(0.8, 0.1, 0.1)))]
     rounds = []
     for i, (question, answer) in enumerate(asked[:8]):
-        image = [] if i else [{"text": "", "image": 0}]
-        asked_now, said = {"text": question, "image": -1}, {"text": answer, "image": -1}
-        made = make_round(TEMPLATES["open_vqa"], [*image, asked_now], [said], None if i else system)
+        image: list[Part] = [] if i else [{"text": "", "image": 0}]
+        asked_now = [*image, text_part(question)]
+        made = make_round(TEMPLATES["open_vqa"], asked_now, [text_part(answer)], None if i else system)
         rounds.append(Passage(tuple(_in_words(made.instruction, [told])), tuple(_in_words(made.response, []))))
     return rounds
 
