@@ -67,7 +67,9 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "descriptions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     run = tmp_path / "run"
     write_text(f"{run}/settings.yaml", f"descriptions: {tmp_path}/descriptions.jsonl\n")
-    make_table(run, "mmgic/cleaned", schema.ANNOTATED_IMAGE, [image("vg", ["never counted"] * 9, [], 0)])
+    cleaned = image("vg", ["never counted"] * 9, [], 0)
+    del cleaned["regions"]
+    make_table(run, "mmgic/cleaned", schema.ANNOTATED_IMAGE, [cleaned])
     images = [
         image("vg", ["dog", "dog", "cat"], ["red"], 2),
         image("vg", ["dog"], ["red", "cat"], 1),
