@@ -15,7 +15,6 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from mmgic.files import absolute
 from mmgic.settings.fields import SettingsError, check
 from mmgic.settings.run import Settings
 
@@ -67,6 +66,8 @@ def to_yaml(settings: Any) -> str:
 def with_absolute_paths(settings: T) -> T:
     """`settings` with its paths from the root, for processes that run in a folder of their own. It is about `output`
     and what models are trained from; an empty path stays empty."""
+    from mmgic.files import absolute  # it brings fsspec along, which settings do without
+
     updates: dict[str, Any] = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)

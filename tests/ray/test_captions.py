@@ -8,8 +8,9 @@ import pytest
 from mmgic.errors import InputError
 from mmgic.pipelines.captions import run_captions
 from mmgic.presets import TOY_WEIGHTS
-from mmgic.schema import ANNOTATED_IMAGE, KEPT, row_id
+from mmgic.schema import ANNOTATED_IMAGE
 from mmgic.settings import Settings, merge
+from mmgic.sources.rows import annotated_image
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.ingest import ingest
@@ -27,8 +28,8 @@ def annotations(images: Path) -> list[dict]:
     rows = []
     for i in range(ROWS):
         render(make_scene(7, "eval", i)).save(images / f"{i}.png")
-        row = {"row_id": row_id("toy", str(i)), "source": "toy", "image_id": str(i), **KEPT}
-        rows.append({**row, "image_path": str(images / f"{i}.png"), "caption": "Given." if i == 0 else ""})
+        path = str(images / f"{i}.png")
+        rows.append(annotated_image("toy", str(i), 0, image_path=path, caption="Given." if i == 0 else ""))
     (images / "1.png").write_bytes(b"no picture")
     return rows
 

@@ -12,8 +12,9 @@ from mmgic.descriptions.reading import load_descriptions
 from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sense_names
 from mmgic.pipelines.merge import run_merge
 from mmgic.presets import preset
-from mmgic.schema import CAPTIONED_IMAGE, KEPT, row_id
+from mmgic.schema import CAPTIONED_IMAGE
 from mmgic.settings import LanguageModelSettings, Settings, SettingsError, load_settings
+from mmgic.sources.captions.pairs import captioned_image
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.ingest import ingest
@@ -104,15 +105,14 @@ def test_labels_that_bring_their_descriptions_need_no_language_model(settings: S
 
 def _pairs(count: int) -> list[dict[str, object]]:
     return [
-        {
-            "row_id": row_id("web", str(i)),
-            "source": "web",
-            "image_id": str(i),
-            "caption_origin": f"House No {i} | SALE",
-            "caption_coco": "y " * 130 if i == 7 else f"a house number {i}",
-            "caption_capsfusion": "It is there." if i % 4 == 0 else "",
-            **KEPT,
-        }
+        captioned_image(
+            "web",
+            str(i),
+            0,
+            caption_origin=f"House No {i} | SALE",
+            caption_coco="y " * 130 if i == 7 else f"a house number {i}",
+            caption_capsfusion="It is there." if i % 4 == 0 else "",
+        )
         for i in range(count)
     ]
 

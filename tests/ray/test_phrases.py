@@ -12,8 +12,9 @@ from mmgic.analysis.phrases import FREQUENCIES, read_frequencies
 from mmgic.errors import InputError
 from mmgic.pipelines.phrases import select_by_phrases
 from mmgic.presets import TOY_WEIGHTS
-from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject, row_id
+from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject
 from mmgic.settings import Settings, SourceSettings, merge
+from mmgic.sources.captions.pairs import captioned_image
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.ingest import ingest
@@ -31,13 +32,13 @@ def rows(source: str) -> list[dict]:
     """Captions of scenes; every tenth was set aside before."""
     column = "caption_coco" if source == "blip" else "caption_capsfusion"
     return [
-        {
-            "row_id": row_id(source, str(i)),
-            "source": source,
-            "image_id": str(i),
-            column: captions(make_scene(5, "train", i), np.random.default_rng(i), 1)[0],
+        captioned_image(
+            source,
+            str(i),
+            0,
+            **{column: captions(make_scene(5, "train", i), np.random.default_rng(i), 1)[0]},
             **(reject("no_caption") if i % 10 == 9 else KEPT),
-        }
+        )
         for i in range(SCENES)
     ]
 

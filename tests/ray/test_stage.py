@@ -203,6 +203,21 @@ def test_an_input_error_of_a_worker_reaches_the_user_as_its_sentence(table: Tabl
         driver.run(table, str(tmp_path / "out"), make_transform=NoModel, actors=True)
 
 
+def misspell(row: dict) -> dict:
+    drawn = driver.draw(row)
+    return {("drown" if name == "drawn" else name): value for name, value in drawn.items()}
+
+
+def test_a_column_that_was_not_made_is_never_invented(table: Table, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"ColumnFault: stage 'draw': the kept row a:\d+ lacks the column 'drawn'"):
+        driver.run(table, str(tmp_path / "out"), make_transform=partial(EachRow, misspell))
+    assert tables.find_table(f"{tmp_path}/out/draw") is None
+    rows = numbers("a", 3)
+    del rows[1]["number"]
+    with pytest.raises(Exception, match=r"ColumnFault: stage 'numbers': the kept row a:1 lacks the column 'number'"):
+        ingest("numbers", Places(str(tmp_path / "other")), driver.NUMBERS, [lambda: iter(rows)], {})
+
+
 def test_lost_and_repeated_rows_are_refused(table: Table, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="did not return one row for each row"):
         driver.run(table, str(tmp_path / "out"), make_transform=lambda: lambda rows: rows[1:])
