@@ -45,7 +45,7 @@ def settings_of(output: Path, **changes: object) -> Settings:
 
 def test_same_captions_on_one_and_two_workers(tmp_path: Path) -> None:
     readers = [partial(annotations, tmp_path / "images")]
-    table = ingest("mmgic/annotations", Places(str(tmp_path)), ANNOTATED_IMAGE, readers, {})
+    table = ingest("mmgic/annotations", Places(str(tmp_path / "before")), ANNOTATED_IMAGE, readers, {})
     digests = set()
     for workers in (1, 2):
         settings = settings_of(tmp_path / str(workers), cluster={"tokenizer_workers": workers})
