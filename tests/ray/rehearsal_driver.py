@@ -8,11 +8,14 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from mmgic import road
 from mmgic.evaluation.running import evaluate
+from mmgic.pipelines.build import build
 from mmgic.presets import preset
 from mmgic.settings import load_settings
+from mmgic.stages.session import ray_session
 from mmgic.toy.downloads.rehearsal import FILE
+from mmgic.training.recipes.pretrain import PRETRAINING
+from mmgic.training.run import run
 
 
 def rehearse(before: str, name: str) -> None:
@@ -22,12 +25,12 @@ def rehearse(before: str, name: str) -> None:
         tables = Path("output", before, corpus)
         if tables.is_dir():
             shutil.copytree(tables, Path(settings.output, corpus))
-    road.prepare_data(settings)
-    model = road.pretrain(settings)
+    build(settings)
+    model = run(PRETRAINING, settings).model
     evaluate(settings, model, Path(settings.output, "evaluation", model.name))
 
 
 if __name__ == "__main__":
-    with road.ray_session():
+    with ray_session():
         for before, name in pairwise(sys.argv[1:]):
             rehearse(before, name)
