@@ -33,7 +33,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from mmgic.captions.images import Pixels, ReadImage
 from mmgic.captions.models import Captioner
-from mmgic.captions.synthesis import Candidate, SynthesizeCaptions, fits
+from mmgic.captions.synthesis import RankedCaption, SynthesizeCaptions, fits
 from mmgic.evaluation.scorers.cider import score_captions
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import KEPT, record_generator, row_id
@@ -165,7 +165,7 @@ def print_quality(settings: CaptionSettings, rows: list[Row], references: list[l
     print(f"\n{'captions of ' + str(len(rows)) + ' unseen scenes':<32} {'CIDEr':>7}")
     for name, texts in said.items():
         print(f"{name:<32} {100 * score_captions(texts, references).cider:>7.1f}")
-    chosen = [Candidate(**row["candidates"][0]) for row in made]
+    chosen = [RankedCaption(**row["candidates"][0]) for row in made]
     rounds = Counter(candidate.round for candidate in chosen if fits(candidate, settings))
     for number, count in sorted(rounds.items()):
         print(f"{f'chosen in round {number + 1}':<32} {count / len(rows):>7.1%}")
