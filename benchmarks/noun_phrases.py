@@ -57,7 +57,7 @@ ZIPF = 1.25
 
 
 def texts(number: int) -> list[str]:
-    """Captions of toy scenes, repeated where there are not enough."""
+    """Captions of toy scenes, repeated if there are not enough."""
     found: list[str] = []
     for index in range(SCENES):
         found += captions(make_scene(0, "train", index), np.random.default_rng(index), 5)

@@ -38,7 +38,7 @@ def run_job(
     """Runs a job script: parses its flags, then calls `work(settings, flags)`.
 
     `doc` is the script's docstring; `add_flags` adds flags of the script's own and calls `add_settings_flags`. Wrong
-    settings or unusable input end in one sentence and exit code 2, before Ray starts where that can be known.
+    settings or unusable input end in one sentence and exit code 2, before Ray starts if that can be known.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flags(parser)

@@ -50,7 +50,7 @@ def _is_pattern(name: str) -> bool:
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file's bytes, in memory of one block. Raises InputError where it cannot be read."""
+    """SHA-256 of a file's bytes, in memory of one block. Raises InputError if it cannot be read."""
     try:
         with fsspec.open(path, "rb") as file:
             digest = hashlib.sha256()
@@ -82,7 +82,7 @@ def model_fingerprint(folder: str | os.PathLike[str]) -> str:
 
 
 def read_text(path: str) -> str | None:
-    """The text of a file, or None where there is none."""
+    """The text of a file, or None if there is none."""
     filesystem, path = fsspec.url_to_fs(path)
     return str(filesystem.read_text(path, encoding="utf-8")) if filesystem.exists(path) else None
 

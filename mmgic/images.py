@@ -1,4 +1,4 @@
-"""Reading images of any origin as RGB, with a reason where that fails.
+"""Reading images of any origin as RGB, with a reason if that fails.
 
 An image is named by a path of the local disk or of an object store (STORES), or by a slice of an uncompressed archive
 such as a tar shard, written `/data/00012.tar#bytes=OFFSET-LENGTH`: LENGTH bytes from byte OFFSET on are the image file.

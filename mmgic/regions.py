@@ -77,7 +77,7 @@ def make_regions(row: AnnotatedImage, settings: RegionSettings, patches: int) ->
             where = location(x + side / 2, y + side / 2)
             unique = list(dict.fromkeys(labels))
             regions.append({"x": x, "y": y, "side": side, "location": where, "labels": unique, "codes": []})
-        # the first square stands for its objects even where its size rules it out: duplicates go before the size rule
+        # the first square stands for its objects even if its size rules it out: duplicates go before the size rule
         seen.add(members.tobytes())
     return {**row, "regions": regions, "drops": add_drops(row["drops"], drops)}
 

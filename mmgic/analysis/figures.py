@@ -57,7 +57,7 @@ def svg(figure: Figure, axes: Axes, name: str) -> str:
 
 
 def image_uri(path: str | Path) -> tuple[str, int, int]:
-    """(data URI, width, height) of an image, made smaller where an edge exceeds MAX_EDGE. Raises ImageError."""
+    """(data URI, width, height) of an image, made smaller if an edge exceeds MAX_EDGE. Raises ImageError."""
     image = read_image(path)
     image.thumbnail((MAX_EDGE, MAX_EDGE))
     data = io.BytesIO()

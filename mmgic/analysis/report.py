@@ -48,7 +48,7 @@ class ItemExample:
 def write_report(output_folder: Path, settings: Settings) -> Path:
     """Writes `<output_folder>/report.html` from what is in the run folder and returns its path.
 
-    The page needs no network and no other file. Parts of the run that are not there are left out; InputError where
+    The page needs no network and no other file. Parts of the run that are not there are left out; InputError if
     nothing is.
     """
     output_folder = Path(output_folder)
@@ -109,7 +109,7 @@ def _panels(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[dict[
     """Each image beside its kept patches and the picture that its codes draw, where the settings name what draws."""
     if not settings.vision.pixels:
         return []
-    # heavy, and needed only where a report shows what the codes draw
+    # heavy, and needed only if a report shows what the codes draw
     from mmgic.vision import load_tokenizer
     from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder
     from mmgic.vision.reconstruct import data_uri, panel, reconstruct
@@ -134,7 +134,7 @@ def _panels(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[dict[
 
 
 def _documents(tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """One filled document for each form of template, where there is one."""
+    """One filled document for each form of template, if there is one."""
     examples: dict[tuple[str, bool], dict[str, Any]] = {}
     for table in tables:
         for row in _kept_rows(table):

@@ -94,7 +94,7 @@ class Statistics:
 
 
 def statistics(folder: str | os.PathLike[str]) -> Statistics:
-    """Counts the finished tables in the output folder of a run. Raises InputError where there are none."""
+    """Counts the finished tables in the output folder of a run. Raises InputError if there are none."""
     places = Places(os.fspath(folder))
     found = {table.name: table for table in places.tables()}
     if not found:
@@ -232,7 +232,7 @@ def _concepts(labels: Counter[tuple[str, str, str]], descriptions: Descriptions)
 
 
 def _descriptions(places: Places) -> Descriptions:
-    """The label descriptions that the run's settings name; none where they are gone."""
+    """The label descriptions that the run's settings name; none if they are gone."""
     text = read_text(places.folder(SETTINGS))
     settings = yaml.safe_load(text) if text else None
     path = settings.get("descriptions") if isinstance(settings, dict) else None

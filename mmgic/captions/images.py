@@ -28,7 +28,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class ReadImage:
-    """A stage's `prepare`: a row -> its Pixels, or the verdict that sets it aside, or None where it has a caption."""
+    """A stage's `prepare`: a row -> its Pixels, or the verdict that sets it aside, or None if it has a caption."""
 
     settings: CaptionSettings
     column: str  # that holds the caption

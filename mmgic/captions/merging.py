@@ -34,13 +34,13 @@ _LABEL = re.compile(r"^(?:merged |new |final )?caption\s*:\s*", re.IGNORECASE)
 
 
 class MergeCaptions:
-    """A transform of CAPTIONED_IMAGE rows: fills `caption_capsfusion` where it is missing and both others are there.
+    """A transform of CAPTIONED_IMAGE rows: fills `caption_capsfusion` if it is missing and both others are there.
 
     Where the model gives nothing usable the short caption takes its place, counted in `drops` as `caption_not_merged`.
     A request that fails is made once more at the end of the batch; if it fails again, the short caption is counted as
     `caption_request_failed`. Rows that have a detailed caption, or lack one of the two others, pass untouched.
 
-    Raises InputError where more than `max_error_rate` of a batch's requests (and at least lifecycle.FEW) failed, for
+    Raises InputError if more than `max_error_rate` of a batch's requests (and at least lifecycle.FEW) failed, for
     then the server is at fault: the batch is not written, and its answers are kept for the next run. `report` is called
     after each batch that asked something.
     """

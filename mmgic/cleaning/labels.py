@@ -47,7 +47,7 @@ def kept_labels(
 
     An object without a synset is taken for its label's most frequent synset (of equals the first by name). Pairs seen
     fewer than `source.min_label_count` times go. A label left with several synsets is told apart by `names`, which maps
-    (label, synset) to a name, or by `sense_name` where that has none. Only noisy labels (Visual Genome's) have a least
+    (label, synset) to a name, or by `sense_name` if that has none. Only noisy labels (Visual Genome's) have a least
     frequency of attributes and relationships.
     """
     synsets: dict[str, dict[str, int]] = {}

@@ -26,7 +26,7 @@ class Splits:
     flickr30k: frozenset[str]
 
     def verdict(self, coco_id: str, flickr_id: str) -> Verdict:
-        """The verdict columns of an image with these ids, each "" where it has none."""
+        """The verdict columns of an image with these ids, each "" if it has none."""
         split = self.karpathy.get(coco_id, "train")
         if split in _VERDICTS:
             return reject(_VERDICTS[split], f"COCO image {coco_id} is in Karpathy's {split} split")
@@ -36,7 +36,7 @@ class Splits:
 
 
 def read_splits(source: SourceSettings) -> Splits:
-    """Reads the split files that the source names. Raises InputError where one is missing or of another format."""
+    """Reads the split files that the source names. Raises InputError if one is missing or of another format."""
     karpathy = _karpathy(source.karpathy) if source.karpathy else {}
     return Splits(karpathy, _flickr30k(source.flickr30k) if source.flickr30k else frozenset())
 

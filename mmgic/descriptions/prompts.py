@@ -27,7 +27,7 @@ class _Wording:
     """What differs between the three kinds of label."""
 
     labelled: str
-    related: str  # the name of the related labels; "" where there are none
+    related: str  # the name of the related labels; "" if there are none
     related_meaning: str
     noise: str  # what may be wrong with the related labels
     senses: str

@@ -31,7 +31,7 @@ class Descriptions:
     sources: Mapping[str, Descriptions] = field(default_factory=dict)  # of the sources that have lines of their own
 
     def of(self, source: str) -> Descriptions:
-        """What holds for the labels of one source: its own lines, and the lines for all sources where it has none."""
+        """What holds for the labels of one source: its own lines, and the lines for all sources if it has none."""
         return self.sources.get(source, self)
 
 

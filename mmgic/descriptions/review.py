@@ -37,7 +37,7 @@ ReviewRow = Mapping[str, str]
 
 
 def read_review(path: str, form: ReviewForm, must_exist: bool = False) -> dict[tuple[str, ...], ReviewRow]:
-    """The rows by their key columns; empty where there is no file, if it need not exist.
+    """The rows by their key columns; empty if there is no file, if it need not exist.
 
     Raises InputError, with the line's number, for a row that lacks columns, whose verdict is none, that has an `edit`
     verdict and no text for it, or that is about the same thing as an earlier one.

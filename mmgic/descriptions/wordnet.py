@@ -31,7 +31,7 @@ class Synset:
 class WordNet:
     """The synsets of one folder of database files, by name. Definitions are read from disk when asked for.
 
-    Raises InputError where the folder lacks one of the eight files.
+    Raises InputError if the folder lacks one of the eight files.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -48,7 +48,7 @@ class WordNet:
             ) from None
 
     def synset(self, name: str) -> Synset | None:
-        """The synset called `name`, such as "batter.n.01", or None where there is none."""
+        """The synset called `name`, such as "batter.n.01", or None if there is none."""
         lemma, kind, rank = ["", "", *name.rsplit(".", 2)][-3:]
         part = _PARTS.get(kind, "")
         offsets = self._offsets.get((part, lemma.lower()), ())
@@ -57,7 +57,7 @@ class WordNet:
         return self._read(part, offsets[int(rank) - 1])
 
     def definition(self, name: str) -> str:
-        """What the synset called `name` means, "" where there is none."""
+        """What the synset called `name` means, "" if there is none."""
         synset = self.synset(name)
         return synset.definition if synset else ""
 

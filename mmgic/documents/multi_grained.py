@@ -34,7 +34,7 @@ def build_document(
     A document has at most `settings.max_tokens` tokens, <s> and </s> included; F.7's step 4 acts on longer ones alone.
     It removes one region at a time until the document fits; as the regions are shuffled, that leaves the longest
     beginning of their order that fits, which the lengths alone tell. A document that is too long with descriptions and
-    without regions is filled again without descriptions, and again with as many regions as fit; where that is too long
+    without regions is filled again without descriptions, and again with as many regions as fit; if that is too long
     without regions, the row is rejected as `too_long`. Regions without codes are not placed; an image without codes is
     rejected as `no_visual_tokens`. Where none of the image's labels has a description, the form without descriptions is
     used.

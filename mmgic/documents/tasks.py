@@ -80,7 +80,7 @@ def make_round(
 
 
 def framed(instruction: Iterable[Segment], system_prompt: str | None) -> list[Segment]:
-    """`instruction` from [INST] to [/INST]; `system_prompt` is None after the first round, "" where there is none."""
+    """`instruction` from [INST] to [/INST]; `system_prompt` is None after the first round, "" if there is none."""
     system = f"<<SYS>>\n{system_prompt}\n<</SYS>>\n\n" if system_prompt else ""
     return merged([f"[INST] {system}", *instruction, " [/INST]"])
 

@@ -5,7 +5,7 @@ caption that holds the characters "[IMG]" stays text. A document is
 
     image_part(...) + [REGIONS_HEADING] + region_part(...) + region_part(...) + ...
 
-without the heading where there are no regions. Each segment is tokenized by itself, so a document's length is the sum
+without the heading if there are no regions. Each segment is tokenized by itself, so a document's length is the sum
 of its segments' lengths.
 """
 

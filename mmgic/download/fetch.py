@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class _RetryError(Exception):
-    """It may work later. `wait` is the server's wish in seconds, None where it has none."""
+    """It may work later. `wait` is the server's wish in seconds, None if it has none."""
 
     def __init__(self, detail: str, wait: float | None = None, reason: str = "download_failed") -> None:
         super().__init__(detail)
@@ -88,7 +88,7 @@ class Fetcher:
     async def fetch(self, url: str, use: Callable[[bytes], T]) -> T:
         """What `use` makes of the body behind `url`, in a thread; a request gives up its place only after that.
 
-        Raises ImageError (host_unreachable where nothing answers, download_failed where the answer is no image,
+        Raises ImageError (host_unreachable if nothing answers, download_failed if the answer is no image,
         download_refused, image_too_large), and whatever `use` raises.
         """
         attempt = 0
@@ -201,7 +201,7 @@ def _parsed(url: str) -> URL:
 
 
 def opt_out(values: Iterable[str]) -> str:
-    """The directive of X-Robots-Tag headers by which a site does not want its image used, "" where there is none."""
+    """The directive of X-Robots-Tag headers by which a site does not want its image used, "" if there is none."""
     for value in values:
         agent, colon, rest = value.partition(":")
         named = colon and "," not in agent and agent.strip().lower() not in _PARAMETERS
@@ -214,7 +214,7 @@ def opt_out(values: Iterable[str]) -> str:
 
 
 def retry_after(value: str) -> float | None:
-    """The seconds that a Retry-After header (a number or a date) asks for, None where it asks for nothing sensible."""
+    """The seconds that a Retry-After header (a number or a date) asks for, None if it asks for nothing sensible."""
     if value.strip().isdecimal():
         return float(value)
     try:

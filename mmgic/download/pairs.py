@@ -1,4 +1,4 @@
-"""The images of image-caption pairs: fetched where they are not at hand, and held to the rules of cleaning (F.2)."""
+"""The images of image-caption pairs: fetched if they are not at hand, and held to the rules of cleaning (F.2)."""
 
 from __future__ import annotations
 

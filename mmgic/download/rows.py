@@ -36,7 +36,7 @@ Results = Mapping[str, Fetched | ImageError]  # by url
 class DownloadImages:
     """A transform of CAPTIONED_IMAGE or INTERLEAVED rows: their images come from the net into one tar shard a batch.
 
-    Rows leave with `image_path` (and `width` and `height` where they have them). A row whose image cannot be had is set
+    Rows leave with `image_path` (and `width` and `height` if they have them). A row whose image cannot be had is set
     aside as host_unreachable, download_failed, download_refused, image_too_large or image_undecodable; an interleaved
     document goes on without that image, which is counted. Images that have a path already are left as they are.
 

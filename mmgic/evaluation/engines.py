@@ -29,7 +29,7 @@ class Engine(Protocol):
     def generate(self, prompts: Prompts, max_new_tokens: int, stop: Sequence[int]) -> list[list[int]]:
         """The tokens that follow each prompt, up to and without the first one of `stop`.
 
-        Raises InputError where a prompt and its new tokens exceed the model's positions.
+        Raises InputError if a prompt and its new tokens exceed the model's positions.
         """
         ...
 
@@ -47,7 +47,7 @@ def load_engine(name: Literal["transformers", "vllm"], folder: str | Path, batch
 
 
 class TransformersEngine:
-    """A `LlamaForCausalLM` folder in Transformers, on a GPU where there is one."""
+    """A `LlamaForCausalLM` folder in Transformers, on a GPU if there is one."""
 
     def __init__(
         self, folder: str | Path, dtype: Dtype = "auto", device: str | None = None, batch_size: int = 32
@@ -157,7 +157,7 @@ def before_stop(tokens: Sequence[int], stop: Sequence[int]) -> list[int]:
 
 
 def check_model(folder: str | Path) -> None:
-    """Raises InputError where `folder` holds no exported model."""
+    """Raises InputError if `folder` holds no exported model."""
     if not (Path(folder) / "config.json").is_file():
         raise InputError(f"{folder} holds no exported model (no config.json); run the pre-training job first")
 

@@ -24,12 +24,12 @@ class ExportedModel:
 
 
 def load_model(folder: str | Path, engine: Literal["transformers", "vllm"], batch_size: int) -> ExportedModel:
-    """The model that `mmgic.training.export` wrote to `folder`. Raises InputError where something of it is missing."""
+    """The model that `mmgic.training.export` wrote to `folder`. Raises InputError if something of it is missing."""
     return ExportedModel(load_engine(engine, folder, batch_size), load_text_tokenizer(folder), load_vocabulary(folder))
 
 
 def load_vocabulary(folder: str | Path) -> VLVocabulary:
-    """The VL vocabulary of an exported model. Raises InputError where the export does not say it."""
+    """The VL vocabulary of an exported model. Raises InputError if the export does not say it."""
     content = read_json(Path(folder) / VOCABULARY_FILE)
     try:
         return VLVocabulary(**content)

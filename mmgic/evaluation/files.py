@@ -11,7 +11,7 @@ from mmgic.errors import InputError
 
 
 def read_json(path: str | Path) -> Any:
-    """The JSON value in the file `path`. Raises InputError where the file is missing or is not JSON."""
+    """The JSON value in the file `path`. Raises InputError if the file is missing or is not JSON."""
     text = _read_text(path)
     try:
         return json.loads(text)
@@ -24,7 +24,7 @@ def read_json(path: str | Path) -> Any:
 def read_records(path: str | Path) -> list[dict[str, Any]]:
     """The objects of a JSON array or of a file of JSON lines, whichever `path` holds.
 
-    Raises InputError where the file is missing, holds something else, or breaks off.
+    Raises InputError if the file is missing, holds something else, or breaks off.
     """
     text = _read_text(path)
     if text.lstrip().startswith("["):
@@ -46,7 +46,7 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 
 
 def require(record: dict[str, Any], key: str, kinds: type | tuple[type, ...], path: str | Path, number: int) -> Any:
-    """`record[key]`, or InputError naming the record where it is missing or of another type."""
+    """`record[key]`, or InputError naming the record if it is missing or of another type."""
     value = record.get(key)
     if not isinstance(value, kinds) or isinstance(value, bool):
         problem = f"has the wrong type ({value!r})" if key in record else "is missing"

@@ -116,7 +116,7 @@ def with_printed(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_results(folder: Path) -> Results | None:
-    """What `write_results` left in `folder`, or None where nothing was."""
+    """What `write_results` left in `folder`, or None if nothing was."""
     path = folder / SCORES_FILE
     if not path.is_file():
         return None
@@ -145,7 +145,7 @@ def write_items(folder: Path, items: Sequence[AskedItem]) -> None:
 
 
 def read_items(folder: Path) -> list[AskedItem]:
-    """The lines of items.jsonl; none where it is not there."""
+    """The lines of items.jsonl; none if it is not there."""
     path = folder / ITEMS_FILE
     if not path.is_file():
         return []

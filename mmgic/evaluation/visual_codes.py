@@ -62,7 +62,7 @@ def other_images(names: Collection[str]) -> dict[str, str]:
     """For each image another one, no two the same: the control that shows what a model says without seeing its image.
 
     A rotation of the names in the order of their hashes, so it depends on nothing but the set of names.
-    Raises InputError where there is one image alone.
+    Raises InputError if there is one image alone.
     """
     order = sorted(names, key=lambda name: hashlib.blake2b(name.encode()).digest())
     if len(order) < 2:

@@ -30,11 +30,11 @@ MAX_IMAGE_BYTES = 50_000_000
 
 
 def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = SHARD_BYTES) -> ExportRecord:
-    """Writes the finished table in `dataset` (or all below it, where they have one schema) to the new `folder`.
+    """Writes the finished table in `dataset` (or all below it, if they have one schema) to the new `folder`.
 
     With `images` the image files of kept rows are embedded as they are; what is missing or no image is null, and
     counted in the record. Rows that were set aside are exported too: a table says what became of every record. Memory
-    does not grow with the table. Raises InputError where there is no finished table, and where `folder` is in use.
+    does not grow with the table. Raises InputError if there is no finished table, and if `folder` is in use.
     """
     dataset, folder = absolute(dataset), absolute(folder)
     found = tables.finished_tables(dataset)

@@ -33,8 +33,8 @@ def import_dataset(folder: str, output: str, images: str = "") -> Table:
 
     The rows are those that were exported, and so is what the table says of its making: a build whose settings are the
     same goes on from it. With `images`, embedded images are written to that folder and the rows point to them; other
-    rows keep their paths, of which `read_image` opens those of its STORES alone. Raises InputError where the folder is
-    no such dataset, where its files are not those that were exported, and where `output` has its images elsewhere.
+    rows keep their paths, of which `read_image` opens those of its STORES alone. Raises InputError if the folder is
+    no such dataset, if its files are not those that were exported, and if `output` has its images elsewhere.
     """
     folder, output, images = absolute(folder), absolute(output), images and absolute(images)
     record = _record(folder)
@@ -100,7 +100,7 @@ def _record(folder: str) -> ExportRecord | None:
 
 
 def _files(folder: str, record: ExportRecord | None) -> list[str]:
-    """The folder's Parquet files, which are exactly those of the record, where there is one."""
+    """The folder's Parquet files, which are exactly those of the record, if there is one."""
     found = find_files(posixpath.join(folder, DATA, "*.parquet"))
     if not found:
         raise InputError(f"{folder} holds no {DATA}/*.parquet; give a folder that 'mmgic export' wrote")

@@ -29,7 +29,7 @@ class Prompt:
 
 
 class LanguageModel:
-    """Asks one model. Raises SettingsError where the settings name none, InputError where the cache is no cache.
+    """Asks one model. Raises SettingsError if the settings name none, InputError if the cache is no cache.
 
     `purpose` marks its answers in the cache, so that `usage` can be told for each purpose.
     """
@@ -46,7 +46,7 @@ class LanguageModel:
         """Returns one answer for each prompt, in their order; only those that the cache lacks are asked for.
 
         `progress` is called with 1 for each answer that arrives. A request that the server refuses, or that fails
-        after its retries, is `failed` and made again next time. Raises InputError where the key is refused, the model
+        after its retries, is `failed` and made again next time. Raises InputError if the key is refused, the model
         is unknown, or more requests in a row than are made at once fail to reach the server.
         """
         keys = [self._key(prompt) for prompt in prompts]
@@ -139,7 +139,7 @@ class LanguageModel:
 
 
 def check_language_model(settings: LanguageModelSettings) -> None:
-    """Raises SettingsError where the settings name no server or no model."""
+    """Raises SettingsError if the settings name no server or no model."""
     if not settings.base_url:
         raise SettingsError(
             "no language model is named; set language_model.base_url to an OpenAI-compatible server, such as "
@@ -155,7 +155,7 @@ def check_language_model(settings: LanguageModelSettings) -> None:
 
 
 def _read(completion: Any) -> Answer | None:
-    """A response of the chat API as an answer; None where it is something else."""
+    """A response of the chat API as an answer; None if it is something else."""
     try:
         choice = completion.choices[0]
         message, finish = choice.message, choice.finish_reason

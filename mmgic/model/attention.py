@@ -49,7 +49,7 @@ AttentionInterface.register(PACKED, packed_attention)
 
 
 def attention_name() -> str:
-    """FlashAttention-2's variable-length kernel where it is installed beside a GPU, `packed_attention` elsewhere."""
+    """FlashAttention-2's variable-length kernel if it is installed beside a GPU, `packed_attention` elsewhere."""
     return FLASH if torch.cuda.is_available() and is_flash_attn_2_available() else PACKED
 
 

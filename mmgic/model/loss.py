@@ -35,9 +35,9 @@ def target_labels(
     vocabulary: VLVocabulary,
     target_only: bool,
 ) -> np.ndarray:
-    """The token that each position of one document has to predict, int64 [tokens]; IGNORE where nothing is supervised.
+    """The token that each position of one document has to predict, int64 [tokens]; IGNORE if nothing is supervised.
 
-    `answer_spans` ([start, end) in `tokens`) where given are all that is supervised. Otherwise all tokens are, or with
+    `answer_spans` ([start, end) in `tokens`) if given are all that is supervised. Otherwise all tokens are, or with
     `target_only` those of the modality that the template generates. [IMG] and [/IMG] count as visual, as in
     `VLVocabulary.is_visual`: where an image begins and ends is part of generating it.
     """

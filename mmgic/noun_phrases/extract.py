@@ -24,7 +24,7 @@ BATCH = 256  # captions that spaCy parses together
 def load_pipeline(name: str) -> Language:
     """The spaCy pipeline `name` (an installed package or a folder) with only what `noun_chunks` needs switched on.
 
-    Raises InputError where spaCy or the pipeline is missing, or where it cannot find noun chunks.
+    Raises InputError if spaCy or the pipeline is missing, or if it cannot find noun chunks.
     """
     try:
         import spacy
@@ -50,7 +50,7 @@ def load_pipeline(name: str) -> Language:
 
 
 def pipeline_files(name: str) -> list[str]:
-    """The files of a pipeline that may decide about its phrases. Raises InputError where there is no pipeline."""
+    """The files of a pipeline that may decide about its phrases. Raises InputError if there is no pipeline."""
     folder = load_pipeline(name).path
     assert folder is not None  # of what was loaded from disk
     return sorted(str(file) for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)

@@ -41,7 +41,7 @@ def caption_hashes(seed: int, ids: Ids, row_ids: np.ndarray) -> Ids:
 
 
 def smallest_hashes(ids: Ids, hashes: Ids, number: int) -> PoolPart:
-    """For each phrase its `number` smallest hashes (or all, where it has fewer), ordered by phrase and hash."""
+    """For each phrase its `number` smallest hashes (or all, if it has fewer), ordered by phrase and hash."""
     order = np.lexsort((hashes, ids))
     ids, hashes = ids[order], hashes[order]
     starts = _starts(ids)

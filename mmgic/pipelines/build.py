@@ -54,14 +54,14 @@ def build(settings: Settings) -> BuildReport:
 
 
 def build_tables(settings: Settings, corpus: Corpus) -> list[Table]:
-    """Builds the tables of one corpus. Raises like `build`, and SettingsError where the corpus has no sources."""
+    """Builds the tables of one corpus. Raises like `build`, and SettingsError if the corpus has no sources."""
     check_corpus(settings, corpus)
     write_text(places_of(settings).folder(SETTINGS), to_yaml(settings))
     return PIPELINES[corpus](settings, vocabulary_of(settings))
 
 
 def check_corpus(settings: Settings, corpus: Corpus | None) -> None:
-    """Raises SettingsError where there are no usable sources, or none of the `corpus` where one is named."""
+    """Raises SettingsError if there are no usable sources, or none of the `corpus` if one is named."""
     check_sources(settings.sources)
     if corpus and not sources_of(settings, corpus):
         raise SettingsError(f"none of the 'sources' belongs to {corpus}; add one, or build another corpus")

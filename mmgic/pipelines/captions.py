@@ -23,7 +23,7 @@ BATCHES_PER_CALL = 8  # images without a caption are gathered from so many batch
 def run_captions(settings: Settings, corpus: Corpus, table: Table, output_schema: pa.Schema) -> Table:
     """Makes `<corpus>/captions` from `table`: captions for the rows that lack one in `caption` or `caption_coco`.
 
-    Without a BLIP-2 the stage is left out. Raises InputError where a model's folder cannot be used.
+    Without a BLIP-2 the stage is left out. Raises InputError if a model's folder cannot be used.
     """
     captions = settings.captions
     if not captions.blip2:

@@ -17,7 +17,7 @@ def sources_of(settings: Settings, corpus: Corpus) -> tuple[SourceSettings, ...]
 
 
 def check_sources(sources: Iterable[SourceSettings]) -> None:
-    """Raises SettingsError where there are no sources, or where two have one name."""
+    """Raises SettingsError if there are no sources, or if two have one name."""
     names = [source.name for source in sources]
     if not names:
         raise SettingsError("there are no 'sources'; add one, such as {name: coco, format: coco, path: data/coco, ...}")

@@ -27,7 +27,7 @@ def run_images(settings: Settings, corpus: Corpus, table: Table, output_schema: 
 
     A block is a shard: a run that is killed fetches again the shards that its workers were at. Images that are at hand
     are not asked for. Shards of batches that a kill cut short, or of a table that was deleted, are removed once the
-    table is finished. Raises InputError where the network is down (see `DownloadImages`); what is fetched by then is
+    table is finished. Raises InputError if the network is down (see `DownloadImages`); what is fetched by then is
     kept.
 
     Image-caption pairs are also held to the size and aspect rules of F.2. Appendix G does not state them for IC: they

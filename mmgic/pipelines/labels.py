@@ -50,9 +50,9 @@ class LabelReport:
 
 
 def label_concepts(settings: Settings) -> list[Concept]:
-    """The labels of the cleaned table, each once by source and kind; makes the table where it is missing. Needs Ray.
+    """The labels of the cleaned table, each once by source and kind; makes the table if it is missing. Needs Ray.
 
-    Raises SettingsError where no source has labels, and InputError like the two stages.
+    Raises SettingsError if no source has labels, and InputError like the two stages.
     """
     cleaned = run_cleaning(settings, _read(settings))
     uses = fold(cleaned, count_uses, settings.cluster.data_workers)
@@ -62,8 +62,8 @@ def label_concepts(settings: Settings) -> list[Concept]:
 def describe_labels(settings: Settings, concepts: list[Concept]) -> LabelReport:
     """Asks the language model for what it has not answered yet, and writes the descriptions. Needs no Ray.
 
-    Labels that bring their own description are not asked for. Raises SettingsError where there are others and no
-    language model is named; InputError where it refuses, does not answer, or where the review file cannot be read.
+    Labels that bring their own description are not asked for. Raises SettingsError if there are others and no
+    language model is named; InputError if it refuses, does not answer, or if the review file cannot be read.
     """
     folder, given = places_of(settings).folder(DESCRIPTIONS), own_descriptions(settings)
     lacking = sum(concept.key not in given for concept in concepts)
@@ -99,8 +99,8 @@ def describe_labels(settings: Settings, concepts: list[Concept]) -> LabelReport:
 def propose_sense_names(settings: Settings) -> tuple[str, int]:
     """Writes names for the senses of labels that cleaning keeps with several synsets to names.tsv.
 
-    Reads the annotations first where that was not done yet. Needs Ray. Returns the file and the number of new rows.
-    Raises InputError where WordNet is not at `labels.wordnet`.
+    Reads the annotations first if that was not done yet. Needs Ray. Returns the file and the number of new rows.
+    Raises InputError if WordNet is not at `labels.wordnet`.
     """
     wordnet, path = WordNet(settings.labels.wordnet), f"{places_of(settings).folder(DESCRIPTIONS)}/names.tsv"
     annotations = _read(settings)

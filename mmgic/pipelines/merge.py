@@ -30,7 +30,7 @@ def run_merge(settings: Settings, table: Table) -> Table:
 
     Without a language model the stage is left out. One actor asks, with `language_model.concurrency` requests at once:
     its answers go to a cache of its machine, and what they have cost to `usage.json` beside the rows. The key's
-    environment variable must be set where the actor runs. Raises InputError where the server refuses, does not answer
+    environment variable must be set where the actor runs. Raises InputError if the server refuses, does not answer
     or fails too often (what it said is kept).
     """
     model = settings.language_model

@@ -44,7 +44,7 @@ from mmgic.stages.tables import Table, select
 def select_by_phrases(settings: Settings, table: Table) -> Table:
     """Makes `ic/selected` from the image-caption table `table`.
 
-    Rows of sources that the filter does not apply to pass. Raises InputError where the spaCy pipeline is missing.
+    Rows of sources that the filter does not apply to pass. Raises InputError if the spaCy pipeline is missing.
     """
     sources = sources_of(settings, "ic")
     captions = {source.name: FORMATS[source.format].filtered_caption for source in sources}

@@ -1,7 +1,7 @@
 """Instruction data: annotations -> unique -> images -> tokens -> documents, and playback (Section 3.3, Appendix H).
 
-Tables lie under `<output>/sft`. Two stages run only where there is work for them: `unique` where several sources hold
-conversations that one may have copied from another, `images` where a source names its images by url.
+Tables lie under `<output>/sft`. Two stages run only if there is work for them: `unique` where several sources hold
+conversations that one may have copied from another, `images` if a source names its images by url.
 """
 
 from __future__ import annotations

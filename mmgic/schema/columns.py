@@ -82,9 +82,9 @@ class _Image(TypedDict):
     image_path: str  # as `mmgic.images.read_image` takes it; in a table, as `mmgic.stages.places` names it
     width: Int32
     height: Int32
-    caption: str  # "" where there is none
-    narrative: str  # localized narrative, "" where there is none
-    candidates: list[Candidate]  # synthesized captions, best first; empty where one was given
+    caption: str  # "" if there is none
+    narrative: str  # localized narrative, "" if there is none
+    candidates: list[Candidate]  # synthesized captions, best first; empty if one was given
 
 
 class _Annotations(TypedDict):
@@ -134,7 +134,7 @@ class TokenizedImage(Key, _Image, _Annotations, _Regions, _Codes, _Drops, Verdic
 class _Pair(TypedDict):
     url: str  # "" where the image is at hand
     image_path: str  # "" before the download
-    width: Int32  # 0 where not known yet
+    width: Int32  # 0 if not known yet
     height: Int32
     caption_origin: str  # from the web
     caption_coco: str  # short, synthesized

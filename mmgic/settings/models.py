@@ -1,4 +1,4 @@
-"""The groups of settings that models are trained, run and scored with; defaults are the paper's where it gives them."""
+"""The groups of settings that models are trained, run and scored with; defaults are the paper's if it gives them."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class BenchmarkSettings(Group):
 
     name: str = ""
     files: tuple[str, ...] = ()  # annotation files
-    images: str = ""  # folder of its images; "" where there are none, or its files hold them
+    images: str = ""  # folder of its images; "" if there are none, or its files hold them
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Format:
     datasets: str  # that come in this format, for people
     reader: str
     files: tuple[str, ...] = ()
-    more_files: tuple[str, ...] = ()  # read as well, where they are there
+    more_files: tuple[str, ...] = ()  # read as well, if they are there
     by_url: bool = False  # images are named by url: they may have to be fetched, and another source may have them too
     filtered_caption: str = ""  # the column whose noun phrases decide about a row (G.2); "": the filter does not apply
     copied: bool = False  # other sources ship copies of its conversations
@@ -230,7 +230,7 @@ def read_source(source: SourceSettings) -> Iterator[AnnotatedImage | CaptionedIm
     Every record of the files gives one row, and so does every image that only the annotations know: a record that
     cannot be used is a row with `keep = False`. Memory does not grow with the dataset: what must be grouped is grouped
     in a temporary file (see `index` and `sorting`). Image files are opened for their sizes alone, where
-    no annotation file tells them. Raises InputError where a file or folder is missing, damaged or of another format.
+    no annotation file tells them. Raises InputError if a file or folder is missing, damaged or of another format.
     """
     yield from _function(FORMATS[source.format].reader)(source)
 

@@ -21,7 +21,7 @@ def digest(folder: str) -> str:
     """SHA-256, in hex, over the rows of the finished tables in `folder`, ordered by (row_id, repeat).
 
     Two folders have one digest if and only if they hold the same rows with the same values; the number and order of
-    files and the order of columns do not matter. Memory does not grow with the table. Raises InputError where no
+    files and the order of columns do not matter. Memory does not grow with the table. Raises InputError if no
     finished table is found.
     """
     found = tables.finished_tables(folder)

@@ -34,7 +34,7 @@ def ingest(
 
     Each is streamed by one task into files of `rows_per_file` rows. A reader that was killed begins again and writes
     the same files; one that ended is not read again. `settings` must tell the readers' data from any other, by digests
-    of the files. Raises InputError like `run_stage`, and where two rows have one row_id.
+    of the files. Raises InputError like `run_stage`, and if two rows have one row_id.
     """
     started = time.monotonic()
     output = places.folder(name)

@@ -74,7 +74,7 @@ def claim(folder: str, stage: str, settings: Mapping[str, Any], source: str, rep
     `source` is the fingerprint of what the stage reads. The first call writes `settings.yaml`; later ones
     compare, so that rows made in another way are neither kept nor mixed in. The fingerprint of a table that
     is not `repeatable` also holds a nonce of that first call: deleted and made again it is another table. Raises
-    InputError where the settings differ.
+    InputError if the settings differ.
     """
     recipe = {"stage": stage, "input": source, "settings": json.loads(json.dumps(settings))}
     path = posixpath.join(folder, tables.SETTINGS)

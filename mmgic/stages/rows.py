@@ -43,7 +43,7 @@ class EachRow(Generic[In, Out]):
 def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, stage: str = "") -> pa.Table:
     """`rows` in the columns of `schema`; kept ones have these columns and no others.
 
-    A row that was set aside has an empty value where it has none, and loses columns that are not the table's. Raises
+    A row that was set aside has an empty value if it has none, and loses columns that are not the table's. Raises
     ColumnFault for a kept row that lacks a column or has one too many, and ValueError for one with a null.
     """
     known = frozenset(schema.names)

@@ -39,7 +39,7 @@ def sample_key(seed: int, purpose: str) -> int:
 
 
 def draw_sample(ids: Iterable[NDArray[np.int64]], size: int, key: int) -> RowSample:
-    """The sample of `size` rows, or of all where there are fewer, out of distinct row ids in batches of any size.
+    """The sample of `size` rows, or of all if there are fewer, out of distinct row ids in batches of any size.
 
     The first `size // 2` of it, by rank, are group 0. Memory is that of 2 * `size` numbers beside a batch.
     """

@@ -83,7 +83,7 @@ def read_table(folder: str) -> Table:
 
 
 def read_manifest(folder: str) -> Manifest | None:
-    """The manifest of a finished table, or None. Raises InputError where the file is not a manifest."""
+    """The manifest of a finished table, or None. Raises InputError if the file is not a manifest."""
     path = posixpath.join(absolute(folder), MANIFEST)
     text = read_text(path)
     if text is None:
@@ -99,7 +99,7 @@ def write_manifest(folder: str, manifest: Manifest) -> None:
 
 
 def open_table(*folders: str) -> pyarrow.dataset.Dataset:
-    """The Parquet files of one table, or of several with one schema. Raises InputError where there are none."""
+    """The Parquet files of one table, or of several with one schema. Raises InputError if there are none."""
     filesystem, _ = fsspec.url_to_fs(absolute(folders[0]))
     found = [file for folder in folders for file in find_files(posixpath.join(absolute(folder), "*.parquet"))]
     files = [fsspec.url_to_fs(file)[1] for file in found]
@@ -134,13 +134,13 @@ def _input(table: Table) -> str:
 
 
 def select(sources: Sequence[str] = ()) -> pc.Expression:
-    """The kept rows, of these sources alone where some are named."""
+    """The kept rows, of these sources alone if some are named."""
     kept = pc.field("keep")
     return kept & pc.field("source").isin(list(sources)) if sources else kept
 
 
 def check_ids(table: pyarrow.dataset.Dataset, rows: int) -> None:
-    """Raises InputError where two of the `rows` rows have one row_id. Memory does not grow with the table."""
+    """Raises InputError if two of the `rows` rows have one row_id. Memory does not grow with the table."""
     for ids in _sorted_ids(table, rows, None):
         repeated = ids[1:][ids[1:] == ids[:-1]]
         if len(repeated):

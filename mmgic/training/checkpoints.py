@@ -52,7 +52,7 @@ def checkpoints(run_folder: Path) -> list[Path]:
 
 
 def load_progress(folder: str | Path) -> Progress:
-    """Raises InputError where `folder` is no checkpoint."""
+    """Raises InputError if `folder` is no checkpoint."""
     try:
         return Progress(**json.loads((Path(folder) / PROGRESS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -62,7 +62,7 @@ def load_progress(folder: str | Path) -> Progress:
 
 
 def load_parameters(folder: str | Path, parameters: Mapping[str, Tensor]) -> None:
-    """Copies the checkpoint's tensors into `parameters`. Raises InputError where names or sizes differ."""
+    """Copies the checkpoint's tensors into `parameters`. Raises InputError if names or sizes differ."""
     stored = _read(Path(folder) / PARAMETERS)
     _compare(folder, stored, {name: parameter.shape for name, parameter in parameters.items()})
     with torch.no_grad():
@@ -71,7 +71,7 @@ def load_parameters(folder: str | Path, parameters: Mapping[str, Tensor]) -> Non
 
 
 def load_moments(folder: str | Path, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Adam's moments as `mmgic.training.engine.full_moments` gives them. Raises InputError where sizes differ."""
+    """Adam's moments as `mmgic.training.engine.full_moments` gives them. Raises InputError if sizes differ."""
     stored = _read(Path(folder) / MOMENTS)
     expected = {
         f"{name}.{moment}": parameter.shape

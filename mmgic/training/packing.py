@@ -36,7 +36,7 @@ def deal(lengths: Sequence[int], capacity: int, workers: int) -> list[list[list[
     """Positions in `lengths` by worker and micro batch; every worker has the same number of micro batches.
 
     That number is the smallest at which giving each document, longest first, to the emptiest micro batch leaves none
-    above `capacity` tokens. A micro batch is empty only where there are fewer documents than micro batches. Raises
+    above `capacity` tokens. A micro batch is empty only if there are fewer documents than micro batches. Raises
     InputError for a document longer than `capacity`.
     """
     longest = max(lengths, default=0)

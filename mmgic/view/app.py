@@ -84,7 +84,7 @@ class Dataset:
 
 
 def serve(folder: str, host: str, port: int, token: str) -> None:
-    """Serves the page until it is interrupted. Raises InputError where `folder` holds no finished table, or where the
+    """Serves the page until it is interrupted. Raises InputError if `folder` holds no finished table, or if the
     port is taken."""
     dataset = Dataset(folder)
     _check_port(host, port)

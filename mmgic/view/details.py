@@ -42,7 +42,7 @@ def summary(row: Row) -> str:
 
 
 def marks(row: Row, width: int, height: int) -> str:
-    """An SVG drawing, in the picture's pixels, of the row's regions, or of its objects where it has no regions."""
+    """An SVG drawing, in the picture's pixels, of the row's regions, or of its objects if it has no regions."""
     drawn = []
     if row.get("regions"):
         boxes = [
@@ -137,7 +137,7 @@ class TokenReader:
 
 
 def token_reader(output: str) -> TokenReader | None:
-    """The reader for the run in `output`, or None where its settings or its language model are not at hand."""
+    """The reader for the run in `output`, or None if its settings or its language model are not at hand."""
     text = read_text(posixpath.join(absolute(output), tables.SETTINGS))
     llm = (yaml.safe_load(text).get("model") or {}).get("llm") if text else None
     if not llm or not Path(llm).is_dir():

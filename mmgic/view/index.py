@@ -50,7 +50,7 @@ class TableIndex:
     """An index of one finished table. Building it reads the table once; pages then take milliseconds.
 
     Memory is what DuckDB needs for the searched texts, about the size of the captions or documents themselves.
-    Raises InputError where `folder` holds no finished table.
+    Raises InputError if `folder` holds no finished table.
     """
 
     def __init__(self, folder: str) -> None:
@@ -104,7 +104,7 @@ class TableIndex:
         return [self._row(file, group, position) for file, group, position in places]
 
     def find(self, row_ids: Sequence[int], columns: tuple[str, ...] | None = None) -> dict[int, dict[str, Any]]:
-        """The rows of these ids, as far as they are there, by id; `columns` alone where some are named."""
+        """The rows of these ids, as far as they are there, by id; `columns` alone if some are named."""
         query = "SELECT row_id, file, part, position FROM rows WHERE list_contains(?, row_id)"
         places = self._fetch(query, [list(row_ids)])
         return {row_id: self._row(file, group, position, columns) for row_id, file, group, position in places}

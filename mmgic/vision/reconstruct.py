@@ -26,7 +26,7 @@ class Tokens:
     """An image as the tokenizer sees it."""
 
     codes: list[int]
-    kept: np.ndarray  # bool [grid, grid]; True where a patch has a code
+    kept: np.ndarray  # bool [grid, grid]; True if a patch has a code
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def load_frames(row: Row, size: int) -> Frames:
 
 
 def read_frames(row: Row) -> Iterator[Any]:
-    """The image of `row`, then the crops of its regions, where it has any. Raises ImageError."""
+    """The image of `row`, then the crops of its regions, if it has any. Raises ImageError."""
     image = read_image(row["image_path"])
     # a source that gives no sizes has width 0
     if row.get("width") and image.size != (row["width"], row["height"]):

@@ -1,4 +1,4 @@
-"""The reader on a database folder written by hand, and on the real one where it is installed."""
+"""The reader on a database folder written by hand, and on the real one if it is installed."""
 
 import json
 from pathlib import Path

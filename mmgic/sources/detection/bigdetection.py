@@ -1,7 +1,7 @@
 """BigDetection's boxes for Open Images, and the pairing that carries attributes and relationships over (F.1).
 
 Its files are COCO-style and name an image by a path whose stem is Open Images' id. They are given on request only;
-where they are missing, Open Images' own boxes are used.
+if they are missing, Open Images' own boxes are used.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Pairing:
 
 
 def iou(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Intersection over union of boxes (n, 4) and (m, 4) of x, y, w, h: (n, m), 0 where a box has no area."""
+    """Intersection over union of boxes (n, 4) and (m, 4) of x, y, w, h: (n, m), 0 if a box has no area."""
     a, b = first[:, None, :], second[None, :, :]
     overlap = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     shared = overlap.clip(min=0).prod(axis=-1)
@@ -103,7 +103,7 @@ def iou(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> np.ndarray
 
 
 class Detections:
-    """A BigDetection file sorted by image. Raises InputError where it is no COCO-style detection file."""
+    """A BigDetection file sorted by image. Raises InputError if it is no COCO-style detection file."""
 
     def __init__(self, path: str, sorter: Sorter) -> None:
         self._labels = category_labels(category_records(path))

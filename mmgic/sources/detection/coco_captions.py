@@ -12,7 +12,7 @@ from mmgic.sources.reading.index import RecordIndex
 
 
 def index_captions(index: RecordIndex, source: SourceSettings) -> None:
-    """Stores the source's captions in `index`, where it has any. Captions of images it does not list stay unused."""
+    """Stores the source's captions in `index`, if it has any. Captions of images it does not list stay unused."""
     if not source.captions:
         return
     path = source_file(source, source.captions, "captions")
@@ -32,6 +32,6 @@ def _captions(path: str) -> Iterator[tuple[str, Any]]:
 
 
 def first_caption(index: RecordIndex, image_id: str) -> str:
-    """The image's caption of the lowest annotation id, "" where it has none."""
+    """The image's caption of the lowest annotation id, "" if it has none."""
     captions = index.get("caption", image_id)
     return str(min(captions)[1]) if captions else ""

@@ -29,7 +29,7 @@ def narrative_groups(sorter: Sorter, paths: Sequence[str], bad_lines: list[BadLi
 
 
 def best_narrative(rows: Iterable[tuple[Any, ...]]) -> str:
-    """The text of the first row of a group, "" where there is none."""
+    """The text of the first row of a group, "" if there is none."""
     return str(next((row[3] for row in rows), ""))
 
 

@@ -4,7 +4,7 @@ The folder holds, for train and validation, `*train*bbox.csv` (boxes), `*train*v
 attributes as "is"), `*train*sizes*.csv` (image_id,image_w,image_h; optional), `*train*narratives*.jsonl`, and for both
 `*class-descriptions*.csv`, `*attributes-description*.csv` and `*relationships-description*.csv`. Test files are left
 alone (F.2). Columns go by the names in the header; ids stay text, although some look like numbers. `annotations` names
-BigDetection's file where there is one (see `mmgic.sources.detection.bigdetection`).
+BigDetection's file if there is one (see `mmgic.sources.detection.bigdetection`).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def read_open_images(source: SourceSettings) -> Iterator[AnnotatedImage]:
 
     Sizes come from BigDetection, else from the sizes files, else from the image files' headers: stored pixels, as
     `mmgic.images.read_image` counts them, whatever an EXIF tag or the `Rotation` column says. Where
-    BigDetection's file is not given, Open Images' own boxes and names are used and this is printed; where it is, the
+    BigDetection's file is not given, Open Images' own boxes and names are used and this is printed; if it is, the
     distribution of the pairs' IoU is printed at the end. See `mmgic.sources.read_source`.
     """
     files, finder = _find(source), ImageFinder(source, _SPLITS)
@@ -177,7 +177,7 @@ class _Reader:
     detections: Detections | None
 
     def measure(self, image: _Image, pool: ThreadPoolExecutor) -> tuple[str, _Size | Future[_Size] | None]:
-        """The image's path, "" where its id cannot be one, and its size, from the file where nothing else tells it."""
+        """The image's path, "" if its id cannot be one, and its size, from the file if nothing else tells it."""
         name = f"{self._split(image)}/{image.image_id}.jpg"
         if not image.image_id or "/" in image.image_id or not is_safe_name(name):
             return "", None

@@ -175,7 +175,7 @@ def _add_once(records: list[Entry], record: Entry) -> None:
 
 
 def _nearest(candidates: Sequence[tuple[str, Row]], edges: Row) -> str:
-    """The id of the candidate whose edges are nearest to `edges`, "" where none is near."""
+    """The id of the candidate whose edges are nearest to `edges`, "" if none is near."""
     if not _all_finite(edges):
         return ""
     distances = [(max(abs(a - b) for a, b in zip(own, edges, strict=True)), object_id) for object_id, own in candidates]

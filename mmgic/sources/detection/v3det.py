@@ -81,7 +81,7 @@ def _words(text: str) -> list[str]:
 
 
 def _unique(labels: dict[str, str]) -> dict[str, str]:
-    """`labels`, with the id added where a made label is another category's own name."""
+    """`labels`, with the id added if a made label is another category's own name."""
     counts: dict[str, int] = {}
     for label in labels.values():
         counts[label] = counts.get(label, 0) + 1

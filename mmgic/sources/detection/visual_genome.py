@@ -105,7 +105,7 @@ def _image_row(
 
 
 def _image_name(url: Any) -> str:
-    """The folder (VG_100K or VG_100K_2) and file name at the end of an image's url, "" where there are none."""
+    """The folder (VG_100K or VG_100K_2) and file name at the end of an image's url, "" if there are none."""
     if not isinstance(url, str):
         return ""
     parts = url.split("/")[-2:]
@@ -123,7 +123,7 @@ class _Content:
     drops: list[str] = field(default_factory=list)
 
     def surviving(self, object_id: str) -> str:
-        """The id under which an object is still there, "" where it is gone."""
+        """The id under which an object is still there, "" if it is gone."""
         return object_id if object_id in self.objects else self.merged.get(object_id, "")
 
 

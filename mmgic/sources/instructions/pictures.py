@@ -26,7 +26,7 @@ class Pictures:
         self._folder = posixpath.join(*image_folders(source)[:1] or [source.path], UNPACKED)
 
     def path(self, image: Any, record: str) -> str:
-        """The path of `image`, a file's name or datasets' {"bytes", "path"}; "" where it is neither.
+        """The path of `image`, a file's name or datasets' {"bytes", "path"}; "" if it is neither.
 
         `record` is a name of its own for an image that comes as bytes.
         """

@@ -1,7 +1,7 @@
 """Instructions without images: Alpaca, and ShareGPT's conversations.
 
 Alpaca: [{"instruction", "input" ("" for none), "output"}]. ShareGPT: [{"id", "conversations": [{"from", "value"}]}],
-where a conversation may begin with an answer, hold a message in parts, and be written in HTML.
+if a conversation may begin with an answer, hold a message in parts, and be written in HTML.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HIDDEN = frozenset({"script", "style", "button", "svg"})
 
 
 def read_alpaca(source: SourceSettings) -> Iterator[Interleaved]:
-    """Yields a row per record; the input, where there is one, follows the instruction after an empty line."""
+    """Yields a row per record; the input, if there is one, follows the instruction after an empty line."""
     for where, record, index in _records(source):
         asked = "\n\n".join(filter(None, (_text(record.get("instruction")), _text(record.get("input")))))
         answered = _text(record.get("output"))

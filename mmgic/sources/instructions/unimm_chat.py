@@ -35,7 +35,7 @@ def read_unimm_chat(source: SourceSettings) -> Iterator[Interleaved]:
 
 
 def _decoded(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with its conversation as a list, absent where it is no JSON."""
+    """The record with its conversation as a list, absent if it is no JSON."""
     spoken = record["conversations"]
     if isinstance(spoken, str):
         try:

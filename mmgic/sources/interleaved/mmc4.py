@@ -24,7 +24,7 @@ from mmgic.sources.rows import image_part, interleaved, row_image, text_part
 
 @dataclass(frozen=True)
 class _Image:
-    """An image of a document. `sentence` is the position of its sentence, -1 where it has none."""
+    """An image of a document. `sentence` is the position of its sentence, -1 if it has none."""
 
     url: str
     image_path: str
@@ -36,7 +36,7 @@ class _Image:
 
     @property
     def fault(self) -> str:
-        """Why it cannot be used, "" where it can: one of schema.DROPS."""
+        """Why it cannot be used, "" if it can: one of schema.DROPS."""
         if not self.url and not self.image_path:
             return "image_failed"
         return "" if self.sentence >= 0 else "image_unmatched"

@@ -19,7 +19,7 @@ from mmgic.sources.reading.json_text import mended_blocks
 
 
 def check_folder(source: SourceSettings) -> None:
-    """Raises InputError where the source's folder is missing."""
+    """Raises InputError if the source's folder is missing."""
     try:
         filesystem, _ = fsspec.url_to_fs(source.path)
     except (ValueError, ImportError) as error:
@@ -31,7 +31,7 @@ def check_folder(source: SourceSettings) -> None:
 
 
 def source_file(source: SourceSettings, name: str, setting: str) -> str:
-    """The path of the file `name` of a source. Raises InputError where the folder, the name or the file is missing."""
+    """The path of the file `name` of a source. Raises InputError if the folder, the name or the file is missing."""
     check_folder(source)
     if not name:
         raise InputError(
@@ -63,7 +63,7 @@ def annotation_paths(source: SourceSettings) -> list[str]:
     """The paths of the files that the source's `annotations` names, otherwise of the first name of its format.
 
     Of a format's choices the first one that is there is read alone; what else the last one stands for is printed.
-    Raises InputError where the folder or every file is missing.
+    Raises InputError if the folder or every file is missing.
     """
     own = FORMATS[source.format].files
     if source.annotations or not own:
@@ -86,7 +86,7 @@ def annotation_paths(source: SourceSettings) -> list[str]:
 
 
 def format_files(source: SourceSettings) -> list[str]:
-    """The paths of all files that the source's format names, in its order. Raises InputError where one is missing."""
+    """The paths of all files that the source's format names, in its order. Raises InputError if one is missing."""
     return [source_file(source, name, name) for name in FORMATS[source.format].files]
 
 
@@ -112,7 +112,7 @@ def choices(name: str) -> list[str]:
 def stream_json(path: str, prefix: str) -> Iterator[Any]:
     """Yields the values under ijson's `prefix` ("images.item", "item") in file order, in memory of one value.
 
-    The whole file is parsed, also after the last value. Raises InputError where it is not complete JSON.
+    The whole file is parsed, also after the last value. Raises InputError if it is not complete JSON.
     """
     yield from _streamed(path, prefix, ijson.items)
 
@@ -197,7 +197,7 @@ def text_id(value: Any) -> str:
 
 
 def collapse_spaces(text: Any) -> str:
-    """`text` with every run of white space as one space and none at the ends; "" where it is no text."""
+    """`text` with every run of white space as one space and none at the ends; "" if it is no text."""
     return " ".join(text.split()) if isinstance(text, str) else ""
 
 
@@ -206,7 +206,7 @@ def is_number(value: Any) -> bool:
 
 
 def image_size(record: dict[str, Any]) -> tuple[int, int] | None:
-    """The (width, height) in pixels that a record gives, or None where it gives none that can be."""
+    """The (width, height) in pixels that a record gives, or None if it gives none that can be."""
     width, height = (
         int(size) if is_number(size) and 1 <= size < 2**31 and size == int(size) else 0
         for size in (record.get("width", 0), record.get("height", 0))

@@ -25,7 +25,7 @@ _BROKEN_OFF = re.compile(rf"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{{0,3}}|{_HIGH}(?:
 
 
 def load_json(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError where it is none, and RecursionError where it is nested too deep."""
+    """The value of a JSON text. Raises ValueError if it is none, and RecursionError if it is nested too deep."""
     return json.loads(mend_halves(text))
 
 
@@ -48,7 +48,7 @@ def mend_halves(text: str) -> str:
 
 
 def _end_of_whole(text: str) -> int:
-    """Where an escape begins that the text breaks off, its length where there is none."""
+    """Where an escape begins that the text breaks off, its length if there is none."""
     start = len(text[:-_LONGEST].rstrip("\\"))  # before a run of backslashes, of which every other one is escaped
     found = _BROKEN_OFF.search(text, start)
     return found.start(1) if found else len(text)

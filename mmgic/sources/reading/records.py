@@ -29,7 +29,7 @@ def source_records(
 ) -> Iterator[tuple[str, Record]]:
     """(where it stands, record) of all records of a source's annotation files, such as ("cc12m.tsv#7", ...).
 
-    `read` yields the numbered records of one file. Raises InputError like `annotation_paths`, and where a file holds no
+    `read` yields the numbered records of one file. Raises InputError like `annotation_paths`, and if a file holds no
     record.
     """
     for path in annotation_paths(source):
@@ -46,7 +46,7 @@ def source_records(
 def text_lines(path: str) -> Iterator[tuple[int, str | None]]:
     """(number from 1, text) of the lines that are not empty; None for the text of a line that is not UTF-8.
 
-    Raises InputError where the file is missing, a damaged archive, or holds no lines of a sensible length.
+    Raises InputError if the file is missing, a damaged archive, or holds no lines of a sensible length.
     """
     number = 0
     try:
@@ -130,7 +130,7 @@ def parquet_records(
     """The rows of a Parquet file, in memory of `rows` of them.
 
     `columns` names each column of the result by the names that it may have in the file, whatever their case. Raises
-    InputError where a column that is not `optional` is missing, or where the file cannot be read.
+    InputError if a column that is not `optional` is missing, or if the file cannot be read.
     """
     try:
         with fsspec.open(path, "rb") as file, pq.ParquetFile(file) as parquet:

@@ -35,7 +35,7 @@ _MAX_TEXT = 1 << 20  # bytes of a .txt or .json
 
 @dataclass
 class ShardSample:
-    """The files of one key. `image_path` is "" where there is no image among them."""
+    """The files of one key. `image_path` is "" if there is no image among them."""
 
     key: str
     image_path: str = ""
@@ -44,7 +44,7 @@ class ShardSample:
 
     @property
     def size(self) -> dict[str, Any]:
-        """The columns `width` and `height`, empty where they are not known."""
+        """The columns `width` and `height`, empty if they are not known."""
         size = image_size(self.fields)
         return {"width": size[0], "height": size[1]} if size else {}
 
@@ -52,7 +52,7 @@ class ShardSample:
 def read_shard(path: str) -> Iterator[ShardSample]:
     """The samples of a tar shard in their order; only headers, captions and metadata are read.
 
-    Raises InputError where the file is not an uncompressed tar archive or was cut short.
+    Raises InputError if the file is not an uncompressed tar archive or was cut short.
     """
     sample: ShardSample | None = None
     try:
@@ -109,7 +109,7 @@ class LocalImages:
         self._has_urls = bool(index.fill("image", downloaded)) if self._folders else False
 
     def by_url(self, url: str) -> dict[str, Any]:
-        """The columns image_path, width and height of the image that `url` led to; none where it is not at hand."""
+        """The columns image_path, width and height of the image that `url` led to; none if it is not at hand."""
         found = self._index.get("image", url) if self._has_urls else []
         return dict(zip(("image_path", "width", "height"), found[0], strict=True)) if found else {}
 

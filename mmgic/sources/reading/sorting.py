@@ -77,10 +77,10 @@ class Sorter:
         self._folder.cleanup()
 
     def csv_groups(self, paths: Sequence[str], columns: Sequence[Column]) -> Iterator[Group]:
-        """Groups the lines of CSV files by the first of `columns`, "" where it is empty.
+        """Groups the lines of CSV files by the first of `columns`, "" if it is empty.
 
         A row is (key, position of its file in `paths`, the other columns). Lines that are no rows are in `bad_lines`
-        once the last group has been taken. Raises InputError where a file lacks a column.
+        once the last group has been taken. Raises InputError if a file lacks a column.
         """
         if not paths:
             return
@@ -127,7 +127,7 @@ class Sorter:
 
 
 def csv_header(path: str) -> list[str]:
-    """The column names of a CSV file. Raises InputError where it cannot be read."""
+    """The column names of a CSV file. Raises InputError if it cannot be read."""
     try:
         with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
             return [name.strip() for name in next(csv.reader(islice(file, 1)), [])]

@@ -156,7 +156,7 @@ def _v3det_category(number: int, name: str, description: str) -> Record:
 
 
 def write_ambiguous_visual_genome(root: Path, world: World, numbers: range) -> None:
-    """Writes visual_genome_ambiguous/: Visual Genome's tables where one word has several synsets, and split files.
+    """Writes visual_genome_ambiguous/: Visual Genome's tables if one word has several synsets, and split files.
 
     Cars are called buses now and then (an old car, bus.n.04, beside bus.n.01). Images carry COCO and Flickr ids:
     dataset_coco.json gives the COCO ones Karpathy's splits, flickr30k/ lists photo ids; a few image files are cut short

@@ -42,7 +42,7 @@ class World:
         self._scale = scale
 
     def samples(self, numbers: Iterable[int], split: Split = "train") -> Iterator[CaptionedScene]:
-        """The scenes `numbers` of a split: two or three captions each, three to five where it is "eval"."""
+        """The scenes `numbers` of a split: two or three captions each, three to five if it is "eval"."""
         low, high = (2, 3) if split == "train" else (3, 5)
         for number in numbers:
             scene = enlarged(make_scene(self.seed, split, number), self._scale)

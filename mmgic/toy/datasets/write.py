@@ -97,7 +97,7 @@ def make_world(
     """Writes the world of `seed` with `scenes` training scenes and max(64, scenes // 20) evaluation scenes to `output`.
 
     The same arguments give the same bytes. A folder that already holds this world is left as it is; the folder appears
-    only when it is complete. `progress` is called with (scenes done, scenes in all). Raises InputError where `output`
+    only when it is complete. `progress` is called with (scenes done, scenes in all). Raises InputError if `output`
     holds anything else or `scenes` is not between 1 and 100,000.
     """
     if not 1 <= scenes <= MAX_SCENES:

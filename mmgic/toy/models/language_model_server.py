@@ -59,7 +59,7 @@ class ToyServer:
 def serve(token: str = "", port: int = 0, seconds: Callable[[], float] = lambda: 0.0) -> Iterator[ToyServer]:
     """A server in a thread of this process, on a free port of 127.0.0.1 unless `port` names one.
 
-    `token` is made up where none is given; each answer takes `seconds()`.
+    `token` is made up if none is given; each answer takes `seconds()`.
     """
     token = token or secrets.token_urlsafe(24)
     asked: list[str] = []

@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object. `size`, `material` and `state` are "" where there is nothing to say."""
+    """One object. `size`, `material` and `state` are "" if there is nothing to say."""
 
     category: str
     colour: str
@@ -241,7 +241,7 @@ def _cells(groups: int, width: int, height: int) -> list[Box]:
 
 
 def _place(group: list[Thing], cell: Box, rng: np.random.Generator) -> list[Thing]:
-    """`group` scaled down where it must be and put at a random position inside `cell`."""
+    """`group` scaled down if it must be and put at a random position inside `cell`."""
     left, top = min(t.box[0] for t in group), min(t.box[1] for t in group)
     right = max(t.box[0] + t.box[2] for t in group)
     bottom = max(t.box[1] + t.box[3] for t in group)

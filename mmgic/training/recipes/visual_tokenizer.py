@@ -76,7 +76,7 @@ def check_batch(images: int, workers: int) -> None:
 
 
 def read_target(frozen: FrozenEncoder, training: TokenizerTraining) -> torch.nn.Module:
-    """What makes of features what is rebuilt. Raises InputError where that is a head that the encoder lacks."""
+    """What makes of features what is rebuilt. Raises InputError if that is a head that the encoder lacks."""
     if training.target == "features":
         return torch.nn.Identity()
     if frozen.head is None:

@@ -61,7 +61,7 @@ class StoreManifest:
 
 
 def read_store_manifest(folder: str | Path) -> StoreManifest:
-    """Raises InputError where `folder` holds no finished store."""
+    """Raises InputError if `folder` holds no finished store."""
     path = Path(folder) / MANIFEST
     try:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -30,7 +30,7 @@ class TokenStore:
     """Random access to a finished store. Files are opened when first needed; pickling carries the folder alone."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Raises InputError where `folder` holds no finished store."""
+        """Raises InputError if `folder` holds no finished store."""
         self.folder = Path(folder).absolute()
         self.manifest = read_store_manifest(self.folder)
         self._first = np.concatenate([[0], np.cumsum(self.manifest.shard_samples)])  # of each shard

@@ -37,7 +37,7 @@ def build_store(documents: Sequence[str | Path], folder: str | Path, vocabulary_
 
     Where `folder` already holds the store of the same tables it is left as it is; another store there is replaced.
     Memory holds one shard and about 40 bytes a sample. Raises InputError for a table that is missing or unfinished, for
-    token ids outside the vocabulary, for a document that is there twice and where nothing was kept.
+    token ids outside the vocabulary, for a document that is there twice and if nothing was kept.
     """
     folder = Path(folder)
     inputs = [_fingerprint(str(table)) for table in documents]

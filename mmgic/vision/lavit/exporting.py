@@ -20,7 +20,7 @@ def save_lavit(tokenizer: Path, folder: Path, encoder: Path | None = None, pixel
     wants, and a config.json, with which `load_tokenizer` reads it back at any size.
 
     `encoder` is the folder of the frozen encoder, whose classifier end comes along (LaVIT loads it and never reads it;
-    zeros serve where there is none). The feature decoder is that of the pixel decoder's folder `pixels`: its projection
+    zeros serve if there is none). The feature decoder is that of the pixel decoder's folder `pixels`: its projection
     is trained with a UNet. Returns what is left out. Raises InputError if a folder is incomplete, or `pixels` reads
     another codebook.
     """

@@ -223,7 +223,7 @@ def plan_language_model(release: Release, sizes: LavitSizes) -> Writer:
 
 
 def check_config(release: Release, name: str, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The JSON object in a file, None where there is none; values other than the `wanted` ones are problems."""
+    """The JSON object in a file, None if there is none; values other than the `wanted` ones are problems."""
     config = release.json(name)
     if config is not None:
         release.problems += [
@@ -235,7 +235,7 @@ def check_config(release: Release, name: str, wanted: Mapping[str, Any]) -> dict
 
 
 def config_shapes(release: Release, name: str, make: Callable[[], nn.Module]) -> Shapes:
-    """The shapes of the model that the config in a file describes; none, and a problem, where it describes no model."""
+    """The shapes of the model that the config in a file describes; none, and a problem, if it describes no model."""
     try:
         return shapes(make)
     except Exception as error:  # the libraries check their configs in many ways

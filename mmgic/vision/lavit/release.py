@@ -49,7 +49,7 @@ class Release:
                 self.problems.append(f"{name}: {key} holds {value.dtype} instead of floats")
 
     def tensors(self, name: str) -> dict[str, Tensor] | None:
-        """The tensors of a file; None, and a problem, where it is missing or holds something else."""
+        """The tensors of a file; None, and a problem, if it is missing or holds something else."""
         value = self.load(name)
         if value is not None and not is_state(value):
             self.problems.append(f"{name}: holds no tensors by name")

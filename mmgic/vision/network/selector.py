@@ -59,7 +59,7 @@ class TokenSelector(nn.Module):
 
 
 def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Standard Gumbel draws, float32, -log of an exponential; from torch's global generator where none is given.
+    """Standard Gumbel draws, float32, -log of an exponential; from torch's global generator if none is given.
 
     A generator draws on its own device: one of the CPU gives the same noise for every `device`.
     """

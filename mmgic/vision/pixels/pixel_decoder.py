@@ -51,7 +51,7 @@ class PixelConfig:
 
     @classmethod
     def from_json(cls, text: str) -> PixelConfig:
-        """Raises AttributeError, KeyError, TypeError or ValueError where the text is no such config, InputError for
+        """Raises AttributeError, KeyError, TypeError or ValueError if the text is no such config, InputError for
         values that it cannot have."""
         values = json.loads(text)
         decoder = DecoderConfig(**values.pop("decoder"))
@@ -77,7 +77,7 @@ def time_ids(latents: Tensor, scale: int) -> Tensor:
 class PixelDecoder:
     """Codes -> pictures. `uncond` [1, U, D] is the low-resolution variant's unconditional prompt, None in the other.
 
-    Weights are in evaluation mode; UNet and feature decoder compute in `dtype`, the autoencoder in float32 where its
+    Weights are in evaluation mode; UNet and feature decoder compute in `dtype`, the autoencoder in float32 if its
     config forces that (SDXL's).
     """
 
@@ -267,7 +267,7 @@ def write_conditions(folder: Path, config: PixelConfig, tensors: dict[str, Tenso
 def load_pixel_decoder(
     folder: str | Path, device: torch.device | str | None = None, dtype: str = "float32"
 ) -> PixelDecoder:
-    """The pixel decoder that `save_pixel_decoder` or `mmgic vision import` wrote, on a GPU where there is one.
+    """The pixel decoder that `save_pixel_decoder` or `mmgic vision import` wrote, on a GPU if there is one.
 
     Raises InputError if a file is missing, unreadable or of other sizes than the config says, or if the parts do
     not fit each other.
