@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from PIL import Image
 
 from mmgic.download.fetch import Fetcher
-from mmgic.download.shard import Entry, Fetched, write_shard
+from mmgic.download.shard import Fetched, ShardEntry, write_shard
 from mmgic.errors import InputError
 from mmgic.images import DECODERS, MAX_PIXELS, ImageError, decode_image
 from mmgic.schema import CaptionedImage, Interleaved, reject
@@ -87,10 +87,10 @@ def _batch_name(rows: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()
 
 
-def _entry(row: Mapping[str, Any], i: int, url: str, result: Fetched | ImageError) -> Entry:
+def _entry(row: Mapping[str, Any], i: int, url: str, result: Fetched | ImageError) -> ShardEntry:
     captions = {name: row[name] for name in _CAPTIONS if row.get(name)}
     key = f"{row['row_id'] % (1 << 64):016x}{f'_{i}' if 'images' in row else ''}"
-    return Entry(key, url, next(iter(captions.values()), ""), captions, result)
+    return ShardEntry(key, url, next(iter(captions.values()), ""), captions, result)
 
 
 async def _fetch_all(urls: Iterable[str], settings: DownloadSettings, scratch: Path) -> Results:

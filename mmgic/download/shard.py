@@ -39,7 +39,7 @@ class Fetched:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ShardEntry:
     """One url of a shard. `fields` are further columns for the image's .json."""
 
     key: str
@@ -49,7 +49,7 @@ class Entry:
     result: Fetched | ImageError
 
 
-def write_shard(stem: str, entries: Sequence[Entry]) -> dict[str, str]:
+def write_shard(stem: str, entries: Sequence[ShardEntry]) -> dict[str, str]:
     """Writes `stem`.tar and `stem`.parquet, each whole or not at all; returns url -> image path of what is in the tar.
 
     The same entries give the same bytes.
@@ -85,7 +85,7 @@ def remove_orphans(folder: str, image_paths: Iterable[pa.Array]) -> None:
             remove(file)
 
 
-def _record(entry: Entry, content: bytes) -> dict[str, Any]:
+def _record(entry: ShardEntry, content: bytes) -> dict[str, Any]:
     record: dict[str, Any] = {"key": entry.key, "url": entry.url, "caption": entry.caption}
     if isinstance(entry.result, ImageError):
         return {**record, "status": "failed_to_download", "error_message": str(entry.result)}

@@ -8,14 +8,14 @@ import numpy as np
 
 from mmgic.documents.prompts import caption_prompt, line_stop_ids, option_ids, round_prompt
 from mmgic.errors import InputError
-from mmgic.evaluation.benchmark import Answer, Item, image_name
+from mmgic.evaluation.benchmark import Item, ItemAnswer, image_name
 from mmgic.evaluation.exported_model import ExportedModel
 from mmgic.settings import Settings
 
 
 def answer_items(
     model: ExportedModel, items: Sequence[Item], codes: Mapping[str, Sequence[int]], settings: Settings
-) -> list[Answer]:
+) -> list[ItemAnswer]:
     """An answer to each item, in their order; `codes` are the visual codes of the items' images by their names.
 
     Raises InputError for prompts that are too long and for probabilities that are no numbers.
@@ -25,7 +25,7 @@ def answer_items(
     written = [i for i, item in enumerate(items) if not item.options]
     answers = dict(zip(chosen, _choose(model, [items[i] for i in chosen], [prompts[i] for i in chosen]), strict=True))
     texts = _write(model, [prompts[i] for i in written], settings.evaluation.max_new_tokens)
-    answers |= {i: Answer(text) for i, text in zip(written, texts, strict=True)}
+    answers |= {i: ItemAnswer(text) for i, text in zip(written, texts, strict=True)}
     return [answers[i] for i in range(len(items))]
 
 
@@ -37,7 +37,7 @@ def _prompt(model: ExportedModel, item: Item, codes: Mapping[str, Sequence[int]]
     return round_prompt(model.tokenizer, model.vocabulary, item.task, images, item.question, system_prompt)
 
 
-def _choose(model: ExportedModel, items: Sequence[Item], prompts: Sequence[Sequence[int]]) -> list[Answer]:
+def _choose(model: ExportedModel, items: Sequence[Item], prompts: Sequence[Sequence[int]]) -> list[ItemAnswer]:
     """The most probable of each item's own options, the first one of equals (Appendix E.2)."""
     options = list(dict.fromkeys(option for item in items for option in item.options))
     logprobs = model.engine.option_logprobs(prompts, option_ids(model.tokenizer, options))
@@ -47,7 +47,7 @@ def _choose(model: ExportedModel, items: Sequence[Item], prompts: Sequence[Seque
     for item, row in zip(items, logprobs, strict=True):
         of_option = dict(zip(options, row.tolist(), strict=True))
         own = {option: of_option[option] for option in item.options}
-        answers.append(Answer(max(own, key=own.__getitem__), own))
+        answers.append(ItemAnswer(max(own, key=own.__getitem__), own))
     return answers
 
 

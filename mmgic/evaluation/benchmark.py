@@ -50,7 +50,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ItemAnswer:
     """What a model said to an item; `logprobs` are natural log-probabilities of the item's options."""
 
     text: str
@@ -72,7 +72,7 @@ class PredictionFile(Protocol):
         """The answers to `items`, in their order. Raises InputError for answers to other items and for missing ones."""
         ...
 
-    def write(self, path: Path, items: Sequence[Item], answers: Sequence[Answer]) -> None: ...
+    def write(self, path: Path, items: Sequence[Item], answers: Sequence[ItemAnswer]) -> None: ...
 
 
 @dataclass(frozen=True)

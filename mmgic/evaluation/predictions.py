@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.evaluation.benchmark import Answer, Item
+from mmgic.evaluation.benchmark import Item, ItemAnswer
 from mmgic.evaluation.files import read_records, require, some
 
 Record = dict[str, Any]
@@ -35,13 +35,13 @@ class RecordFile:
         ordered = f', or {{"{self.question}", "{self.answer}"}} in the order of the questions' if self.question else ""
         return f'JSON lines or array of {{"{self.id}", "{self.answer}"}}{ordered}'
 
-    def write(self, path: Path, items: Sequence[Item], answers: Sequence[Answer]) -> None:
+    def write(self, path: Path, items: Sequence[Item], answers: Sequence[ItemAnswer]) -> None:
         records = [self._record(item, answer) for item, answer in zip(items, answers, strict=True)]
         lines = [json.dumps(record) for record in records]
         text = "\n".join(lines) if self.lines else "[" + ",\n".join(lines) + "]"
         path.write_text(f"{text}\n", encoding="utf-8")
 
-    def _record(self, item: Item, answer: Answer) -> Record:
+    def _record(self, item: Item, answer: ItemAnswer) -> Record:
         record: Record = {self.id: item.id}
         if self.question:
             record[self.question] = item.question

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from mmgic.evaluation.answering import answer_items
-from mmgic.evaluation.benchmark import Answer, Item, image_name
+from mmgic.evaluation.benchmark import Item, ItemAnswer, image_name
 from mmgic.evaluation.engines import check_model
 from mmgic.evaluation.exported_model import ExportedModel, load_model
 from mmgic.evaluation.items import benchmarks_of, items_of
@@ -99,7 +99,7 @@ def _run_benchmark(
     return benchmark_result(benchmark.name, benchmark.files, results), asked
 
 
-def _asked(benchmark: BenchmarkSettings, part: str, item: Item, answer: Answer) -> AskedItem:
+def _asked(benchmark: BenchmarkSettings, part: str, item: Item, answer: ItemAnswer) -> AskedItem:
     names = [image_name(image) for image in item.images]
     paths = [
         os.path.join(benchmark.images, name) if isinstance(image, str) else name

@@ -24,7 +24,7 @@ from mmgic.stages.reporting import StageTally, raise_problem, stage_progress, st
 from mmgic.stages.session import execution_context
 from mmgic.stages.stage import Stage
 from mmgic.stages.tables import Manifest, Table
-from mmgic.stages.workers import Preparation, Worker
+from mmgic.stages.workers import Preparation, StageWorker
 
 OTHER_CPUS = 2  # logical CPUs that an actor pool leaves to reading, writing and skipping finished rows
 
@@ -77,7 +77,7 @@ def _write_rows(stage: Stage, table: Table, places: Places, tally: StageTally) -
             )
         if transform is None:
             made = blocks.map_batches(
-                Worker,
+                StageWorker,
                 fn_constructor_args=(stage, places, tally),
                 compute=ActorPoolStrategy(size=resources.workers),
                 num_cpus=_actor_cpus(resources.workers),
@@ -85,7 +85,7 @@ def _write_rows(stage: Stage, table: Table, places: Places, tally: StageTally) -
                 **batches,
             )
         else:
-            worker = Worker(stage, places, tally, transform)
+            worker = StageWorker(stage, places, tally, transform)
             made = blocks.map_batches(worker.__call__, compute=TaskPoolStrategy(size=resources.workers), **batches)
         # What `prepare` returns cuts blocks small (Ray keeps them under 128 MiB); the files need not be.
         files = {"min_rows_per_file": resources.rows_per_block} if stage.prepare else {}

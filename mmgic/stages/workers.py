@@ -34,7 +34,7 @@ class Preparation:
         return batch.append_column(PREPARED, pa.array(prepared, pa.large_binary()))
 
 
-class Worker:
+class StageWorker:
     """A stage's transform inside a worker process, on Arrow tables."""
 
     def __init__(self, stage: Stage, places: Places, tally: StageTally, transform: Transform | None = None) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmgic.download.shard import Entry, Fetched, write_shard
+from mmgic.download.shard import Fetched, ShardEntry, write_shard
 from mmgic.images import ImageError
 from mmgic.toy.datasets.samples import CaptionedScene, World, write_bytes, write_json, write_lines
 
@@ -81,7 +81,7 @@ def _write_images(
                 file = Path(scratch) / key
                 file.write_bytes(record.jpeg())
                 result = Fetched(file, "jpg", record.sample.scene.width, record.sample.scene.height)
-            entries.append(Entry(key, record.url, record.origin, dict((fields or {}).get(record.url, {})), result))
+            entries.append(ShardEntry(key, record.url, record.origin, dict((fields or {}).get(record.url, {})), result))
         write_shard(str(stem), entries)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmgic.download.shard import Entry, Fetched, write_shard
+from mmgic.download.shard import Fetched, ShardEntry, write_shard
 from mmgic.images import ImageError
 from mmgic.toy.datasets.samples import CaptionedScene, World, write_bytes, write_json
 from mmgic.toy.world import dialogue
@@ -98,7 +98,7 @@ def write_laion_gpt4v(folder: Path, images: Path, samples: list[CaptionedScene],
             file.write_bytes(sample.jpeg())
             result: Fetched | ImageError = Fetched(file, "jpg", sample.scene.width, sample.scene.height)
             result = ImageError("download_failed", "HTTP Error 404: Not Found") if i % 12 == 7 else result
-            entries.append(Entry(f"{i:09}", url, sample.captions[0], {}, result))
+            entries.append(ShardEntry(f"{i:09}", url, sample.captions[0], {}, result))
         write_shard(str(images / "00000"), entries)
     columns = pa.schema([("link", pa.string()), ("caption", pa.string())])
     pq.write_table(pa.Table.from_pylist(rows, columns), folder / "train.parquet")

@@ -32,7 +32,7 @@ from mmgic.evaluation.scorers.cider import score_captions
 from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import record_generator
 from mmgic.settings.fields import Group, number
-from mmgic.toy.models.making import Progress
+from mmgic.toy.models.making import StepPrinter
 from mmgic.toy.models.pairs import crop
 from mmgic.toy.world.render import render
 from mmgic.toy.world.scenes import Split, make_scene
@@ -69,7 +69,7 @@ def make_blip2(run: CaptionerRun, output: Path) -> dict[str, object]:
     pictures = captioned_pictures(run.seed, "train", run.scenes, size, crops=True)
     processor = make_processor(run, [text for wordings in pictures.captions for text in wordings], size)
     model = make_captioner(run, processor, CLIP)
-    progress = Progress(50, run.steps, "loss")
+    progress = StepPrinter(50, run.steps, "loss")
     train_captioner(run, model, processor.tokenizer, pictures, progress)
     save_half(model, processor, output)
     unseen = captioned_pictures(run.seed, "eval", 300, size, crops=False)

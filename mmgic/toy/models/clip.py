@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmgic.settings.fields import Group, number, path
-from mmgic.toy.models.making import Progress
+from mmgic.toy.models.making import StepPrinter
 from mmgic.toy.models.pairs import make_pictures
 from mmgic.toy.world.scenes import Split, Thing
 from mmgic.toy.world.text import noun_phrase
@@ -72,7 +72,7 @@ def make_clip(run: ClipRun, output: Path) -> dict[str, object]:
         batch=run.batch,
         lr=run.learning_rate,
         seed=run.seed,
-        report=Progress(50, run.steps, "loss"),
+        report=StepPrinter(50, run.steps, "loss"),
     )
     save_tower(model.eval(), output)
     save_config(TOY_VISION, output)

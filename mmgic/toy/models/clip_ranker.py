@@ -31,7 +31,7 @@ from transformers import (
 from mmgic.schema import record_generator
 from mmgic.settings.fields import Group, number
 from mmgic.toy.models.captioner import CLIP, Captioned, captioned_pictures, save_half, train_caption_tokenizer
-from mmgic.toy.models.making import Progress
+from mmgic.toy.models.making import StepPrinter
 from mmgic.toy.world.text import with_article
 from mmgic.toy.world.words import CATEGORIES, COLOURS
 from mmgic.vision.folders import load_config, read_weights
@@ -63,7 +63,7 @@ def make_clip_ranker(run: RankerRun, output: Path) -> dict[str, object]:
     pictures = captioned_pictures(run.seed, "train", run.scenes, size, crops=True)
     processor = make_processor(run, [text for wordings in pictures.captions for text in wordings], size)
     model = make_ranker(run, processor, CLIP)
-    progress = Progress(25, run.steps, "loss")
+    progress = StepPrinter(25, run.steps, "loss")
     train_ranker(run, model, processor.tokenizer, pictures, progress)
     save_half(model, processor, output)
     unseen = captioned_pictures(run.seed, "eval", 300, size, crops=False)

@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from mmgic.documents.encode import encode_texts, start_and_end
 from mmgic.settings.fields import Group, number
 from mmgic.toy.models.corpus import passages, whole_texts
-from mmgic.toy.models.making import Progress
+from mmgic.toy.models.making import StepPrinter
 
 _IGNORED = -100
 
@@ -45,7 +45,7 @@ def make_llama(run: LlamaRun, output: Path) -> dict[str, object]:
     """Leaves a plain Llama folder with its tokenizer; the scores are the share of questions answered right from a
     description in words."""
     tokenizer = train_tokenizer(run)
-    progress = Progress(20, run.steps, "loss", "answer_loss")
+    progress = StepPrinter(20, run.steps, "loss", "answer_loss")
     model = train_llama(run, tokenizer, progress)
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)

@@ -44,7 +44,7 @@ def make_model(name: str, run: Group, output: Path, command: str) -> dict[str, A
     return metrics
 
 
-class Progress:
+class StepPrinter:
     """Prints the mean of each figure over the last `every` steps."""
 
     def __init__(self, every: int, steps: int, *names: str) -> None:

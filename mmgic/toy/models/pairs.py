@@ -20,7 +20,7 @@ MERGE_IOA = 0.8  # as RegionSettings: what counts as inside a crop
 
 
 @dataclass(frozen=True)
-class Picture:
+class ToyPicture:
     """A whole scene or the crop of one region."""
 
     pixels: Tensor  # uint8 [3, size, size]
@@ -29,7 +29,7 @@ class Picture:
     boxes: tuple[tuple[float, float, float, float], ...]  # x, y, w, h of each thing, fractions of the picture
 
 
-def make_pictures(seed: int, split: Split, scenes: int, size: int) -> Iterator[Picture]:
+def make_pictures(seed: int, split: Split, scenes: int, size: int) -> Iterator[ToyPicture]:
     """Every scene of a world as a whole, followed by the crop around one of its things."""
     for index in range(scenes):
         scene = make_scene(seed, split, index)
@@ -37,11 +37,11 @@ def make_pictures(seed: int, split: Split, scenes: int, size: int) -> Iterator[P
         rng = record_generator(seed, "toy pair", split, str(index))
         boxes = np.array([thing.box for thing in scene.things]) / ([scene.width, scene.height] * 2)
         caption = captions(scene, rng, 1)[0]
-        yield Picture(squash(image, size), caption, scene.things, tuple(map(tuple, boxes.tolist())))
+        yield ToyPicture(squash(image, size), caption, scene.things, tuple(map(tuple, boxes.tolist())))
         yield crop(scene, image, boxes, int(rng.integers(len(boxes))), size)
 
 
-def crop(scene: Scene, image: Image.Image, boxes: np.ndarray, center: int, size: int) -> Picture:
+def crop(scene: Scene, image: Image.Image, boxes: np.ndarray, center: int, size: int) -> ToyPicture:
     """The square region around one thing, with the things that lie in it; `boxes` are fractions of the frame [N, 4]."""
     corners, sides = squares(boxes)
     inside = intersection_over_area(corners, sides, boxes)[center] >= MERGE_IOA
@@ -50,4 +50,4 @@ def crop(scene: Scene, image: Image.Image, boxes: np.ndarray, center: int, size:
     things = tuple(thing for thing, member in zip(scene.things, inside, strict=True) if member)
     own = (boxes[inside] - [x, y, 0, 0]) / side
     caption = " and ".join(noun_phrase(thing, details=True) for thing in things)
-    return Picture(squash(crop_region(image, x, y, side), size), caption, things, tuple(map(tuple, own.tolist())))
+    return ToyPicture(squash(crop_region(image, x, y, side), size), caption, things, tuple(map(tuple, own.tolist())))

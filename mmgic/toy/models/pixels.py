@@ -29,7 +29,7 @@ from mmgic.toy.models.autoencoder import (
     train_vae,
     tune_vae_decoder,
 )
-from mmgic.toy.models.making import Progress
+from mmgic.toy.models.making import StepPrinter
 from mmgic.toy.models.pairs import make_pictures
 from mmgic.toy.world.render import render
 from mmgic.toy.world.scenes import Split, make_scene
@@ -92,7 +92,7 @@ def make_pixels(run: PixelsRun, output: Path) -> dict[str, object]:
     scheduler = make_scheduler()
     phases = (replace(TRAINING, steps=run.steps), replace(JOINT_TRAINING, steps=run.joint_steps))
     for name, settings in zip(("diffusion", "joint"), phases, strict=True):
-        progress = Progress(50, settings.steps, f"{name} loss")
+        progress = StepPrinter(50, settings.steps, f"{name} loss")
         train_denoiser(
             model, scheduler, latents.repeat(DRAWS, 1, 1, 1), codes, settings, generator, progress, report_every=1
         )
@@ -117,9 +117,9 @@ def make_autoencoder(run: PixelsRun, pictures: Tensor, generator: torch.Generato
     if run.vae:
         return AutoencoderKL.from_pretrained(run.vae, use_safetensors=True, torch_dtype=torch.float32)
     vae = make_vae()
-    train_vae(vae, pictures, run.vae_steps, generator, Progress(50, run.vae_steps, "autoencoder dB"))
+    train_vae(vae, pictures, run.vae_steps, generator, StepPrinter(50, run.vae_steps, "autoencoder dB"))
     latents = encode_latents(vae, pictures)
-    progress = Progress(50, run.vae_decoder_steps, "autoencoder's decoder dB")
+    progress = StepPrinter(50, run.vae_decoder_steps, "autoencoder's decoder dB")
     tune_vae_decoder(vae, pictures, latents, run.vae_decoder_steps, generator, progress)
     return vae
 
@@ -139,7 +139,7 @@ def make_decoder(
     if not load_trunk(decoder, Path(run.tokenizer)):
         with torch.no_grad():
             features = torch.cat([tokenizer.patch_features(normalise(c)).half() for c in pictures.split(64)])
-        progress = Progress(50, run.trunk_steps, "feature decoder cosine")
+        progress = StepPrinter(50, run.trunk_steps, "feature decoder cosine")
         train_trunk(decoder, codebook, codes, features.repeat(DRAWS, 1, 1), run.trunk_steps, generator, progress)
     freeze_trunk(decoder)
     few = codes[:64]

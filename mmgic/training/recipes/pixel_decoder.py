@@ -20,7 +20,7 @@ from mmgic.vision.learning.diffusion import load_trunk
 from mmgic.vision.learning.features import fingerprint_of_images, list_images
 from mmgic.vision.learning.learner import train
 from mmgic.vision.learning.objective import decoder_config
-from mmgic.vision.learning.pixel_learner import Pictures, PixelLearner, denoiser_of
+from mmgic.vision.learning.pixel_learner import PixelData, PixelLearner, denoiser_of
 from mmgic.vision.network.config import VisionConfig
 from mmgic.vision.network.feature_decoder import DecoderConfig
 from mmgic.vision.network.tokenizer import VisualTokenizer
@@ -97,7 +97,7 @@ def _train_worker(settings: Settings, worker: Worker) -> dict[str, object]:
     training = settings.pixel_training
     pixels, tokenizer = _untrained(training, tokenizer_folder(settings))
     size, picture = tokenizer.config.image_size, pixels.config.sizes[0][0]
-    data = Pictures(list_images(_images(settings)), size, picture, ThreadPoolExecutor(4))
+    data = PixelData(list_images(_images(settings)), size, picture, ThreadPoolExecutor(4))
     learner = PixelLearner(pixels, tokenizer, data, training, settings.seed, worker.device)
     start = worker.begin(training.steps)
     if worker.newest:

@@ -42,7 +42,7 @@ class PixelFigures:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class PixelData:
     """Images in the tokenizer's size and in the size that is drawn."""
 
     paths: Sequence[str]
@@ -74,7 +74,7 @@ class PixelLearner:
         self,
         pixels: PixelDecoder,
         tokenizer: VisualTokenizer,
-        data: Pictures,
+        data: PixelData,
         settings: PixelTraining,
         seed: int,
         device: torch.device,

@@ -56,7 +56,7 @@ class CausalAttention(MaskedAttention):
         return self.proj(self.mixed(x, policy))
 
 
-class CrossAttention(MaskedAttention):
+class DroppedPatchAttention(MaskedAttention):
     """Each position reads the dropped patches of the encoder's output."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -79,7 +79,7 @@ class MergerBlock(nn.Module):
         self.norm0 = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.token_causal_attn = CausalAttention(config.width, config.merger_heads)
         self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.token_cross_attn = CrossAttention(config.width, config.merger_heads)
+        self.token_cross_attn = DroppedPatchAttention(config.width, config.merger_heads)
         self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.mlp = Mlp(config.width, config.mlp_hidden)
 
