@@ -7,7 +7,7 @@ cleaning passes over a dataset's rows three times. With the rows of ONE source i
     labels = kept_labels(counts, source, cleaning)                         # small; send it to every worker
     counts += count_predicates(batch, labels, source, cleaning)
     labels = kept_labels(counts, source, cleaning)
-    row = clean_image(row, labels, source, cleaning)                       # for every kept row
+    row = clean_image(row, labels, cleaning)                               # for every kept row
 
 The counting passes take all rows of the source, also those set aside: they know which ones count. The order of the
 rules is the paper's: detection sets count labels before anything is removed; Visual Genome first removes images, then

@@ -8,12 +8,10 @@ from mmgic.cleaning.images import image_fault
 from mmgic.cleaning.labels import KeptLabels
 from mmgic.cleaning.objects import clean_objects, with_objects
 from mmgic.schema import AnnotatedImage, reject
-from mmgic.settings import CleaningSettings, SourceSettings
+from mmgic.settings import CleaningSettings
 
 
-def clean_image(
-    row: AnnotatedImage, labels: KeptLabels, source: SourceSettings, cleaning: CleaningSettings
-) -> AnnotatedImage:
+def clean_image(row: AnnotatedImage, labels: KeptLabels, cleaning: CleaningSettings) -> AnnotatedImage:
     """Returns the row with its faulty annotations removed and counted in `drops`, or set aside with a reason.
 
     Boxes that leave the image by no more than `cleaning.box_tolerance` pixels are cut to it.
@@ -34,14 +32,9 @@ def clean_image(
     return cleaned
 
 
-def clean_row(
-    row: AnnotatedImage,
-    labels: Mapping[str, KeptLabels],
-    sources: Mapping[str, SourceSettings],
-    cleaning: CleaningSettings,
-) -> AnnotatedImage:
-    """`clean_image` with the labels and rules of the row's source."""
-    return clean_image(row, labels[row["source"]], sources[row["source"]], cleaning)
+def clean_row(row: AnnotatedImage, labels: Mapping[str, KeptLabels], cleaning: CleaningSettings) -> AnnotatedImage:
+    """`clean_image` with the labels of the row's source."""
+    return clean_image(row, labels[row["source"]], cleaning)
 
 
 def remove_invalid_labels(row: AnnotatedImage, invalid: Collection[tuple[str, str]]) -> AnnotatedImage:

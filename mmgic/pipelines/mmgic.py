@@ -77,7 +77,7 @@ def _cleaning_transform(settings: Settings, annotations: Table) -> EachRow:
     count = partial(predicates_by_source, labels=labels_of(counts), sources=sources, cleaning=cleaning)
     counts += fold(annotations, count, workers)
     labels = labels_of(counts)
-    return EachRow(partial(clean_row, labels=labels, sources=sources, cleaning=cleaning))
+    return EachRow(partial(clean_row, labels=labels, cleaning=cleaning))
 
 
 def _run_regions(settings: Settings, table: Table) -> Table:

@@ -47,7 +47,7 @@ def clean(rows, source=VG, cleaning=RULES, batches=1, names=None):
     for part in parts:
         counts += count_predicates(part, labels, source, cleaning)
     labels = kept_labels(counts, source, cleaning, names)
-    return [clean_image(row, labels, source, cleaning) for row in rows]
+    return [clean_image(row, labels, cleaning) for row in rows]
 
 
 def drops(row):
@@ -307,7 +307,7 @@ def test_any_dataset_in_any_batches(rows, source, batches):
 
 def test_an_unseen_label_is_rare():
     empty = KeptLabels({}, frozenset(), frozenset())
-    row = clean_image(image(1, thing(1, "cat")), empty, VG, RULES)
+    row = clean_image(image(1, thing(1, "cat")), empty, RULES)
     assert row["reason"] == "no_objects"
 
 

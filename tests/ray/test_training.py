@@ -18,11 +18,11 @@ import ray
 from safetensors.torch import load_file
 
 from mmgic.errors import InputError
-from mmgic.settings import Settings, SettingsError, to_yaml
+from mmgic.settings import ClusterSettings, Settings, SettingsError, to_yaml
 from mmgic.training.checkpoints import PARAMETERS, checkpoints
 from mmgic.training.metrics import read_metrics
 from mmgic.training.recipes.pretrain import PRETRAINING, PretrainingResult
-from mmgic.training.run import run
+from mmgic.training.run import check_resources, run
 
 MakeRun = Callable[..., Settings]
 STEPS = 60
@@ -107,13 +107,33 @@ def test_a_killed_driver_goes_on_with_another_number_of_workers(
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_what_a_worker_cannot_use_is_told_in_one_sentence(tiny_run: MakeRun, tmp_path: Path) -> None:
-    settings = tiny_run(tmp_path, training={"max_steps": 4, "max_failures": 0})
+def test_what_a_worker_cannot_use_is_told_in_one_sentence_and_not_tried_again(
+    tiny_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_run(tmp_path, training={"max_steps": 4, "max_failures": 3})
     result = run(PRETRAINING, settings)
     (Path(result.run_folder) / "result.json").unlink()
     (Path(result.checkpoint) / PARAMETERS).write_bytes(b"cut off")
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         run(PRETRAINING, with_workers(settings, 1))
+    assert "the run goes on" not in capsys.readouterr().out
+
+
+def test_nodes_that_join_are_waited_for(ray_cluster: str, capsys: pytest.CaptureFixture[str]) -> None:
+    beyond = replace(ClusterSettings(), training_workers=8, training_gpus=0)  # the cluster has 6 processors
+    with pytest.raises(SettingsError, match="8 training workers need 8 CPUs but the cluster has 6"):
+        check_resources(replace(beyond, wait_for_nodes_s=0.2))
+    node = subprocess.Popen(
+        [Path(sys.executable).with_name("ray"), "start", f"--address={ray_cluster}", "--num-cpus=2", "--block"],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        check_resources(replace(beyond, wait_for_nodes_s=120.0))
+    finally:
+        node.terminate()
+        node.wait()
+    assert capsys.readouterr().out.count("waiting up to") == 2
+    wait_until(lambda: ray.cluster_resources()["CPU"] == 6)
 
 
 @pytest.mark.usefixtures("ray_cluster")

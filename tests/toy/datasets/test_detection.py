@@ -50,7 +50,7 @@ def read(world):
             labels = kept_labels(counts, source, RULES)
             counts += count_predicates(rows, labels, source, RULES)
             labels = kept_labels(counts, source, RULES)
-            results[name] = source, rows, [clean_image(row, labels, source, RULES) for row in rows]
+            results[name] = source, rows, [clean_image(row, labels, RULES) for row in rows]
         return results[name]
 
     return make
