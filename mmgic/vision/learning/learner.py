@@ -42,10 +42,10 @@ class StepFigures:
     tokens_per_image: float
     distance: float  # mean squared, of vectors and codebook rows
     codes_used: float  # share of rows that are not dead; 0 in the first stage, as perplexity
-    perplexity: float
-    revived: int
+    perplexity: float  # exponential of the entropy of the codes' use, at most the number of codes
+    revived: int  # codebook rows that were dead and begin again
     learning_rate: float
-    grad_norm: float
+    grad_norm: float  # before clipping to 1
 
     def summary(self) -> str:
         return (
@@ -61,7 +61,7 @@ def drawn(seed: int, purpose: str, step: int = 0) -> torch.Generator:
 
 
 def checkpoint_tensors(objective: Objective, averages: CodebookAverages) -> dict[str, Tensor]:
-    """What a checkpoint holds of modules and codebook, the tensors themselves."""
+    """What a checkpoint holds of modules and codebook by name: the tensors themselves, no copies."""
     learned = {name: p for name, p in objective.named_parameters() if not name.startswith("head.")}
     return {
         **learned,
@@ -106,11 +106,12 @@ class Learner:
             self.module = nn.parallel.DistributedDataParallel(objective, device_ids=ids, broadcast_buffers=False)
 
     def indices(self, step: int) -> list[int]:
-        """This worker's images of a step."""
+        """The positions in `data` of this worker's images of a step, drawn with replacement."""
         chosen = torch.randint(len(self.data), (self.settings.batch_size,), generator=drawn(self.seed, "images", step))
         return chosen[self.share(len(chosen))].tolist()
 
     def share(self, total: int) -> slice:
+        """This worker's part of range(total)."""
         return slice(self.rank * total // workers(), (self.rank + 1) * total // workers())
 
     def standardise(self) -> None:
@@ -146,7 +147,7 @@ class Learner:
         self.averages.restart(rows)
 
     def step(self, step: int, loaded: Tensor) -> StepFigures:
-        """Makes a step from this worker's images."""
+        """Makes a step from this worker's images, `loaded` as `Features.load` gives them for `indices(step)`."""
         settings = self.settings
         stage, first, _ = settings.stage(step)
         if stage == "quantized" and step == first > 0:
@@ -220,7 +221,11 @@ class Learner:
 
     @torch.no_grad()
     def evaluate(self, data: Features) -> dict[str, object]:
-        """Figures of the codes of images that training did not see, selected by noise as at inference."""
+        """Figures of the codes of images that training did not see, selected by noise as at inference.
+
+        Means over images; codes_used is the share of the codebook that any image uses, perplexity the exponential of
+        the entropy of the codes' use (at most the number of codes).
+        """
         objective = self.objective.eval()
         patches, codebook = objective.patches, objective.quantizer.embedding.weight
         noise = gumbel_noise((len(data), patches, 2), drawn(self.seed, "evaluate"), torch.device("cpu"))
