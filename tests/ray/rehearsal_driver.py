@@ -20,7 +20,8 @@ from mmgic.training.run import run
 
 def rehearse(before: str, name: str) -> None:
     """The presets nest: what the one before has built of its corpora is what this one would build."""
-    settings = load_settings(preset(name), FILE)
+    # training needs no workers of its own: those of the first preset are trained by the command, on Ray Train
+    settings = load_settings(preset(name), FILE, ["cluster.training_workers=0"])
     for corpus in ("mmgic", "ic"):
         tables = Path("output", before, corpus)
         if tables.is_dir():

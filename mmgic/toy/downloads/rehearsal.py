@@ -19,7 +19,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "captions": {"candidates": 3, "rounds": 3},
     "phrases": {"min_count": 4, "captions_per_phrase": 2},
     "instructions": {"playback": 20, "aesthetic": 4},
-    "training": {"batch_size": 16, "epochs": 0.25, "micro_batch_tokens": 2048},
+    "training": {"batch_size": 8, "epochs": 0.14, "micro_batch_tokens": 2048},
     "evaluation": {"max_new_tokens": 16},
 }
 FILE = "rehearsal.yaml"
