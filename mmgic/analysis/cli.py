@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from mmgic.settings import Recipe
 
 
 def add_parser(commands: Any) -> None:
@@ -16,14 +19,20 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         help="local folder for stats.json and plots (default: FOLDER/stats; of a url none)",
     )
+    stats.add_argument("--recipe", choices=get_args(Recipe), help="count its documents (default: the last build's)")
+    stats.add_argument("--name", help="and those with this documents.name (default: the last build's)")
     stats.set_defaults(run=_stats)
 
 
 def _stats(arguments: argparse.Namespace) -> None:
-    from mmgic.analysis.statistics import statistics, statistics_text
+    from mmgic.analysis.statistics import built_documents, statistics, statistics_text
     from mmgic.analysis.statistics_figures import write_statistics
+    from mmgic.stages.places import Places
 
-    found = statistics(arguments.folder)
+    documents = built_documents(Places(arguments.folder))
+    chosen = {"recipe": arguments.recipe, "name": arguments.name}
+    documents = replace(documents, **{key: value for key, value in chosen.items() if value is not None})
+    found = statistics(arguments.folder, documents)
     print(statistics_text(found))
     output = arguments.output or (None if "://" in arguments.folder else Path(arguments.folder) / "stats")
     if output is None:

@@ -14,7 +14,7 @@ from mmgic.analysis.figures import curves, image_uri
 from mmgic.analysis.statistics import statistics
 from mmgic.analysis.statistics_figures import statistics_figures
 from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, summarize
-from mmgic.documents.columns import document_tables
+from mmgic.documents.folders import document_tables
 from mmgic.errors import InputError
 from mmgic.evaluation.results import AskedItem, label, read_items
 from mmgic.images import ImageError, read_image
@@ -52,12 +52,12 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
     nothing is.
     """
     output_folder = Path(output_folder)
-    summary = summarize(output_folder, settings.training.name)
+    summary = summarize(output_folder, settings)
     if not summary.tables and not summary.steps and not summary.evaluations:
         raise InputError(f"{output_folder} holds no finished stage, training or evaluation to report on")
     places = places_of(replace(settings, output=str(output_folder)))
     images = list(islice(_annotated_images(places), _IMAGES))
-    found = statistics(output_folder) if summary.tables else None
+    found = statistics(output_folder, settings.documents) if summary.tables else None
     # autoescape: labels, captions and file names come from other people's files
     environment = Environment(
         loader=PackageLoader("mmgic.analysis", "."),
@@ -78,7 +78,7 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
         figures=statistics_figures(found) if found else {},
         images=images,
         panels=_panels([example["row"] for example in images[:_PANELS]], settings),
-        documents=_documents(document_tables(summary.tables)),
+        documents=_documents(document_tables(summary.tables, settings.documents)),
         answered=_answered(output_folder, summary),
     )
     path = output_folder / REPORT_FILE

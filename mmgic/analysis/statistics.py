@@ -19,17 +19,17 @@ import yaml
 from mmgic.analysis.frequency import Curve, curve
 from mmgic.analysis.phrases import FREQUENCIES, Frequencies, read_frequencies
 from mmgic.descriptions.reading import Descriptions, load_descriptions
-from mmgic.documents.columns import document_tables
+from mmgic.documents.folders import document_tables, documents_folder
 from mmgic.errors import InputError
 from mmgic.files import absolute, find_files, read_text
 from mmgic.schema import CORPORA
+from mmgic.settings import DocumentSettings
 from mmgic.stages.places import Places
 from mmgic.stages.tables import SETTINGS, Table, open_table, select
 
 RARE = 5  # Figure 12's text: labels with a frequency below this
 BEFORE_TOKENS = ("mmgic/regions", "mmgic/captions", "mmgic/cleaned")  # Table 13 counts the first that is there
 COLLECTED = ("sft/unique", "sft/annotations")  # the same for Table 14
-PLAYED_BACK = ("sft/playback", "sft/aesthetic")  # documents from other corpora, which Table 14 counts too
 KINDS = ("objects", "attributes", "relationships")
 
 PLAYBACK = "MMGIC playback"
@@ -93,18 +93,22 @@ class Statistics:
     phrases: Frequencies | None  # Figure 13
 
 
-def statistics(folder: str | os.PathLike[str]) -> Statistics:
-    """Counts the finished tables in the output folder of a run. Raises InputError if there are none."""
+def statistics(folder: str | os.PathLike[str], of: DocumentSettings | None = None) -> Statistics:
+    """Counts the finished tables in the output folder of a run, and of its documents those of the settings `of`.
+
+    These are the last build's if they are not given. Raises InputError if there are no tables.
+    """
     places = Places(os.fspath(folder))
     found = {table.name: table for table in places.tables()}
     if not found:
         raise InputError(f"{absolute(folder)} holds no finished table; give the 'output' folder of a run")
     labels = _label_counts(_first(found, BEFORE_TOKENS))
     phrases = read_text(f"{places.folder('ic/selected')}/{FREQUENCIES}")
-    documents = document_tables(found.values())
+    of = of or built_documents(places)
+    documents = document_tables(found.values(), of)
     return Statistics(
         _detection(_first(found, BEFORE_TOKENS), labels, _descriptions(places), documents),
-        tuple(_instructions(found)),
+        tuple(_instructions(found, of)),
         _instruction_tokens(documents),
         tuple(total for corpus in CORPORA if (total := _corpus(documents, corpus)).samples),
         {kind: _label_curve(labels, kind) for kind in KINDS if any(key[0] == kind for key in labels)},
@@ -231,11 +235,22 @@ def _concepts(labels: Counter[tuple[str, str, str]], descriptions: Descriptions)
     return Counter(source for source, *_ in pairs)
 
 
-def _descriptions(places: Places) -> Descriptions:
-    """The label descriptions that the run's settings name; none if they are gone."""
+def built_documents(places: Places) -> DocumentSettings:
+    """Which documents the last build in a run's output made."""
+    documents = _built_with(places).get("documents") or {}
+    return DocumentSettings(**{key: documents[key] for key in ("recipe", "name") if key in documents})
+
+
+def _built_with(places: Places) -> Mapping[str, Any]:
+    """The settings that the last build left in the output; {} if none did."""
     text = read_text(places.folder(SETTINGS))
     settings = yaml.safe_load(text) if text else None
-    path = settings.get("descriptions") if isinstance(settings, dict) else None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _descriptions(places: Places) -> Descriptions:
+    """The label descriptions that the run's settings name; none if they are gone."""
+    path = _built_with(places).get("descriptions")
     return load_descriptions(path) if path and find_files(path) else Descriptions()
 
 
@@ -253,10 +268,12 @@ def _documents(documents: Sequence[Table], corpus: str, by: str) -> dict[str, tu
     return {name: (c[0], c[1], c[2], c[3]) for name, c in counts.items()}
 
 
-def _instructions(found: Mapping[str, Table]) -> Iterator[InstructionCount]:
+def _instructions(found: Mapping[str, Table], of: DocumentSettings) -> Iterator[InstructionCount]:
     counts: Counter[tuple[str, str]] = Counter()
     rounds = (_first(found, COLLECTED), "task")
-    for table, by in (rounds, *((found.get(name), "template") for name in PLAYED_BACK)):
+    # documents out of other corpora, which Table 14 counts too
+    played_back = (documents_folder("sft/playback", of, of_recipe=True), documents_folder("sft/aesthetic", of))
+    for table, by in (rounds, *((found.get(name), "template") for name in played_back)):
         for batch in _batches(table, ["source", by]) if table else ():
             for row in pa.table(batch).group_by(["source", by]).aggregate([([], "count_all")]).to_pylist():
                 counts[row[by], row["source"]] += row["count_all"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmgic.analysis.text_table import text_table
-from mmgic.documents.columns import document_tables
+from mmgic.documents.folders import document_tables
 from mmgic.evaluation.benchmark import Score
 from mmgic.evaluation.results import Results, read_results
 from mmgic.schema import CORPORA
@@ -86,14 +86,14 @@ class RunSummary:
         return list(rows.values())
 
 
-def summarize(output_folder: Path, run: str) -> RunSummary:
-    """Reads the tables, the metrics of the training run named `run` and the scores in `output_folder`."""
+def summarize(output_folder: Path, settings: Settings) -> RunSummary:
+    """Reads the tables, the metrics and the scores in `output_folder` of a run of these settings."""
     results = {name: read_results(output_folder / "evaluation" / name) for name in EVALUATIONS}
     evaluations = {name: found for name, found in results.items() if found}
     made = run_tables(output_folder)
-    return RunSummary(
-        made, count_documents(document_tables(made)), read_metrics(output_folder / "training" / run), evaluations
-    )
+    documents = document_tables(made, settings.documents)
+    metrics = read_metrics(output_folder / "training" / settings.training.name)
+    return RunSummary(made, count_documents(documents), metrics, evaluations)
 
 
 def run_tables(output_folder: Path) -> list[Table]:
@@ -119,7 +119,7 @@ def count_documents(documents: Iterable[Table]) -> list[SourceCount]:
 
 def summary_table(output_folder: Path, settings: Settings) -> str:
     """Documents and tokens by source, losses, and scores beside the controls, as lines for a terminal."""
-    summary = summarize(output_folder, settings.training.name)
+    summary = summarize(output_folder, settings)
     counts = [*summary.sources, summary.total]
     blocks = ["Toy numbers: made on a small generated world."] if settings.toy.scenes else []
     blocks += [

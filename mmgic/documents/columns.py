@@ -1,14 +1,13 @@
-"""The `schema.DOCUMENT` rows that the builders of documents return, and the tables that hold them."""
+"""The `schema.DOCUMENT` rows that the builders of documents return."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import KEPT, AnyRow, Document, DocumentKey, UnfitDocument, reject
-from mmgic.stages.tables import Table, open_table
 
 
 def key_columns(row: AnyRow, repeat: int, corpus: str, template: str) -> DocumentKey:
@@ -50,8 +49,3 @@ def kept_document(
 
 def rejected_document(key: DocumentKey, reason: str, detail: str) -> UnfitDocument:
     return {**key, **reject(reason, detail)}
-
-
-def document_tables(tables: Iterable[Table]) -> list[Table]:
-    """Those of `tables` whose rows are documents."""
-    return [table for table in tables if "input_ids" in open_table(table.folder).schema.names]

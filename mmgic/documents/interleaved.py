@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
 from mmgic.documents.pairs import build_pair
 from mmgic.documents.template import ImageSlot, Segment, one_line, to_text
-from mmgic.documents.writing import Writing
+from mmgic.documents.writing import DocumentMaker, Writing
 from mmgic.schema import Document, Interleaved, UnfitDocument, add_drops
+
+
+@dataclass(frozen=True)
+class MakeInterleaved(DocumentMaker[Interleaved]):
+    """INTERLEAVED row of the task "interleaved" or "pair" -> DOCUMENT row."""
+
+    used = ("max_tokens", "image_first_prob")
+    corpora: Mapping[str, str]  # source -> what a curriculum calls its documents
+
+    def __call__(self, row: Interleaved) -> Document | UnfitDocument:
+        return build_interleaved(row, self.writing, corpus=self.corpora[row["source"]])
 
 
 def build_interleaved(row: Interleaved, writing: Writing, *, corpus: str) -> Document | UnfitDocument:

@@ -9,7 +9,7 @@ from itertools import accumulate, chain
 from mmgic.descriptions.reading import Descriptions, read_descriptions
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, start_and_end
-from mmgic.documents.template import REGIONS_HEADING, Order, Segment, image_part, region_part, to_text
+from mmgic.documents.template import REGIONS_HEADING, Order, Segment, image_part, of_recipe, region_part, to_text
 from mmgic.documents.writing import DocumentMaker, Writing
 from mmgic.schema import Document, TokenizedImage, UnfitDocument, record_generator
 
@@ -18,6 +18,7 @@ from mmgic.schema import Document, TokenizedImage, UnfitDocument, record_generat
 class MakeDocument(DocumentMaker[TokenizedImage]):
     """TOKENIZED_IMAGE row -> DOCUMENT row."""
 
+    used = ("recipe", "max_tokens", "image_first_prob", "description_dropout")
     descriptions: str  # JSON lines; "" for none
     repeat: int  # which of its documents, from 0
 
@@ -43,6 +44,7 @@ def build_document(
     the order of image and text, whether the descriptions are dropped, a permutation of all the row's regions.
     """
     tokenizer, vocabulary, settings = writing.tokenizer, writing.vocabulary, writing.settings
+    row = of_recipe(row, settings.recipe)
     generator = record_generator(writing.seed, "documents", row["source"], row["image_id"], repeat)
     order: Order = "image_first" if generator.random() < settings.image_first_prob else "text_first"
     drops_descriptions = generator.random() < settings.description_dropout
@@ -83,7 +85,7 @@ def build_document(
 
 
 def has_description(row: TokenizedImage, descriptions: Descriptions) -> bool:
-    """Whether any label of the image has a description."""
+    """Whether any of the row's labels has a description."""
     return (
         any(thing["label"] in descriptions.objects for thing in row["objects"])
         or any(attribute["label"] in descriptions.attributes for attribute in row["attributes"])

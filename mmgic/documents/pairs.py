@@ -19,6 +19,7 @@ class MakePair(DocumentMaker[TokenizedPair]):
     The short caption is `caption_coco`, or the web's if there is no other; the detailed one is `caption_capsfusion`.
     """
 
+    used = ("max_tokens", "image_first_prob")
     corpora: Mapping[str, str]  # source -> what a curriculum calls its documents
 
     def __call__(self, row: TokenizedPair) -> Document | UnfitDocument:

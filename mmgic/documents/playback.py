@@ -9,7 +9,7 @@ from mmgic.documents.columns import kept_document, key_columns, rejected_documen
 from mmgic.documents.multi_grained import has_description
 from mmgic.documents.rounds import build_rounds_document, fit_rounds
 from mmgic.documents.tasks import Round, framed, responded
-from mmgic.documents.template import ImageSlot, Order, caption_lines, concept_lines, region_lines
+from mmgic.documents.template import ImageSlot, Order, caption_lines, concept_lines, of_recipe, region_lines
 from mmgic.documents.writing import DocumentMaker, Writing
 from mmgic.schema import (
     KEPT,
@@ -21,7 +21,6 @@ from mmgic.schema import (
     UnfitDocument,
     record_generator,
 )
-from mmgic.settings import Recipe
 from mmgic.stages.sampling import RowSample
 
 CORPUS = "sft"
@@ -31,6 +30,7 @@ CORPUS = "sft"
 class MakePlayback(DocumentMaker[TokenizedImage]):
     """TOKENIZED_IMAGE row -> DOCUMENT row: half of the sample image-first, half text-first, others `not_sampled`."""
 
+    used = ("recipe", "max_tokens", "description_dropout", "system_prompt")
     descriptions: str  # JSON lines; "" for none
     sample: RowSample
 
@@ -46,6 +46,7 @@ class MakePlayback(DocumentMaker[TokenizedImage]):
 class MakeAesthetic(DocumentMaker[TokenizedPair]):
     """TOKENIZED_PAIR row -> DOCUMENT row: half of the sample captioning, half generation, others `not_sampled`."""
 
+    used = ("max_tokens", "system_prompt")
     sample: RowSample
 
     def __call__(self, row: TokenizedPair) -> Document | UnfitDocument:
@@ -83,6 +84,7 @@ def build_playback(
     rejected. The draws come from `record_generator(writing.seed, "playback", source, image_id)`.
     """
     settings = writing.settings
+    row = of_recipe(row, settings.recipe)
     generator = record_generator(writing.seed, "playback", row["source"], row["image_id"])
     drops_descriptions = generator.random() < settings.description_dropout
     shuffled = generator.permutation(len(row["regions"])).tolist() if "R" in settings.recipe else []
@@ -95,7 +97,7 @@ def build_playback(
     regions = [_round(1 + i, "\n".join(region_lines(row["regions"][i])), order, None) for i in placed]
     describes = "D" in settings.recipe and not drops_descriptions and has_description(row, descriptions)
     for form in [descriptions, None] if describes else [None]:
-        text = "\n".join(_lines(row, order, settings.recipe, form))
+        text = "\n".join(_lines(row, order, form))
         if not text:
             return rejected_document(key, "no_caption", "the image has neither a caption nor a concept")
         rounds = [_round(0, text, order, settings.system_prompt), *regions]
@@ -108,10 +110,9 @@ def build_playback(
     return rejected_document(key, "too_long", f"the image and its text exceed {settings.max_tokens} tokens")
 
 
-def _lines(row: TokenizedImage, order: Order, recipe: Recipe, descriptions: Descriptions | None) -> list[str]:
+def _lines(row: TokenizedImage, order: Order, descriptions: Descriptions | None) -> list[str]:
     """The lines of F.6's image part; the caption stands next to the image in both orders."""
-    captions = caption_lines(row) if "C" in recipe else []
-    concepts = concept_lines(row, descriptions) if "L" in recipe else []
+    captions, concepts = caption_lines(row), concept_lines(row, descriptions)
     return [*captions, *concepts] if order == "image_first" else [*concepts, *captions]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
 from mmgic.documents.encode import encode_parts, encode_texts, join_continuation, start_and_end
-from mmgic.documents.interleaved import build_interleaved
 from mmgic.documents.tasks import DETAILED_CAPTION_INSTRUCTIONS, TEMPLATES, Round, TaskTemplate, make_round
 from mmgic.documents.template import to_text
 from mmgic.documents.writing import DocumentMaker, Writing
@@ -18,13 +17,13 @@ from mmgic.schema import Document, Interleaved, Turns, UnfitDocument, add_drops,
 
 @dataclass(frozen=True)
 class MakeRounds(DocumentMaker[Interleaved]):
-    """INTERLEAVED row of any task -> DOCUMENT row."""
+    """INTERLEAVED row of an instruction task -> DOCUMENT row."""
 
+    used = ("max_tokens", "system_prompt")
     corpora: Mapping[str, str]  # source -> what a curriculum calls its documents
 
     def __call__(self, row: Interleaved) -> Document | UnfitDocument:
-        build = build_rounds_document if row["task"] in TEMPLATES else build_interleaved
-        return build(row, self.writing, corpus=self.corpora[row["source"]])
+        return build_rounds_document(row, self.writing, corpus=self.corpora[row["source"]])
 
 
 def build_rounds_document(row: Interleaved, writing: Writing, *, corpus: str) -> Document | UnfitDocument:

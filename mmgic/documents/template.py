@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from mmgic.descriptions.reading import Descriptions
-from mmgic.schema import AnnotatedImage, Region
+from mmgic.schema import AnnotatedImage, Region, TokenizedImage
 from mmgic.settings import Recipe
 
 Order = Literal["image_first", "text_first"]
@@ -35,15 +35,16 @@ class ImageSlot:
 
 
 Segment = str | ImageSlot
+AnyImage = TypeVar("AnyImage", AnnotatedImage, TokenizedImage)
 
 
 def image_part(row: AnnotatedImage, order: Order, recipe: Recipe, descriptions: Descriptions | None) -> list[Segment]:
-    """The whole image with its coarse-grained (C) and fine-grained (L, D) annotations, as far as `recipe` has them.
+    """The whole image with its coarse-grained (C) and fine-grained (L, O, D) annotations, those that `recipe` has.
 
     `descriptions=None` fills the form without descriptions. The caption stands next to the image in both orders.
     """
-    captions = caption_lines(row) if "C" in recipe else []
-    concepts = concept_lines(row, descriptions if "D" in recipe else None) if "L" in recipe else []
+    row = of_recipe(row, recipe)
+    captions, concepts = caption_lines(row), concept_lines(row, descriptions if "D" in recipe else None)
     if order == "image_first":
         lines = ["", *captions, *concepts]
         return [IMAGE_FIRST_OPENING, ImageSlot(0), *(["\n".join(lines)] if len(lines) > 1 else [])]
@@ -82,6 +83,17 @@ def one_line(text: str) -> str:
 def unique(items: Iterable[str]) -> list[str]:
     """`items` once each, in the order of their first appearance."""
     return list(dict.fromkeys(items))
+
+
+def of_recipe(row: AnyImage, recipe: Recipe) -> AnyImage:
+    """The row with those of its captions (C) and concepts (L; O: objects alone) that `recipe` has."""
+    row = row.copy()
+    if "C" not in recipe:
+        row["caption"] = row["narrative"] = ""
+    if "L" not in recipe:
+        row["attributes"], row["relationships"] = [], []
+        row["objects"] = row["objects"] if "O" in recipe else []
+    return row
 
 
 def caption_lines(row: AnnotatedImage) -> list[str]:

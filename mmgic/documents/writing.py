@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.model.vocabulary import VLVocabulary
@@ -32,6 +32,7 @@ class Writing:
 class DocumentMaker(ABC, Generic[Made]):
     """Makes a DOCUMENT row of one row. Small to send: a worker process loads the tokenizer, once."""
 
+    used: ClassVar[tuple[str, ...]]  # the document settings that its rows depend on
     llm: str  # folder with the text tokenizer
     vocabulary: VLVocabulary
     settings: DocumentSettings

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmgic.documents.columns import document_tables
+from mmgic.documents.folders import document_tables
 from mmgic.files import write_text
 from mmgic.model.assemble import vocabulary_of
 from mmgic.model.vocabulary import VLVocabulary
@@ -46,8 +46,8 @@ def build(settings: Settings) -> BuildReport:
     that cannot be used.
     """
     tables = [table for corpus in _corpora(settings) for table in build_tables(settings, corpus)]
-    documents = [table.folder for table in document_tables(tables)]
-    folder = store_folder(settings.output)
+    documents = [table.folder for table in document_tables(tables, settings.documents)]
+    folder = store_folder(settings)
     store = build_store(documents, folder, vocabulary_of(settings).size)
     print(f"store: {store.samples:,} documents of {store.tokens:,} tokens in {folder}", flush=True)
     return BuildReport(tuple(tables), store, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmgic import schema
-from mmgic.documents.rounds import MakeRounds
+from mmgic.documents.interleaved import MakeInterleaved
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.annotations import read_annotations
 from mmgic.pipelines.documents import run_documents
@@ -18,5 +18,5 @@ def build_mmc4(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
     annotations = read_annotations(settings, "mmc4")
     images = run_images(settings, "mmc4", annotations, schema.INTERLEAVED)
     tokens = run_tokens(settings, "mmc4", images, schema.INTERLEAVED)
-    documents = run_documents(settings, "mmc4", vocabulary, tokens, MakeRounds)
+    documents = run_documents(settings, "mmc4", vocabulary, tokens, MakeInterleaved)
     return [annotations, images, tokens, documents]

@@ -1,4 +1,4 @@
-"""MMGIC: annotations -> cleaned -> captions -> regions -> tokens -> documents/repeat_k (Sections 2.1 to 2.4).
+"""MMGIC: annotations -> cleaned -> captions -> regions -> tokens -> documents/RECIPE/repeat_k (Sections 2.1 to 2.4).
 
 Each stage writes a folder under `<output>/mmgic`, beside the settings that its rows depend on. Files that a stage reads
 from outside are among these by their digests; image files are not, for they are many and large.

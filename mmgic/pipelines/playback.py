@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmgic import schema
+from mmgic.documents.folders import documents_folder
 from mmgic.documents.playback import MakeAesthetic, MakePlayback
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import data_resources, sources_of
@@ -49,10 +50,14 @@ def _mmgic(settings: Settings, vocabulary: VLVocabulary, table: Table) -> Table:
         )
 
     stage = Stage(
-        "sft/playback",
+        documents_folder("sft/playback", settings.documents, of_recipe=True),
         schema.DOCUMENT,
         transform,
-        settings={**document_inputs(settings, vocabulary), **description_inputs(settings), "samples": size},
+        settings={
+            **document_inputs(settings, vocabulary, MakePlayback),
+            **description_inputs(settings),
+            "samples": size,
+        },
         resources=data_resources(settings),
     )
     return run_stage(stage, table, places_of(settings))
@@ -67,10 +72,10 @@ def _aesthetic(settings: Settings, vocabulary: VLVocabulary, table: Table, sourc
         return EachRow(make, repeat=0)
 
     stage = Stage(
-        "sft/aesthetic",
+        documents_folder("sft/aesthetic", settings.documents),
         schema.DOCUMENT,
         transform,
-        settings={**document_inputs(settings, vocabulary), "samples": size},
+        settings={**document_inputs(settings, vocabulary, MakeAesthetic), "samples": size},
         sources=tuple(sources),
         resources=data_resources(settings),
     )

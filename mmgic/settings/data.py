@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mmgic.settings.fields import Group, number
+from mmgic.settings.fields import Group, SettingsError, number
 from mmgic.sources.formats import FORMATS
 
-Recipe = Literal["C", "CL", "CLD", "CLDR", "LDR"]
+# What documents hold of an image: captions (C), labels (L) or those of objects alone (O), descriptions of labels (D),
+# regions (R). COD is the comparison of D.3, the others are the rows of Table 1.
+Recipe = Literal["C", "CL", "CLD", "CLDR", "LDR", "COD"]
 
 if TYPE_CHECKING:
     FormatName = str
@@ -150,10 +153,17 @@ class InstructionSettings(Group):
 
 @dataclass(frozen=True)
 class DocumentSettings(Group):
-    """Appendix F.6 and F.7."""
+    """Appendix F.6 and F.7. Documents of another recipe lie beside those that are there; so do, under a name of their
+    own, those of other templates or lengths. All read the same visual tokens."""
 
     recipe: Recipe = "CLDR"
+    name: str = ""  # letters, digits, _ and -; a part of the names of their folders and of their store's
     max_tokens: int = number(2048, 1)
     image_first_prob: float = number(0.5, 0, 1)
     description_dropout: float = number(0.5, 0, 1)
     system_prompt: str = SYSTEM_PROMPT  # of instruction rounds (H.2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[\w-]*", self.name, re.ASCII):
+            raise SettingsError(f"'documents.name' is {self.name!r}; it may hold letters, digits, _ and - alone")

@@ -90,7 +90,8 @@ def claim(folder: str, stage: str, settings: Mapping[str, Any], source: str, rep
         if changed is not None:
             key, old, new = changed.removeprefix("settings."), before.get(changed), now.get(changed)
             what = "from another input" if changed == "input" else f"with {key} = {old!r}, now {new!r}"
-            raise InputError(f"{folder} was built {what}; delete it to build it again, or set another 'output'")
+            other = "documents.name" if key.startswith("documents.") else "output"
+            raise InputError(f"{folder} was built {what}; delete it to build it again, or set another '{other}'")
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 

@@ -68,7 +68,7 @@ def run_folder(tmp_path) -> tuple[Path, Settings]:
         document = {"repeat": repeat, "template": "image_first", "text": f"Image: [IMG]\nObjects:\n- {HOSTILE}"}
         write_table(
             tmp_path,
-            f"mmgic/documents/repeat_{repeat}",
+            f"mmgic/documents/CLDR/repeat_{repeat}",
             schema.DOCUMENT,
             [
                 {"row_id": 1, "source": "vg", **document, "num_visual_tokens": 10, "num_text_tokens": 30},

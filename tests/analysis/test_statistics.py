@@ -83,7 +83,7 @@ def run(tmp_path: Path) -> Path:
             document("v3det", "text_first", 7, 3, 2),
             document("vg", "image_first", 99, 99, 9, **reject("too_long")),
         ]
-        make_table(run, f"mmgic/documents/repeat_{repeat}", schema.DOCUMENT, documents[repeat:])
+        make_table(run, f"mmgic/documents/CLDR/repeat_{repeat}", schema.DOCUMENT, documents[repeat:])
     make_table(
         run,
         "sft/annotations",
@@ -102,7 +102,7 @@ def run(tmp_path: Path) -> Path:
         document("alpaca", "text_only", 0, 30),
     ]
     make_table(run, "sft/documents", schema.DOCUMENT, sft)
-    make_table(run, "sft/playback", schema.DOCUMENT, [document("vg", "text_first", 8, 4, 1)])
+    make_table(run, "sft/playback/CLDR", schema.DOCUMENT, [document("vg", "text_first", 8, 4, 1)])
     before, after = np.array([9, 1, 4, 1]), np.array([4, 4])
     found = frequencies(before, after, PhraseSettings(min_count=4, captions_per_phrase=4))
     write_text(f"{run}/ic/selected/{FREQUENCIES}", found.to_json())

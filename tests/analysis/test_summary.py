@@ -1,27 +1,27 @@
 """The figures of a run, counted from its folder."""
 
 from mmgic.analysis.summary import SourceCount, count_documents, run_tables, summarize, summary_table
-from mmgic.documents.columns import document_tables
+from mmgic.documents.folders import document_tables
 from mmgic.evaluation.benchmark import Score
 from mmgic.settings import Settings
 
 
 def test_documents_are_counted_over_repeats_without_rejected_ones(run_folder):
-    folder, _ = run_folder
-    documents = document_tables(run_tables(folder))
+    folder, settings = run_folder
+    documents = document_tables(run_tables(folder), settings.documents)
     assert count_documents(documents) == [SourceCount("coco", 2, 2, 4), SourceCount("vg", 2, 20, 60)]
-    summary = summarize(folder, "pretrain")
+    summary = summarize(folder, settings)
     assert summary.total == SourceCount("total", 4, 22, 64)
     assert [table.name for table in summary.tables] == [
         "mmgic/regions",
         "mmgic/tokens",
-        "mmgic/documents/repeat_0",
-        "mmgic/documents/repeat_1",
+        "mmgic/documents/CLDR/repeat_0",
+        "mmgic/documents/CLDR/repeat_1",
     ]
 
 
 def test_losses_and_scores(run_folder):
-    summary = summarize(run_folder[0], "pretrain")
+    summary = summarize(*run_folder)
     first, last = summary.loss_ends()["L"]
     assert round(first, 6) == 4 - 0.45
     assert round(last, 6) == 4 - 1.45

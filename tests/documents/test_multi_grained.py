@@ -56,7 +56,7 @@ def rows(draw):
 
 SETTINGS = st.builds(
     DocumentSettings,
-    recipe=st.sampled_from(["C", "CL", "CLD", "CLDR", "LDR"]),
+    recipe=st.sampled_from(["C", "CL", "CLD", "CLDR", "LDR", "COD"]),
     max_tokens=st.integers(16, 500),
     image_first_prob=st.sampled_from([0.0, 0.5, 1.0]),
     description_dropout=st.sampled_from([0.0, 0.5, 1.0]),
@@ -77,7 +77,8 @@ def naive_document(row, settings, tokenizer, vocabulary, repeat):
     order = "image_first" if generator.random() < settings.image_first_prob else "text_first"
     dropped = generator.random() < settings.description_dropout
     shuffled = [i for i in generator.permutation(len(row["regions"])) if row["regions"][i]["codes"]]
-    labels = [item["label"] for kind in ("objects", "attributes", "relationships") for item in row[kind]]
+    kinds = ("objects",) if "O" in settings.recipe else ("objects", "attributes", "relationships")
+    labels = [item["label"] for kind in kinds for item in row[kind]]
     with_descriptions = "D" in settings.recipe and not dropped and bool({"dog", "cup", "red", "on"} & set(labels))
     while True:
         regions = list(shuffled) if "R" in settings.recipe else []

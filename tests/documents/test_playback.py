@@ -72,6 +72,11 @@ def test_what_does_not_fit_goes_regions_first_then_descriptions(order, tokenizer
 def test_recipe_and_empty_images(tokenizer, vocabulary):
     captions = build("image_first", tokenizer, vocabulary, recipe="C")
     assert captions["text"] == f"{SYSTEM}[IMG] [/INST] Caption: a dog at the beach."
+    sitting = image_row(attributes=[{"object_id": "1", "label": "sitting"}])
+    objects = build("image_first", tokenizer, vocabulary, sitting, recipe="COD", description_dropout=0.0)
+    assert objects["text"].endswith(
+        "Caption: a dog at the beach.\nObjects and their descriptions:\n- dog: a furry animal\n- cup"
+    )
     assert build("image_first", tokenizer, vocabulary, image_row(codes=[]))["reason"] == "no_visual_tokens"
 
 

@@ -68,7 +68,7 @@ def run(tmp_path: Path) -> Path:
             {**key(i), "repeat": repeat, "input_ids": [1, 5, 2], "answer_spans": [[0, 1], [1, 3]], **KEPT}
             for i in range(4)
         ]
-        name = f"mmgic/documents/repeat_{repeat}"
+        name = f"mmgic/documents/CLDR/repeat_{repeat}"
         make_table(folder / name, name, schema.DOCUMENT, documents)
     rounds = [
         {**key(i, "chat"), "task": "image_editing", "images": [row_image(str(image)) | {"codes": [1]}] * (i % 3)}
@@ -150,7 +150,7 @@ def test_shards_are_numbered_and_card_has_the_figures(run: Path, tmp_path: Path)
         "6 rows of the stage `mmgic/tokens`, 5 of them kept, made with MMGIC's data pipeline and the preset `toy`.",
         "input: made of nothing",
         "| `mmgic/tokens` | 6 | 5 | `image_missing` 1 |",
-        "| `mmgic/documents/repeat_1` | 4 | 4 |  |",
+        "| `mmgic/documents/CLDR/repeat_1` | 4 | 4 |  |",
     ):
         assert line in card
     assert len(loaded(tmp_path / "hf", tmp_path)) == 6
@@ -191,7 +191,7 @@ def test_exports_refuse_what_they_cannot_do(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="different columns"):
         export(str(run), f"{tmp_path}/hf")
     with pytest.raises(InputError, match="names no images"):
-        export(f"{run}/mmgic/documents/repeat_0", f"{tmp_path}/hf", images=True)
+        export(f"{run}/mmgic/documents/CLDR/repeat_0", f"{tmp_path}/hf", images=True)
     export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")
     with pytest.raises(InputError, match="is not empty"):
         export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")

@@ -43,7 +43,9 @@ def one_worker(settings: Settings) -> tuple[Settings, BuildReport]:
 def test_every_row_of_a_stage_is_in_the_next(one_worker: tuple[Settings, BuildReport]) -> None:
     settings, report = one_worker
     stages = {table.name: table.manifest for table in report.tables}
-    mmgic = [stages[f"mmgic/{name}"] for name in ("annotations", "cleaned", "regions", "tokens", "documents/repeat_0")]
+    mmgic = [
+        stages[f"mmgic/{name}"] for name in ("annotations", "cleaned", "regions", "tokens", "documents/CLDR/repeat_0")
+    ]
     sft = [stages[f"sft/{name}"] for name in ("annotations", "tokens", "documents")]
     annotations, _, _, tokens, _ = mmgic
     assert annotations.sources["objects365"]["rows"] == SCENES // 2
@@ -53,7 +55,7 @@ def test_every_row_of_a_stage_is_in_the_next(one_worker: tuple[Settings, BuildRe
         assert after.rows_in == after.rows_out == before.kept
         assert after.kept + sum(after.reasons.values()) == after.rows_out
     assert tokens.reasons == {"image_missing": 1}
-    assert stages["mmgic/documents/repeat_1"].rows_in == tokens.sources["visual_genome"]["kept"]
+    assert stages["mmgic/documents/CLDR/repeat_1"].rows_in == tokens.sources["visual_genome"]["kept"]
 
     store = TokenStore(report.store_folder)
     assert len(store) == sum(manifest.kept for name, manifest in stages.items() if "/documents" in name)
@@ -83,12 +85,12 @@ def test_output_and_data_can_be_moved(
     repeats = {source.name: source.repeats for source in before.sources}
     sources = tuple(replace(source, repeats=repeats[source.name]) for source in moved.sources)
     moved = replace(moved, sources=sources, cluster=before.cluster)
-    files = {path: path.stat().st_mtime_ns for path in Path(moved.output, "store").iterdir()}
+    files = {path: path.stat().st_mtime_ns for path in Path(moved.output, "store/CLDR").iterdir()}
     capsys.readouterr()
     again = build(moved)
     assert capsys.readouterr().out.count("(done before)") == len(report.tables)
     assert again.store == report.store
-    assert {path: path.stat().st_mtime_ns for path in Path(moved.output, "store").iterdir()} == files
+    assert {path: path.stat().st_mtime_ns for path in Path(moved.output, "store/CLDR").iterdir()} == files
 
     shutil.rmtree(Path(moved.output, "sft", "tokens"))
     shutil.rmtree(Path(moved.output, "sft", "documents"))
@@ -106,6 +108,27 @@ def test_output_and_data_can_be_moved(
     assert lacking.reasons == {"image_missing": sum(row["images"] == stored[0]["images"] for row in stored)}
 
 
+def test_another_recipe_makes_its_documents_alone(
+    one_worker: tuple[Settings, BuildReport], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, report = one_worker
+    captions = replace(settings, documents=replace(settings.documents, recipe="C"))
+    capsys.readouterr()
+    other = build(captions)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "rows in" in line]
+    anew = {"mmgic/documents/C/repeat_0", "mmgic/documents/C/repeat_1"}
+    assert {line.partition(":")[0] for line in lines if not line.endswith("(done before)")} == anew
+    assert {table.name for table in other.tables} - {table.name for table in report.tables} == anew
+    assert all(table in report.tables for table in other.tables if table.name not in anew)
+
+    whole, short = TokenStore(report.store_folder), TokenStore(other.store_folder)
+    assert report.store_folder != other.store_folder == Path(settings.output, "store/C")
+    assert len(whole) == len(short)
+    assert whole.manifest.tokens > short.manifest.tokens
+    assert whole.manifest.corpora["vqa"].sources == short.manifest.corpora["vqa"].sources
+    assert build(settings) == report
+
+
 def test_finished_stages_stay_and_other_settings_are_refused(
     one_worker: tuple[Settings, BuildReport], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,7 +136,7 @@ def test_finished_stages_stay_and_other_settings_are_refused(
     assert build(settings) == report
     assert capsys.readouterr().out.count("(done before)") == len(report.tables)
     longer = replace(settings, documents=replace(settings.documents, max_tokens=400))
-    with pytest.raises(InputError, match=r"documents/repeat_0 was built with documents.max_tokens = 512, now 400"):
+    with pytest.raises(InputError, match=r"documents/CLDR/repeat_0 was built with documents.max_tokens = 512, now 400"):
         build(longer)
     with (Path(settings.sources[0].path) / "objects.json").open("a") as file:
         file.write(" ")

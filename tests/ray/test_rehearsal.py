@@ -17,7 +17,7 @@ from mmgic.settings import Settings, load_settings
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.tables import Manifest, read_manifest
 from mmgic.toy.downloads.rehearsal import FILE
-from mmgic.training.store import TokenStore
+from mmgic.training.store import TokenStore, store_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = ("mmgic-7b", "mmgic-ic-7b", "data-7b")  # each has the sources of the one before, and more
@@ -73,7 +73,7 @@ def test_every_source_reaches_the_documents(run: Settings) -> None:
         assert any(kept.values()), f"{source.name}: {tables[f'{corpus}/annotations'].sources.get(source.name)}"
         repeats = [name for name, rows in kept.items() if rows]
         assert len(repeats) == source.repeats
-    store = TokenStore(Path(run.output, "store"))
+    store = TokenStore(store_folder(run))
     assert set(store.corpora) == {source.corpus or FORMATS[source.format].corpus for source in run.sources}
 
 

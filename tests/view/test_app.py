@@ -72,7 +72,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ids = [1, 40, *vocabulary.image_tokens([3, 4]), 41, 2]
         documents.append({**key, "template": "image_first", "text": "Image: [IMG]", "input_ids": ids, **schema.KEPT})
     _write(folder, "mmgic/tokens", images, schema.TOKENIZED_IMAGE)
-    _write(folder, "mmgic/documents/repeat_0", documents, schema.DOCUMENT)
+    _write(folder, "mmgic/documents/CLDR/repeat_0", documents, schema.DOCUMENT)
     (folder / "settings.yaml").write_text(f"model: {{llm: {TOY_WEIGHTS / 'llama'}}}\n")
     return folder
 
@@ -137,7 +137,7 @@ def test_rows_are_searched_and_one_is_shown_in_full(page: Any) -> None:
 
 def test_a_document_shows_its_token_ids(page: Any) -> None:
     page.get_by_label("table").click()
-    page.get_by_role("option", name="mmgic/documents/repeat_0").click()
+    page.get_by_role("option", name="mmgic/documents/CLDR/repeat_0").click()
     page.wait_for_function("document.body.innerText.includes('40 rows')")
     page.locator(".row-card").nth(3).click()
     page.wait_for_selector(".tokens .token")

@@ -42,7 +42,7 @@ def make_batches(settings: Settings, rank: int = 0, workers: int = 1) -> Batches
     """Worker `rank`'s share of every step. Raises SettingsError or InputError for input that does not fit together."""
     phases = parse_curriculum(settings.training.curriculum)
     vocabulary = vocabulary_of(settings)
-    store = TokenStore(store_folder(settings.output))
+    store = TokenStore(store_folder(settings))
     if store.manifest.vocabulary_size != vocabulary.size:
         raise InputError(
             f"the token store was built for {store.manifest.vocabulary_size} token ids but {settings.model.llm} with "
@@ -54,7 +54,7 @@ def make_batches(settings: Settings, rank: int = 0, workers: int = 1) -> Batches
 
 
 def _inputs(settings: Settings) -> dict[str, str]:
-    store = json.dumps(asdict(TokenStore(store_folder(settings.output)).manifest), sort_keys=True)
+    store = json.dumps(asdict(TokenStore(store_folder(settings)).manifest), sort_keys=True)
     return {
         "token store": hashlib.sha256(store.encode()).hexdigest()[:16],
         "language model": model_fingerprint(settings.model.llm) if settings.model.llm else "",
@@ -109,7 +109,7 @@ def _export(settings: Settings, result: RunResult, folder: Path) -> None:
 
 PRETRAINING = TrainingRecipe(
     group="training",
-    compared=("model", "loss", "training"),
+    compared=("documents", "model", "loss", "training"),
     inputs=_inputs,
     check=make_batches,
     train=_train_worker,

@@ -16,16 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmgic.documents.folders import documents_folder
 from mmgic.errors import InputError
+from mmgic.settings import Settings
 
 MANIFEST = "store.json"
 LOCATIONS = "locations.npy"
 LENGTHS = "lengths.npy"
 
 
-def store_folder(output: str | Path) -> Path:
-    """Where the token store of a run lies, whose output folder is local."""
-    return Path(output) / "store"
+def store_folder(settings: Settings) -> Path:
+    """Where the token store of a run's recipe lies; the output folder is local."""
+    return Path(settings.output) / documents_folder("store", settings.documents, of_recipe=True)
 
 
 def shard_path(folder: Path, number: int) -> Path:
