@@ -67,23 +67,28 @@ class LanguageModel:
     async def _fetch(self, missing: dict[str, Prompt], progress: Callable[[int], None]) -> dict[str, Answer]:
         """Asks for the `missing` prompts and keeps the answers; returns those that are none, which are not kept."""
         failed: dict[str, Answer] = {}
+        problems: list[InputError] = []
         waiting = iter(missing.items())  # shared by all workers
 
         async def work(client: openai.AsyncOpenAI) -> None:
             for key, prompt in waiting:
-                answer = await self._request(client, key, prompt)
+                try:
+                    answer = await self._request(client, key, prompt)
+                except InputError as problem:
+                    problems.append(problem)
+                if problems:
+                    return  # nothing more is asked for, but what is on its way is paid for: it is waited for and kept
                 if answer is not None:
                     failed[key] = answer
                     self.failed += 1
                 progress(1)
 
         async with self._client() as client:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.settings.concurrency, len(missing))):
-                        group.create_task(work(client))
-            except ExceptionGroup as problems:
-                raise problems.exceptions[0] from None
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.settings.concurrency, len(missing))):
+                    group.create_task(work(client))
+        if problems:
+            raise problems[0]
         return failed
 
     async def _request(self, client: openai.AsyncOpenAI, key: str, prompt: Prompt) -> Answer | None:

@@ -270,6 +270,21 @@ def test_an_outage_ends_the_run_and_keeps_what_was_answered(model):
     assert [a.text for a in client.ask(prompts("0", "4"))] == ["fine", "fine"]
 
 
+def test_an_answer_that_is_on_its_way_when_the_run_ends_is_kept(model):
+    async def handler(user: str, before: int) -> web.Response:
+        if user == "refused":
+            return error(401, "no")
+        await asyncio.sleep(0.5)
+        return completion("paid for")
+
+    with serving(handler) as server:
+        client = model(server, concurrency=2)
+        with pytest.raises(InputError, match="refuses the key"):
+            client.ask(prompts("slow", "refused", "later"))
+        assert "later" not in [user for user, _ in server.asked]
+    assert [a.text for a in client.ask(prompts("slow"))] == ["paid for"]
+
+
 def test_the_key_comes_from_the_environment_alone(model, monkeypatch):
     monkeypatch.setenv("MY_KEY", "secret-token")
     monkeypatch.setenv("OPENAI_API_KEY", "another")
