@@ -49,6 +49,12 @@ def test_a_build_without_sources_ends_before_anything_is_made(flags: list[str], 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_value_outside_the_range_is_refused_before_a_sweep_starts() -> None:
+    result = run(ROOT / "tune/mask_prob.py", "--values", "0.5", "1.5")
+    assert result.returncode == 2
+    assert result.stderr.strip() == "error: 'loss.mask_prob' is 1.5; it must lie between 0 and 1"
+
+
 def test_print_config_shows_the_effective_settings() -> None:
     result = run(ROOT / "jobs/pretrain.py", "--preset", "mmgic-7b", "--set", "loss.mask_prob=0.4", "--print-config")
     assert result.returncode == 0

@@ -83,10 +83,9 @@ class LanguageModel:
                     self.failed += 1
                 progress(1)
 
-        async with self._client() as client:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self.settings.concurrency, len(missing))):
-                    group.create_task(work(client))
+        async with self._client() as client, asyncio.TaskGroup() as group:
+            for _ in range(min(self.settings.concurrency, len(missing))):
+                group.create_task(work(client))
         if problems:
             raise problems[0]
         return failed

@@ -1,7 +1,10 @@
 """The data stages on a small toy world: counts that add up, and the same rows on any number of workers."""
 
+import csv
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +22,7 @@ from mmgic.stages.places import Places
 from mmgic.toy.datasets.write import make_world
 from mmgic.training.store import TokenStore
 
+ROOT = Path(__file__).resolve().parents[2]
 SCENES = 40
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -127,6 +131,30 @@ def test_another_recipe_makes_its_documents_alone(
     assert whole.manifest.tokens > short.manifest.tokens
     assert whole.manifest.corpora["vqa"].sources == short.manifest.corpora["vqa"].sources
     assert build(settings) == report
+
+
+def test_a_sweep_of_a_finished_build_leaves_a_table_and_a_plot(
+    one_worker: tuple[Settings, BuildReport], ray_cluster: str
+) -> None:
+    """The mask_prob sweep from its command line: Ray Tune trials that are Ray Train runs."""
+    output = Path(one_worker[0].output)
+    command = [sys.executable, str(ROOT / "tune/mask_prob.py"), "--config", f"{output}/settings.yaml"]
+    command += ["--values", "0", "1"]
+    for setting in ("training.max_steps=3", "toy.scenes=0", "evaluation.max_images=8"):
+        command += ["--set", setting]
+    environment = {**os.environ, "RAY_ADDRESS": ray_cluster}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=420)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout.count("(done before)") == len(one_worker[1].tables)
+
+    folder = output / "sweeps" / "mask_prob"
+    with (folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["mask_prob"]) for row in rows] == [0, 1]
+    assert all(float(row["text_loss"]) > 0 for row in rows)
+    assert list(rows[0])[3:] == ["COCO captions CIDEr (x100)", "POPE F1 (%)"]
+    assert all(float(row["COCO captions CIDEr (x100)"]) > 0 for row in rows)
+    assert (folder / "plot.png").stat().st_size > 1000
 
 
 def test_finished_stages_stay_and_other_settings_are_refused(

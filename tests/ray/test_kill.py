@@ -25,7 +25,6 @@ TABLES = (
     *("ic/phrases", "ic/selected", "ic/images", "ic/documents"),
     *("sft/tokens", "sft/documents", "sft/playback"),
 )
-pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +37,16 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return replace(toy, sources=tuple(s for s in toy.sources if s.name in SOURCES), cluster=cluster)
 
 
-def test_kills_at_random_moments_change_no_row_though_output_and_data_are_moved_meanwhile(settings: Settings) -> None:
+def test_kills_at_random_moments_change_no_row_though_output_and_data_are_moved_meanwhile(
+    settings: Settings, ray_cluster: str
+) -> None:
     calm = replace(settings, output=f"{settings.output}/calm")
     build(calm)
     folder = f"{settings.output}/before/run"  # where the killed build lies
     config = Path(settings.output, "killed.yaml")
     config.write_text(to_yaml(replace(settings, output=folder)))
     command = [sys.executable, str(ROOT / "jobs/build_data.py"), "--config", str(config)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": ray_cluster}
 
     seed = time.time_ns()
     print(f"seed {seed}")
@@ -62,7 +63,7 @@ def test_kills_at_random_moments_change_no_row_though_output_and_data_are_moved_
         if driver.poll() is not None:  # a worker's death may end a driver: the same command again
             driver = subprocess.Popen(command, env=environment)
             continue
-        workers = [p for p in psutil.Process(driver.pid).children(recursive=True) if _is_worker(p)]
+        workers = [p for p in psutil.Process().children(recursive=True) if _is_worker(p)]
         victim = chance.choice(workers) if kills and workers and chance.random() < 0.5 else None
         what = f"worker {victim.name()}" if victim else "driver"
         print(f"kill {kills} after {_files(folder)} files: {what}", flush=True)
