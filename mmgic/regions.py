@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmgic.cleaning.clean import remove_invalid_labels
 from mmgic.descriptions.reading import read_descriptions
-from mmgic.schema import AnnotatedImage, ImageWithRegions, Object, Region, add_drops
+from mmgic.schema import AnnotatedImage, ImageWithRegions, Object, Region, add_drops, reject
 from mmgic.settings import RegionSettings
 
 # F.7 step 2, in the order of the 3 x 3 grid, rows first
@@ -49,11 +49,22 @@ def make_regions(row: AnnotatedImage, settings: RegionSettings, patches: int) ->
     """Returns a cleaned row with its `regions` (columns of IMAGE_WITH_REGIONS, `codes` empty), in order of object ids.
 
     The frame is `patches` visual patches wide. Squares of the same set of objects are one region, that of the first
-    object; squares smaller or larger than the settings allow are dropped. Both are counted in `drops`.
+    object; squares smaller or larger than the settings allow are dropped. Both are counted in `drops`. An image that is
+    left without a region is set aside as `no_regions`, unless the settings keep such images.
     """
     objects = sorted(row["objects"], key=_id_order)
-    if not objects:
-        return {**row, "regions": []}
+    regions, drops = _regions(row, objects, settings, patches) if objects else ([], [])
+    made: ImageWithRegions = {**row, "regions": regions, "drops": add_drops(row["drops"], drops)}
+    if made["keep"] and not regions and not settings.keep_images_without:
+        size = f"between {settings.min_patches:g} and {settings.max_patches:g} patches"
+        return {**made, **reject("no_regions", f"none of the squares around its {len(objects)} objects is {size}")}
+    return made
+
+
+def _regions(
+    row: AnnotatedImage, objects: list[Object], settings: RegionSettings, patches: int
+) -> tuple[list[Region], list[str]]:
+    """The regions around one or more `objects`, sorted by id, and the drop reasons of the squares that are none."""
     boxes = np.array([[o["x"], o["y"], o["w"], o["h"]] for o in objects]) / ([row["width"], row["height"]] * 2)
     corners, sides = squares(boxes)
     inside = intersection_over_area(corners, sides, boxes) >= settings.merge_ioa - EPSILON
@@ -79,7 +90,7 @@ def make_regions(row: AnnotatedImage, settings: RegionSettings, patches: int) ->
             regions.append({"x": x, "y": y, "side": side, "location": where, "labels": unique, "codes": []})
         # the first square stands for its objects even if its size rules it out: duplicates go before the size rule
         seen.add(members.tobytes())
-    return {**row, "regions": regions, "drops": add_drops(row["drops"], drops)}
+    return regions, drops
 
 
 def _id_order(thing: Object) -> tuple[bool, int, str]:

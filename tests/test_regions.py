@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmgic.regions import LOCATIONS, crop_region, intersection_over_area, location, make_regions, squares
-from mmgic.schema import IMAGE_WITH_REGIONS, KEPT
+from mmgic.schema import IMAGE_WITH_REGIONS, KEPT, reject
 from mmgic.settings import RegionSettings
 
 
@@ -102,8 +102,21 @@ def test_drops_add_to_the_earlier_ones():
     ]
 
 
-def test_an_image_without_objects_or_size_has_no_regions():
-    assert regions(width=0, height=0)["regions"] == []
+def test_an_image_that_no_region_is_left_of_is_set_aside():
+    small, large = thing(1, "cat", 0, 0, 5, 5), thing(2, "sky", 0, 0, 224, 100)
+    row = regions(small, large)
+    assert (row["regions"], row["keep"], row["reason"]) == ([], False, "no_regions")
+    assert row["detail"] == "none of the squares around its 2 objects is between 2 and 13 patches"
+    assert row["drops"] == [{"reason": "region_too_large", "count": 1}, {"reason": "region_too_small", "count": 1}]
+    kept = make_regions(image(small, large), RegionSettings(keep_images_without=True), 16)
+    assert kept == {**row, **KEPT}
+    assert regions(small, thing(3, "dog", 50, 50, 60, 60))["keep"]
+
+
+def test_a_row_that_was_set_aside_before_keeps_its_reason():
+    row = {**image(width=0, height=0), **reject("no_objects", "none")}
+    made = make_regions(row, RegionSettings(), 16)
+    assert (made["regions"], made["reason"], made["detail"]) == ([], "no_objects", "none")
 
 
 @pytest.mark.parametrize(
