@@ -1,4 +1,7 @@
-"""Instruction documents out of the pre-training corpora (H.1): MMGIC in both orders, and LAION-COCO-Aesthetic."""
+"""Instruction documents out of the pre-training corpora (H.1): MMGIC in both orders, and LAION-COCO-Aesthetic.
+
+Each of the two is a corpus of its own, so that a curriculum decides whether a run reads it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ from mmgic.schema import (
 )
 from mmgic.stages.sampling import RowSample
 
-CORPUS = "sft"
+# what a curriculum calls them: Table 6 compares fine-tuning with and without playback
+PLAYBACK, AESTHETIC = "playback", "aesthetic"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class MakePlayback(DocumentMaker[TokenizedImage]):
     def __call__(self, row: TokenizedImage) -> Document | UnfitDocument:
         group = self.sample.group(row["row_id"])
         if group is None:
-            return rejected_document(key_columns(row, 0, CORPUS, ""), "not_sampled", "")
+            return rejected_document(key_columns(row, 0, PLAYBACK, ""), "not_sampled", "")
         descriptions = read_descriptions(self.descriptions).of(row["source"])
         return build_playback(row, "text_first" if group else "image_first", self.writing, descriptions)
 
@@ -52,11 +56,11 @@ class MakeAesthetic(DocumentMaker[TokenizedPair]):
     def __call__(self, row: TokenizedPair) -> Document | UnfitDocument:
         group = self.sample.group(row["row_id"])
         if group is None:
-            return rejected_document(key_columns(row, 0, CORPUS, ""), "not_sampled", "")
+            return rejected_document(key_columns(row, 0, AESTHETIC, ""), "not_sampled", "")
         task = "text_to_image" if group else "image_caption"
         caption = row["caption_coco"].strip() or row["caption_capsfusion"].strip() or row["caption_origin"].strip()
         if not caption:
-            return rejected_document(key_columns(row, 0, CORPUS, task), "no_caption", "the image has no caption")
+            return rejected_document(key_columns(row, 0, AESTHETIC, task), "no_caption", "the image has no caption")
         image: Part = {"text": "", "image": 0}
         words: Part = {"text": caption, "image": -1}
         asked, answered = (words, image) if group else (image, words)
@@ -70,7 +74,7 @@ class MakeAesthetic(DocumentMaker[TokenizedPair]):
             "drops": row["drops"],
             **KEPT,
         }
-        return build_rounds_document(one_round, self.writing, corpus=CORPUS)
+        return build_rounds_document(one_round, self.writing, corpus=AESTHETIC)
 
 
 def build_playback(
@@ -88,7 +92,7 @@ def build_playback(
     generator = record_generator(writing.seed, "playback", row["source"], row["image_id"])
     drops_descriptions = generator.random() < settings.description_dropout
     shuffled = generator.permutation(len(row["regions"])).tolist() if "R" in settings.recipe else []
-    key = key_columns(row, 0, CORPUS, order)
+    key = key_columns(row, 0, PLAYBACK, order)
     images = [row["codes"], *(region["codes"] for region in row["regions"])]
     if len(images[0]) == 0:
         return rejected_document(key, "no_visual_tokens", "the image has no visual tokens")

@@ -195,7 +195,7 @@ class Interleaved(Key, _Interleaved, _Drops, Verdict):
 
 class _DocumentKey(TypedDict):
     repeat: Int32
-    corpus: str  # the name a curriculum calls it by: mmgic, ic, mmc4, sft
+    corpus: str  # the name a curriculum calls it by: mmgic, ic, mmc4, sft, playback, aesthetic
     template: str  # image_first, text_first or one of TASKS
 
 

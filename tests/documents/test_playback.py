@@ -38,7 +38,7 @@ def test_image_first(tokenizer, vocabulary):
         "- dog: a furry animal\n- cup</s><s>[INST] [IMG] [/INST] "
         "Location of the selected region in the image: Top Left\nObjects:\n- dog\n- cup"
     )
-    assert (document["template"], document["corpus"], document["num_regions"]) == ("image_first", "sft", 1)
+    assert (document["template"], document["corpus"], document["num_regions"]) == ("image_first", "playback", 1)
     assert document["with_descriptions"]
     for start, end in document["answer_spans"]:
         assert not vocabulary.is_visual(np.array(document["input_ids"][start:end])).any()

@@ -115,6 +115,10 @@ def test_playback_is_of_exact_size_and_half_of_each_order(settings: Settings, on
     }
     aesthetic = _rows(settings, "aesthetic")
     assert Counter(row["template"] for row in aesthetic) == {"image_caption": 10, "text_to_image": 10}
+    # a curriculum without them needs no rebuild
+    assert {row["corpus"] for row in rows} == {"playback"}
+    assert {row["corpus"] for row in aesthetic} == {"aesthetic"}
+    assert {row["corpus"] for row in _rows(settings, "documents")} == {"sft"}
     smaller = merge(settings, {"instructions": {"playback": 4, "aesthetic": 0}})
     smaller = replace(smaller, output=f"{settings.output}/smaller")
     _write_tokens(smaller)
