@@ -15,7 +15,8 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import stream_json, text_id
 
 # F.2: restval, which captioning work trains on, is validation here
-_VERDICTS = {"test": "heldout_split", "val": "validation_split", "restval": "validation_split"}
+_HELD_OUT = {"test": "heldout_split"}
+_VALIDATION = {"val": "validation_split", "restval": "validation_split"}
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Splits:
 
     karpathy: Mapping[str, str]
     flickr30k: frozenset[str]
+    keep_validation: bool = False  # images of Karpathy's val and restval are trained on
 
     def verdict(self, coco_id: str, flickr_id: str) -> Verdict:
         """The verdict columns of an image with these ids, each "" if it has none."""
         split = self.karpathy.get(coco_id, "train")
-        if split in _VERDICTS:
-            return reject(_VERDICTS[split], f"COCO image {coco_id} is in Karpathy's {split} split")
+        reasons = _HELD_OUT if self.keep_validation else _HELD_OUT | _VALIDATION
+        if split in reasons:
+            return reject(reasons[split], f"COCO image {coco_id} is in Karpathy's {split} split")
         if not coco_id and flickr_id in self.flickr30k:
             return reject("heldout_split", f"Flickr photo {flickr_id} is in Flickr30k")
         return KEPT
@@ -38,7 +41,8 @@ class Splits:
 def read_splits(source: SourceSettings) -> Splits:
     """Reads the split files that the source names. Raises InputError if one is missing or of another format."""
     karpathy = _karpathy(source.karpathy) if source.karpathy else {}
-    return Splits(karpathy, _flickr30k(source.flickr30k) if source.flickr30k else frozenset())
+    flickr30k = _flickr30k(source.flickr30k) if source.flickr30k else frozenset()
+    return Splits(karpathy, flickr30k, source.keep_validation)
 
 
 def _karpathy(path: str) -> dict[str, str]:

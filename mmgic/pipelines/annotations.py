@@ -13,7 +13,7 @@ from mmgic.pipelines.places import places_of
 from mmgic.schema import SCHEMAS, Corpus
 from mmgic.settings import Settings, SourceSettings
 from mmgic.sources.formats import read_source
-from mmgic.sources.reading.files import annotation_files, choices
+from mmgic.sources.reading.files import annotation_files, choices, joined
 from mmgic.stages.ingest import ingest
 from mmgic.stages.places import Places
 from mmgic.stages.tables import Table
@@ -55,9 +55,9 @@ def describe_source(source: SourceSettings, places: Places) -> dict[str, Any]:
 
 
 def _without_root(names: str) -> str:
-    """A setting of names parted by |, with the last part of those that are paths from the root."""
-    rooted = (name[:1] == "/" or "://" in name for name in choices(names))
-    return " | ".join(
-        posixpath.basename(name.rstrip("/")) if from_root else name
-        for name, from_root in zip(choices(names), rooted, strict=True)
-    )
+    """A setting of choices and their parts, with the last part of those that are paths from the root."""
+
+    def name(part: str) -> str:
+        return posixpath.basename(part.rstrip("/")) if part[:1] == "/" or "://" in part else part
+
+    return " | ".join(" + ".join(map(name, joined(choice))) for choice in choices(names))

@@ -11,6 +11,7 @@ REASONS = (
     "bad_record",  # the annotation record lacks what the format demands
     "duplicate_id",  # the source lists this image twice; the first one stays
     "duplicate_record",  # a source listed before has the same conversation, or the same image by its url
+    "other_dataset",  # a record of another dataset in a file that several share
     "image_missing",
     "image_undecodable",
     "image_too_large",
@@ -18,6 +19,7 @@ REASONS = (
     "short_side",
     "aspect_ratio",
     "no_objects",
+    "no_regions",  # no square around an object is of an allowed size (F.3)
     "heldout_split",  # belongs to a benchmark's test split (F.2 step 7)
     "validation_split",
     "too_long",  # no form of the document fits (F.7 step 4)

@@ -30,8 +30,10 @@ class Format:
     reader: str
     files: tuple[str, ...] = ()
     more_files: tuple[str, ...] = ()  # read as well, if they are there
+    image_names: str = ""  # regular expression of its images' names without suffix, if its files hold others' too
     by_url: bool = False  # images are named by url: they may have to be fetched, and another source may have them too
     filtered_caption: str = ""  # the column whose noun phrases decide about a row (G.2); "": the filter does not apply
+    detailed: bool = False  # its captions are detailed ones that stay as they are (G.3)
     copied: bool = False  # other sources ship copies of its conversations
     noisy_labels: bool = False  # people wrote them freely: rare ones go (F.2), and a description may call them invalid
     descriptions: str = ""  # function that yields the descriptions that labels bring along (F.5), named as the reader
@@ -61,6 +63,7 @@ FORMATS: dict[str, Format] = {
             *("*vrd.csv", "*attributes-description*.csv", "*relationships-description*.csv"),
             *("*sizes*.csv", "*narratives*.jsonl"),
         ),
+        image_names="[0-9a-f]{16}",
         terms="annotations CC BY 4.0; photos listed as CC BY 2.0",
     ),
     "v3det": Format(
@@ -109,6 +112,7 @@ FORMATS: dict[str, Format] = {
         "JourneyDB",
         "captions.journeydb:read_journeydb",
         files=("*anno*.jsonl | data/train/*anno*.jsonl",),
+        detailed=True,
         terms="gated, non-commercial terms",
     ),
     "cc3m": Format(

@@ -1,17 +1,17 @@
 """BigDetection's boxes for Open Images, and the pairing that carries attributes and relationships over (F.1).
 
 Its files are COCO-style and name an image by a path whose stem is Open Images' id. They are given on request only;
-if they are missing, Open Images' own boxes are used.
+if they are missing, Open Images' own boxes are used. The validation file holds the images of all of BigDetection's
+datasets, of which LVIS's are COCO's: benchmark images, which must not be taken for Open Images'.
 """
 
 from __future__ import annotations
 
 import json
-import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise, starmap
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow as pa
 from mmgic.schema import Object
 from mmgic.sources.detection.coco import box_records, category_labels, category_records, coco_objects, not_detection
 from mmgic.sources.detection.open_images_content import Content
-from mmgic.sources.reading.files import image_size, is_safe_name, stream_json, text_id
+from mmgic.sources.reading.files import file_stem, image_size, is_safe_name, stream_json, text_id
 from mmgic.sources.reading.sorting import Group, Sorter
 
 _BINS = (0.0, 0.5, 0.9, 0.95, 0.99)
@@ -103,43 +103,62 @@ def iou(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> np.ndarray
 
 
 class Detections:
-    """A BigDetection file sorted by image. Raises InputError if it is no COCO-style detection file."""
+    """BigDetection files sorted by image. Raises InputError if one is no COCO-style detection file.
 
-    def __init__(self, path: str, sorter: Sorter) -> None:
-        self._labels = category_labels(category_records(path))
+    Each file has ids of its own, for images as for categories.
+    """
+
+    def __init__(self, paths: Sequence[str], sorter: Sorter) -> None:
+        self.paths = paths
+        self._labels = [category_labels(category_records(path)) for path in paths]
         self._sorter = sorter
         text, number = pa.string(), pa.int64()
-        self._images = sorter.store(
-            {"stem": text, "position": number, "id": text, "width": number, "height": number}, _images(path)
-        )
-        boxes = ((image, i, json.dumps(fields)) for i, (image, fields) in enumerate(box_records(path)))
-        self._boxes = sorter.store({"image": text, "position": number, "fields": text}, boxes)
-        for missing, table in (("images", self._images), ("annotations", self._boxes)):
-            if sorter.is_empty(table):
-                raise not_detection(path, missing)
+        kinds = {"stem": text, "file": number, "position": number, "id": text, "width": number, "height": number}
+        self._images = sorter.store(kinds, chain.from_iterable(starmap(_images, enumerate(paths))))
+        kinds = {"image": text, "file": number, "position": number, "fields": text}
+        self._boxes = sorter.store(kinds, chain.from_iterable(starmap(_boxes, enumerate(paths))))
 
     def images(self) -> Iterator[Group]:
-        """Rows (stem, position, image id, width, height); width and height are 0 where the record gives none."""
+        """Rows (stem, file, position, image id, width, height); width and height are 0 where the record gives none."""
         return self._sorter.groups(f"SELECT * FROM {self._images}")
 
     def boxes(self) -> Iterator[Group]:
-        """Rows (stem, image id, position, fields) of the images that are listed, for `objects`."""
-        listed = f"(SELECT DISTINCT stem, id FROM {self._images} WHERE id <> '')"
-        return self._sorter.groups(f"SELECT i.stem, b.* FROM {self._boxes} b JOIN {listed} i ON b.image = i.id")
+        """Rows (stem, image id, file, position, fields) of the images that are listed, for `objects`."""
+        listed = f"(SELECT DISTINCT stem, file, id FROM {self._images} WHERE id <> '')"
+        same = "b.image = i.id AND b.file = i.file"
+        return self._sorter.groups(f"SELECT i.stem, b.* FROM {self._boxes} b JOIN {listed} i ON {same}")
 
     def strays(self) -> Iterator[Group]:
-        """The annotations, by image id, of images that are not listed."""
-        return self._sorter.groups(f"SELECT image FROM {self._boxes} ANTI JOIN {self._images} ON image = id")
+        """The annotations, by image id and file, of images that are not listed."""
+        listed = f"{self._images} i ON b.image = i.id AND b.file = i.file"
+        return self._sorter.groups(f"SELECT b.image, b.file FROM {self._boxes} b ANTI JOIN {listed}")
 
-    def objects(self, rows: list[tuple[Any, ...]], image_id: str) -> tuple[list[Object], list[str]]:
-        """The objects among rows of `boxes` of the image record `image_id`, and the reasons of what gives none."""
-        return coco_objects([json.loads(row[3]) for row in rows if row[1] == image_id], self._labels)
+    def record_id(self, file: int, name: str) -> str:
+        """What a record is called that has no image's id: `name`, after that of its file if there are several."""
+        return name if len(self.paths) == 1 else f"{file_stem(self.paths[file])}/{name}"
+
+    def objects(self, boxes: list[tuple[Any, ...]], image: tuple[Any, ...]) -> tuple[list[Object], list[str]]:
+        """The objects among rows of `boxes` of a row of `images`, and the reasons of what gives none."""
+        _, file, _, image_id, *_ = image
+        fields = [json.loads(row[4]) for row in boxes if row[1:3] == (image_id, file)]
+        return coco_objects(fields, self._labels[file])
 
 
-def _images(path: str) -> Iterator[tuple[str, int, str, int, int]]:
+def _images(file: int, path: str) -> Iterator[tuple[str, int, int, str, int, int]]:
+    position = 0
     for position, entry in enumerate(stream_json(path, "images.item"), start=1):
         record = entry if isinstance(entry, dict) else {}
         name: Any = record.get("file_name")
-        stem = posixpath.splitext(posixpath.basename(name))[0].strip() if is_safe_name(name) else ""
         width, height = image_size(record) or (0, 0)
-        yield stem, position, text_id(record.get("id")), width, height
+        stem = file_stem(name) if is_safe_name(name) else ""
+        yield stem, file, position, text_id(record.get("id")), width, height
+    if not position:
+        raise not_detection(path, "images")
+
+
+def _boxes(file: int, path: str) -> Iterator[tuple[str, int, int, str]]:
+    position = 0
+    for position, (image, fields) in enumerate(box_records(path), start=1):
+        yield image, file, position, json.dumps(fields)
+    if not position:
+        raise not_detection(path, "annotations")

@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.schema import AnnotatedImage, Object, count_drops
+from mmgic.schema import AnnotatedImage, Object, count_drops, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.detection import objects365
-from mmgic.sources.detection.coco_captions import first_caption, index_captions
+from mmgic.sources.detection.coco_captions import caption_paths, first_caption, index_captions
 from mmgic.sources.reading.files import (
     ImageFinder,
     annotation_paths,
     collapse_spaces,
+    file_stem,
     image_size,
     is_number,
     is_safe_name,
+    own_names,
     stream_json,
     text_id,
 )
@@ -34,8 +36,9 @@ def read_coco(source: SourceSettings) -> Iterator[AnnotatedImage]:
 
     Crowd boxes are dropped, as detection training does, and so are exact repeats (label and box), of which Objects365
     has many. A box of several categories (V3Det's pre-release files) becomes an object for each. Where `annotations`
-    names several files with * (train and validation), whose ids may be the same, an image's id begins with its file's
-    name.
+    names several files (train and validation), whose ids may be the same, an image's id begins with its file's name;
+    each has its own captions file if there are as many. Images whose names do not fit `image_names` are set aside as
+    `other_dataset`.
     """
     return read_detections(source, category_labels)
 
@@ -44,24 +47,31 @@ def read_detections(
     source: SourceSettings, labels_of: Callable[[list[dict[str, Any]]], dict[str, str]]
 ) -> Iterator[AnnotatedImage]:
     """`read_coco` with the labels (category id -> label) that `labels_of` makes of the category records."""
-    paths = annotation_paths(source)
-    finder = ImageFinder(source)
-    for path in paths:
-        prefix = f"{posixpath.basename(path).removesuffix('.json')}/" if len(paths) > 1 else ""
+    paths, captions = annotation_paths(source), caption_paths(source)
+    finder, is_own = ImageFinder(source), own_names(source)
+    for number, (path, prefix) in enumerate(zip(paths, _prefixes(paths, source.path), strict=True)):
         labels = labels_of(category_records(path))
         with RecordIndex() as index:
             if not index.fill("box", box_records(path)):
                 raise not_detection(path, "annotations")
-            index_captions(index, source)
+            index_captions(index, captions[number : number + 1] if len(captions) == len(paths) else captions)
             index.build()
             images = 0
             for images, record in enumerate(stream_json(path, "images.item"), start=1):
-                yield _image_row(record, images, source, prefix, labels, finder, index)
+                yield _image_row(record, images, source, prefix, labels, finder, is_own, index)
             if not images:
                 raise not_detection(path, "images")
             for image_id, boxes in index.unseen(["box"]):
                 detail = f"{boxes} annotations are of image '{image_id}', which is not in the 'images' list"
                 yield bad_record(source.name, prefix + image_id, 0, detail)
+
+
+def _prefixes(paths: list[str], folder: str) -> list[str]:
+    """What the ids of each file's images begin with: nothing if there is one file, else its name."""
+    names = [posixpath.basename(path) for path in paths]
+    if len(set(names)) < len(names):
+        names = [path.removeprefix(folder).lstrip("/") for path in paths]
+    return [f"{name.removesuffix('.json')}/" for name in names] if len(paths) > 1 else [""]
 
 
 def not_detection(path: str, missing: str) -> InputError:
@@ -105,6 +115,7 @@ def _image_row(
     prefix: str,
     labels: dict[str, str],
     finder: ImageFinder,
+    is_own: Callable[[str], bool],
     index: RecordIndex,
 ) -> AnnotatedImage:
     own_id = text_id(record.get("id")) if isinstance(record, dict) else ""
@@ -115,6 +126,9 @@ def _image_row(
     name, size = record.get("file_name"), image_size(record)
     if not is_safe_name(name):
         return bad_record(source.name, image_id, times_seen, f"file_name {name!r} is no name inside the image folder")
+    if not is_own(file_stem(name)):
+        verdict = reject("other_dataset", f"file_name {name!r} is none of this dataset's")
+        return annotated_image(source.name, image_id, times_seen, **verdict)
     if size is None:
         return bad_record(source.name, image_id, times_seen, "the record has no usable width and height")
     objects, drops = coco_objects(index.get("box", own_id), labels)

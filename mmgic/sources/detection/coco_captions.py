@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
-from mmgic.sources.reading.files import collapse_spaces, source_file, stream_json, text_id
+from mmgic.sources.reading.files import collapse_spaces, source_files, stream_json, text_id
 from mmgic.sources.reading.index import RecordIndex
 
 
-def index_captions(index: RecordIndex, source: SourceSettings) -> None:
-    """Stores the source's captions in `index`, if it has any. Captions of images it does not list stay unused."""
-    if not source.captions:
-        return
-    path = source_file(source, source.captions, "captions")
-    if not index.fill("caption", _captions(path)):
-        raise InputError(f"{path} holds no captions; it should be a COCO-captions file with an 'annotations' list")
+def caption_paths(source: SourceSettings) -> list[str]:
+    """The source's captions files, none if it has none. Raises InputError if one is missing."""
+    return source_files(source, source.captions, "captions") if source.captions else []
+
+
+def index_captions(index: RecordIndex, paths: Sequence[str]) -> None:
+    """Stores the captions of the files `paths` in `index`. Captions of images that are not listed stay unused.
+
+    Raises InputError if there are files, and no caption in them.
+    """
+    if paths and not index.fill("caption", (caption for path in paths for caption in _captions(path))):
+        raise InputError(f"{paths[0]} holds no captions; it should be a COCO-captions file with an 'annotations' list")
 
 
 def _captions(path: str) -> Iterator[tuple[str, Any]]:

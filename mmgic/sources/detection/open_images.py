@@ -4,19 +4,18 @@ The folder holds, for train and validation, `*train*bbox.csv` (boxes), `*train*v
 attributes as "is"), `*train*sizes*.csv` (image_id,image_w,image_h; optional), `*train*narratives*.jsonl`, and for both
 `*class-descriptions*.csv`, `*attributes-description*.csv` and `*relationships-description*.csv`. Test files are left
 alone (F.2). Columns go by the names in the header; ids stay text, although some look like numbers. `annotations` names
-BigDetection's file if there is one (see `mmgic.sources.detection.bigdetection`).
+BigDetection's files if there are any (see `mmgic.sources.detection.bigdetection`).
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
-
-import fsspec
 
 from mmgic.errors import InputError
 from mmgic.files import find_files
@@ -35,7 +34,7 @@ from mmgic.sources.detection.open_images_content import (
     read_names,
 )
 from mmgic.sources.formats import FORMATS
-from mmgic.sources.reading.files import ImageFinder, check_folder, is_safe_name
+from mmgic.sources.reading.files import ImageFinder, check_folder, is_safe_name, joined_files, own_names
 from mmgic.sources.reading.sorting import BadLine, Group, Sorter, merge_groups
 from mmgic.sources.rows import annotated_image, bad_record
 
@@ -82,7 +81,8 @@ def read_open_images(source: SourceSettings) -> Iterator[AnnotatedImage]:
     files, finder = _find(source), ImageFinder(source, _SPLITS)
     bad_lines: list[BadLine] = []
     with Sorter() as sorter, ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:
-        reader = _Reader(source, files, finder, Pairing(source.min_pairing_iou), _detections(source, sorter))
+        detections, pairing = _detections(source, sorter), Pairing(source.min_pairing_iou)
+        reader = _Reader(source, files, finder, own_names(source), pairing, detections)
         images = _images(reader, sorter, bad_lines)
         while block := [(image, reader.measure(image, pool)) for image in islice(images, 4 * _HEADERS_AT_ONCE)]:
             for image, measured in block:
@@ -92,8 +92,10 @@ def read_open_images(source: SourceSettings) -> Iterator[AnnotatedImage]:
             yield bad_record(source.name, f"{name}#{line}", 0, f"line {line} of {name}: {problem}")
         if reader.detections:
             for image_id, strays in reader.detections.strays():
-                detail = f"{len(strays)} annotations are of image '{image_id}', which is not in the 'images' list"
-                yield bad_record(source.name, f"image {image_id}", 0, detail)
+                for file, boxes in groupby(strays, itemgetter(1)):
+                    number, own_id = len(list(boxes)), reader.detections.record_id(file, f"image {image_id}")
+                    detail = f"{number} annotations are of image '{image_id}', which is not in the 'images' list"
+                    yield bad_record(source.name, own_id, 0, detail)
             print(f"{source.name}: {reader.pairing.summary()}", flush=True)
 
 
@@ -141,9 +143,8 @@ def _per_split(source: SourceSettings, paths: list[str]) -> dict[str, str]:
 
 
 def _detections(source: SourceSettings, sorter: Sorter) -> Detections | None:
-    path = posixpath.join(source.path, source.annotations)
-    if source.annotations and fsspec.url_to_fs(path)[0].exists(path):
-        return Detections(path, sorter)
+    if source.annotations and (paths := joined_files(source, source.annotations)):
+        return Detections(paths, sorter)
     missing = source.annotations or "file of BigDetection ('annotations')"
     print(f"{source.name}: there is no {missing}; using Open Images' own boxes and names", flush=True)
     return None
@@ -173,13 +174,14 @@ class _Reader:
     source: SourceSettings
     files: _Files
     finder: ImageFinder
+    is_own: Callable[[str], bool]  # whether an image file of that stem is Open Images'
     pairing: Pairing
     detections: Detections | None
 
     def measure(self, image: _Image, pool: ThreadPoolExecutor) -> tuple[str, _Size | Future[_Size] | None]:
         """The image's path, "" if its id cannot be one, and its size, from the file if nothing else tells it."""
         name = f"{self._split(image)}/{image.image_id}.jpg"
-        if not image.image_id or "/" in image.image_id or not is_safe_name(name):
+        if not image.image_id or "/" in image.image_id or not is_safe_name(name) or self._is_others(image):
             return "", None
         path = self.finder.path(name)
         if self.detections:
@@ -195,6 +197,9 @@ class _Reader:
         source, image_id = self.source, image.image_id
         if not image_id:
             return self._without_id(image)
+        if self._is_others(image):
+            verdict = reject("other_dataset", "BigDetection has it from another dataset than Open Images")
+            return [annotated_image(source.name, image_id, i, **verdict) for i in range(len(image.detected))]
         if path and self.detections and not image.detected:
             absent = reject("no_objects", "BigDetection has no record of this image")
             return [annotated_image(source.name, image_id, 0, image_path=path, **absent)]
@@ -226,22 +231,28 @@ class _Reader:
     def _without_id(self, image: _Image) -> list[AnnotatedImage]:
         lines = len(image.boxes) + len(image.relations)
         rows = [bad_record(self.source.name, "#", 0, f"{lines} lines have no ImageID")] if lines else []
-        for _, position, record_id, *_ in image.detected:
+        for _, file, position, record_id, *_ in image.detected:
+            own_id = self.detections.record_id(file, f"#{position}") if self.detections else ""
             detail = f"record {position} of the 'images' list (id '{record_id}') names no image file"
-            rows.append(bad_record(self.source.name, f"#{position}", 0, detail))
+            rows.append(bad_record(self.source.name, own_id, 0, detail))
         return rows
 
+    def _is_others(self, image: _Image) -> bool:
+        """Whether it is an image of another dataset that BigDetection's file lists."""
+        return not (image.boxes or image.relations or self.is_own(image.image_id))
+
     def _split(self, image: _Image) -> str:
-        """Where the image's file lies: in the split of its boxes, or else of its relationships."""
+        """Where the image's file lies: in the split of its boxes, or else of its relationships, or of BigDetection."""
         for rows, paths in ((image.boxes, self.files.boxes), (image.relations, self.files.relations)):
             if rows:
                 return list(paths)[rows[0][1]]
-        return _SPLITS[0]
+        validation = self.detections and "val" in posixpath.basename(self.detections.paths[image.detected[0][1]])
+        return _SPLITS[1] if validation else _SPLITS[0]
 
     def _content(self, image: _Image, size: _Size) -> Content:
         boxes, relations = ([row[2:] for row in rows] for rows in (image.boxes, image.relations))
         native = join_content(boxes, relations, size, self.files.names, self.source)
         if self.detections is None:
             return native
-        objects, drops = self.detections.objects(image.detections, image.detected[0][2])
+        objects, drops = self.detections.objects(image.detections, image.detected[0])
         return self.pairing.carry_over(native, objects, drops)

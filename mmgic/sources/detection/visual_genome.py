@@ -15,7 +15,7 @@ from mmgic.cleaning.splits import Splits, read_splits
 from mmgic.errors import InputError
 from mmgic.schema import AnnotatedImage, Attribute, Object, Relationship, count_drops
 from mmgic.settings import SourceSettings
-from mmgic.sources.detection.coco_captions import first_caption, index_captions
+from mmgic.sources.detection.coco_captions import caption_paths, first_caption, index_captions
 from mmgic.sources.reading.files import (
     ImageFinder,
     collapse_spaces,
@@ -44,7 +44,7 @@ def read_visual_genome(source: SourceSettings) -> Iterator[AnnotatedImage]:
         for table, path in zip(_TABLES, tables, strict=True):
             if not index.fill(table, _per_image(path, table)):
                 raise _not_a_table(path)
-        index_captions(index, source)
+        index_captions(index, caption_paths(source))
         index.build()
         images = 0
         for images, record in enumerate(stream_json(image_data, "item"), start=1):

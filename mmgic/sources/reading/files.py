@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -45,18 +46,34 @@ def source_file(source: SourceSettings, name: str, setting: str) -> str:
 
 
 def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
-    """The paths of the files that `name` stands for: it may hold *, and choices parted by |.
+    """The paths of the files that `name` stands for: it may hold *, and choices parted by |, of parts joined by " + ".
 
-    Of the choices the first one that is there is taken; that it is not the first is printed. Raises like `source_file`.
+    Of the choices the first one that is there is taken, with all its parts; that it is not the first is printed. Raises
+    like `source_file`, and if a part is missing.
     """
     check_folder(source)
     first, *others = choices(name)
     for choice in (first, *others):
-        if choice and (paths := find_files(posixpath.join(source.path, choice))):
+        if choice and (paths := joined_files(source, choice)):
             if choice != first:
                 print(f"{source.name}: there is no {first}; using {choice}", flush=True)
             return paths
-    return [source_file(source, first, setting)]
+    return [source_file(source, joined(first)[0], setting)]
+
+
+def joined_files(source: SourceSettings, choice: str) -> list[str]:
+    """The paths of all parts of `choice` in their order, none if no part is there.
+
+    Raises InputError if some are there and some are not.
+    """
+    found = {part: find_files(posixpath.join(source.path, part)) for part in joined(choice)}
+    missing = [part for part, paths in found.items() if not paths]
+    if missing and len(missing) < len(found):
+        raise InputError(
+            f"source '{source.name}': {source.path} holds a part of {choice}, but no {missing[0]}; put it there, or "
+            "leave it out of 'annotations'"
+        )
+    return [path for paths in found.values() for path in paths]
 
 
 def annotation_paths(source: SourceSettings) -> list[str]:
@@ -97,8 +114,8 @@ def annotation_files(source: SourceSettings) -> list[str]:
     """
     form = FORMATS[source.format]
     named = (*form.files, *form.more_files, source.annotations, source.captions, source.answers)
-    names = [choice for name in named if name for choice in choices(name) if not choice.endswith(".tar")]
-    inside = [posixpath.join(source.path, name) for name in names]
+    parts = (part for name in named if name for choice in choices(name) for part in joined(choice))
+    inside = [posixpath.join(source.path, part) for part in parts if not part.endswith(".tar")]
     shards = [posixpath.join(images, "*.parquet") for images in image_folders(source)]
     flickr30k = [posixpath.join(source.flickr30k, "*.txt")] if source.flickr30k else []
     return [*inside, *shards, *flickr30k, *([source.karpathy] if source.karpathy else [])]
@@ -107,6 +124,11 @@ def annotation_files(source: SourceSettings) -> list[str]:
 def choices(name: str) -> list[str]:
     """The files that a setting such as "best.json | good.json" names."""
     return [choice.strip() for choice in name.split("|")]
+
+
+def joined(choice: str) -> list[str]:
+    """The files of a choice such as "train.json + val.json", all of which are read."""
+    return [part.strip() for part in choice.split(" + ")]
 
 
 def stream_json(path: str, prefix: str) -> Iterator[Any]:
@@ -177,6 +199,27 @@ def image_folders(source: SourceSettings) -> list[str]:
 
 def _join_last(folder: str, parts: int, name: str) -> str:
     return posixpath.join(folder, *name.split("/")[-parts:])
+
+
+def own_names(source: SourceSettings) -> Callable[[str], bool]:
+    """Whether a stem (an image file's name without folder and suffix) is of the source's dataset, by `image_names`.
+
+    Files may hold several datasets. Raises InputError if `image_names` is no regular expression.
+    """
+    pattern = source.image_names or FORMATS[source.format].image_names
+    try:
+        fits = re.compile(pattern).fullmatch if pattern else lambda stem: True
+    except re.error as error:
+        raise InputError(
+            f"source '{source.name}': image_names '{pattern}' is no regular expression ({error}); write one that all "
+            "names of its images fit, without folder and suffix"
+        ) from None
+    return lambda stem: bool(fits(stem))
+
+
+def file_stem(name: str) -> str:
+    """The name of a file without its folders and suffix."""
+    return posixpath.splitext(posixpath.basename(name))[0].strip()
 
 
 def is_safe_name(name: Any) -> bool:

@@ -20,6 +20,7 @@ _VRD = "ImageID LabelName1 LabelName2 XMin1 XMax1 YMin1 YMax1 XMin2 XMax2 YMin2 
 _BOX_FIELDS, _VRD_FIELDS = _BOX.replace(" ", ","), _VRD.replace(" ", ",")
 _CLASS_IDS = {name: f"/m/0toy{i:02d}" for i, name in enumerate(CATEGORIES)}
 _ATTRIBUTE_IDS = {name: f"/m/0att{i:02d}" for i, name in enumerate(ATTRIBUTE_DESCRIPTIONS)}
+_DETECTED = {"train": "train/OpenImages", "validation": "val"}  # BigDetection's folders
 _PEOPLE = "/m/01g317"  # a class above man, woman and baby: the same region once more
 MADE_OF_METAL = "made of metal"  # how this source says "metal"
 
@@ -33,16 +34,17 @@ class _Split:
 
 
 def write_open_images(root: Path, world: World, numbers: range, sizes: bool = True) -> None:
-    """Writes open_images/: V6 train files (21 columns), V5 validation files (13), narratives, bigdet_oid_train.json.
+    """Writes open_images/: V6 train files (21 columns), V5 validation files (13), narratives, BigDetection's two files.
 
     Faults: ids that read like numbers, flags of -1, groups and depictions, people boxed twice under two classes,
     repeated and empty boxes, unknown classes, relationships whose ends no box has, lines that are cut short, several
     annotators, images without a size line, without a file or turned by EXIF. BigDetection lacks every eighth box and
-    one image in sixteen; its coordinates are whole pixels. `sizes` adds the files of image sizes that others have made.
+    one image in sixteen; its coordinates are whole pixels; its validation file holds other datasets' images too.
+    `sizes` adds the files of image sizes that others have made.
     """
     folder = root / "open_images"
     splits = {"train": _Split(",".join([_BOX_FIELDS, *_CLICKS])), "validation": _Split(_BOX_FIELDS)}
-    detections: dict[str, list[Record]] = {"images": [], "annotations": []}
+    detections: dict[str, dict[str, list[Record]]] = {name: {"images": [], "annotations": []} for name in splits}
     for place, sample in enumerate(world.samples(numbers)):
         rng = world.generator("open_images", sample.number)
         name = "validation" if place % 8 == 7 else "train"
@@ -51,7 +53,7 @@ def write_open_images(root: Path, world: World, numbers: range, sizes: bool = Tr
             write_bytes(folder / name / f"{image_id}.jpg", picture(sample, "turned" if place % 16 == 4 else ""))
         _add(splits[name], sample, image_id, place, rng)
         if place % 16 != 10:
-            _detect(detections, sample, image_id, name)
+            _detect(detections[name], sample, f"{_DETECTED[name]}/{image_id}.jpg")
     splits["train"].boxes.insert(2, "0123456789abcdef,xclick")
     for name, split in splits.items():
         _write_split(folder, name, split)
@@ -65,7 +67,11 @@ def write_open_images(root: Path, world: World, numbers: range, sizes: bool = Tr
     predicates = [name.replace(" ", "_") for name in RELATIONSHIP_DESCRIPTIONS]
     _write_text(folder / "oidv6-relationships-description.csv", [f"{name},{name}" for name in predicates])
     categories = [{"id": i, "name": name} for i, name in enumerate(CATEGORIES, start=1)]
-    write_json(folder / "bigdet_oid_train.json", {**detections, "categories": categories})
+    for sample in world.samples(numbers[:1]):
+        for name in ("objects365_v1_00000001", "000000000001"):  # the second is LVIS's: an image of COCO
+            _detect(detections["validation"], sample, f"val/{name}.jpg")
+    for name, file in (("train", "bigdet_oid_train.json"), ("validation", "bigdet_val.json")):
+        write_json(folder / file, {**detections[name], "categories": categories})
 
 
 def _image_id(sample: CaptionedScene, place: int) -> str:
@@ -132,12 +138,12 @@ def _narrative(image_id: str, annotator: int, caption: str, rng: np.random.Gener
     }
 
 
-def _detect(detections: dict[str, list[Record]], sample: CaptionedScene, image_id: str, split: str) -> None:
+def _detect(detections: dict[str, list[Record]], sample: CaptionedScene, file_name: str) -> None:
     scene, number = sample.scene, len(detections["images"]) + 1
     detections["images"].append(
         {
             "id": number,
-            "file_name": f"{split}/OpenImages/{image_id}.jpg",
+            "file_name": file_name,
             "width": scene.width,
             "height": scene.height,
         }

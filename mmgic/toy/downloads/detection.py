@@ -1,6 +1,6 @@
 """data/open_images, objects365, v3det and visual_genome as their archives unpack, with what lies beside what is read.
 
-open_images/    CSV files of V5 and V6, narratives, train/ validation/, and BigDetection's bigdet_oid_train.json
+open_images/    CSV files of V5 and V6, narratives, train/ validation/, and BigDetection's two files
 objects365/     v2: annotations/zhiyuan_objv2_{train,val}.json train/patchN/ val/images/v1/patchN/
 v3det/          annotations/v3det_2023_v1_*.json images/NODE/
 visual_genome/  image_data.json, objects.json and so on, VG_100K/ VG_100K_2/; no captions

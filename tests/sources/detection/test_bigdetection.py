@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +94,13 @@ def folder(tmp_path: Path):
         categories = [{"id": 5, "name": "bow_(weapon)"}]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (tmp_path / "bigdet_oid_train.json").write_text(json.dumps(content))
-        return SourceSettings(name="oi", format="open_images", path=str(tmp_path), annotations="bigdet_oid_train.json")
+        return SourceSettings(
+            name="oi",
+            format="open_images",
+            path=str(tmp_path),
+            annotations="bigdet_oid_train.json",
+            image_names="[0-9a-f]{2}",
+        )
 
     return make
 
@@ -133,6 +141,50 @@ def test_images_join_by_the_stem_of_their_name(folder):
     assert (row["width"], row["height"]) == (200, 100)
     assert found["0c", ""]["objects"] == [thing("2", "bow (weapon)", 0, 0, 9, 9)]
     assert "2 annotations" in found["image 99", "bad_record"]["detail"]
+
+
+def test_the_validation_file_is_read_too_but_for_other_datasets_images(folder):
+    """Image and category ids are each file's own; an image without boxes of Open Images lies in its file's split."""
+    source = folder([image(1, "train/OpenImages/0a.jpg")], [annotation(1, 1, 20, 20, 80, 40)])
+    images = [
+        image(1, "val/0c.jpg"),
+        image(2, "val/objects365_v1_00000007.jpg"),
+        image(3, "val/000000391895.jpg"),  # LVIS has it of COCO, where it is a test image
+        image(4, "val/0a.jpg"),  # the training file has it
+    ]
+    boxes = [{**annotation(i, i, 10, 10, 20, 20), "category_id": 1} for i in range(1, 5)]
+    boxes.append(annotation(9, 99, 0, 0, 1, 1))
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "dog"}]}
+    (Path(source.path) / "bigdet_val.json").write_text(json.dumps(content))
+    (Path(source.path) / "validation").mkdir()
+    (Path(source.path) / "validation" / "0c.jpg").touch()
+    both = replace(source, annotations="bigdet_oid_train.json + bigdet_val.json")
+    rows = list(read_source(both))
+    assert len({row["row_id"] for row in rows}) == len(rows)
+    assert Counter((row["image_id"], row["reason"]) for row in rows) == {
+        ("0a", ""): 1,
+        ("0a", "duplicate_id"): 1,
+        ("0b", "no_objects"): 1,
+        ("0c", ""): 1,
+        ("objects365_v1_00000007", "other_dataset"): 1,
+        ("000000391895", "other_dataset"): 1,
+        ("bigdet_val/image 99", "bad_record"): 1,
+    }
+    labels = {row["image_id"]: [o["label"] for o in row["objects"]] for row in rows if row["keep"]}
+    assert labels == {"0a": ["bow (weapon)"], "0c": ["dog"]}
+    [validation] = [row for row in rows if row["image_id"] == "0c"]
+    assert validation["image_path"] == f"{source.path}/validation/0c.jpg"
+
+    (Path(source.path) / "bigdet_val.json").unlink()
+    with pytest.raises(InputError, match=r"holds a part of .*, but no bigdet_val.json; put it there"):
+        list(read_source(both))
+
+
+def test_open_images_ids_have_16_hexadecimal_digits(folder):
+    images = [image(1, "0123456789abcdef.jpg"), image(2, "000000391895.jpg")]
+    source = replace(folder(images, [annotation(1, 1, 0, 0, 9, 9), annotation(2, 2, 0, 0, 9, 9)]), image_names="")
+    rows = {row["image_id"]: row["reason"] for row in read_source(source)}
+    assert (rows["0123456789abcdef"], rows["000000391895"]) == ("", "other_dataset")
 
 
 def test_an_empty_file_is_refused(folder):

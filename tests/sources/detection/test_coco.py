@@ -3,6 +3,7 @@ import json
 import random
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -339,6 +340,36 @@ def test_several_files_keep_their_ids_apart(write):
     assert all(row["keep"] and len(row["objects"]) == 1 for row in rows)
     with pytest.raises(InputError, match="there is no file"):
         list(read_source(SourceSettings(name="s", path=folder, annotations="annotations/none_*.json")))
+
+
+def test_two_named_files_are_read_together_each_with_its_captions(write):
+    for split, category in (("train", 1), ("val", "2")):
+        content = {"images": [image(7)], "annotations": [box(1, 7, category_id=category)], "categories": CATEGORIES}
+        write(f"{split}/set.json", content)
+        write(f"{split}.json", {"annotations": [{"id": 1, "image_id": 7, "caption": f"a {split} caption"}]})
+    folder = str(write("x.json", {}).parent)
+    source = SourceSettings(name="s", path=folder, annotations="train/set.json + val/set.json")
+    both = [replace(source, captions="train.json + val.json"), replace(source, captions="val.json")]
+    first, second = [list(read_source(source)) for source in both]
+    # files of one name go by their folders too
+    assert [row["image_id"] for row in first] == ["train/set/7", "val/set/7"]
+    assert [[o["label"] for o in row["objects"]] for row in first] == [["Table Tennis"], ["bow (weapon)"]]
+    assert [row["caption"] for row in first] == ["a train caption", "a val caption"]
+    assert [row["caption"] for row in second] == ["a val caption"] * 2
+    assert set(annotation_files(both[0])) >= {f"{folder}/{name}" for name in ("train/set.json", "val/set.json")}
+    with pytest.raises(InputError, match=r"holds a part of train/set.json \+ none.json, but no none.json"):
+        list(read_source(replace(source, annotations="train/set.json + none.json | train/set.json")))
+    with pytest.raises(InputError, match=r"there is no file .*/a.json"):
+        list(read_source(replace(source, annotations="a.json + b.json")))
+
+
+def test_images_of_another_dataset_are_set_aside(read):
+    names = ["objects365_v1_00000007", "0123456789abcdef", "000000391895"]
+    images = [image(i, file_name=f"val/{name}.jpg") for i, name in enumerate(names, start=1)]
+    rows = read(images, [box(i, i) for i in range(1, 4)], image_names="objects365_v[12]_[0-9]+")
+    assert [row["reason"] for row in rows] == ["", "other_dataset", "other_dataset"]
+    with pytest.raises(InputError, match=r"image_names '\[' is no regular expression"):
+        read(images, [box(1, 1)], image_names="[")
 
 
 def test_the_first_choice_of_files_that_is_there(write, capsys):

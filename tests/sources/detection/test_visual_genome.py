@@ -190,6 +190,9 @@ def test_images_of_the_benchmarks_are_set_aside_with_their_annotations(read, wri
         "",
     ]
     assert all(row["objects"] for row in rows)
+    files = {"karpathy": str(tmp_path / "karpathy.json"), "flickr30k": str(tmp_path / "flickr")}
+    trained = read(records, objects, **files, keep_validation=True)
+    assert [row["reason"] for row in trained] == [row["reason"].replace("validation_split", "") for row in rows]
 
 
 def test_wrong_files_are_refused(read, write, tmp_path):

@@ -20,7 +20,7 @@ from ..conftest import SCENES, SEED
 
 RULES = CleaningSettings(min_short_side=64)
 SOURCES = {
-    "open_images": {"format": "open_images", "annotations": "bigdet_oid_train.json"},
+    "open_images": {"format": "open_images", "annotations": "bigdet_oid_train.json + bigdet_val.json"},
     "native": {"format": "open_images", "path": "open_images"},
     "objects365_v1": {"annotations": "objects365_train.json", "images": "train", "captions": "captions.json"},
     "v3det": {"format": "v3det", "annotations": "annotations/v3det_2023_v1_*[nl].json", "min_label_count": 3},
@@ -68,13 +68,13 @@ def drops(rows):
 def test_most_images_are_usable_and_every_fault_is_counted(read, name):
     _, rows, cleaned = read(name)
     [images] = [w.images(SCENES) for w in WRITERS if w.name == SOURCES[name].get("path", name)]
-    assert images <= len(rows) <= images + 1
+    assert images <= len(rows) <= images + (3 if name == "open_images" else 1)  # a bad line, two of other datasets
     assert len({row["row_id"] for row in rows}) == len(rows)
     kept = [row for row in cleaned if row["keep"]]
     assert len(kept) > 0.6 * len(rows)
     assert all(row["objects"] for row in kept)
     expected = {
-        "open_images": {"no_objects", "bad_record"},
+        "open_images": {"no_objects", "bad_record", "other_dataset"},
         "native": {"image_missing", "bad_record"},
         "objects365_v1": {"bad_record"},
         "v3det": set(),
