@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,15 @@ class Pixels:
 
 @dataclass(frozen=True)
 class ReadImage:
-    """A stage's `prepare`: a row -> its Pixels, or the verdict that sets it aside, or None if it has a caption."""
+    """A stage's `prepare`: a row -> its Pixels, or the verdict that sets it aside, or None if it gets no caption."""
 
     settings: CaptionSettings
     column: str  # that holds the caption
+    anew: Collection[str] = ()  # sources whose images get a caption whatever they have
+    never: Collection[str] = ()  # sources whose images get none
 
     def __call__(self, row: Mapping[str, Any]) -> Pixels | Verdict | None:
-        if row[self.column]:
+        if row["source"] in self.never or (row[self.column] and row["source"] not in self.anew):
             return None
         try:
             image = read_image(row["image_path"])

@@ -4,7 +4,7 @@ synthesized caption."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from mmgic.descriptions.parse import is_refusal
 from mmgic.errors import InputError
@@ -36,7 +36,8 @@ _LABEL = re.compile(r"^(?:merged |new |final )?caption\s*:\s*", re.IGNORECASE)
 class MergeCaptions:
     """A transform of CAPTIONED_IMAGE rows: fills `caption_capsfusion` if it is missing and both others are there.
 
-    Where the model gives nothing usable the short caption takes its place, counted in `drops` as `caption_not_merged`.
+    Rows of the sources `anew` get another one if they have one, which was made of a short caption that is gone. Where
+    the model gives nothing usable the short caption takes its place, counted in `drops` as `caption_not_merged`.
     A request that fails is made once more at the end of the batch; if it fails again, the short caption is counted as
     `caption_request_failed`. Rows that have a detailed caption, or lack one of the two others, pass untouched.
 
@@ -46,21 +47,26 @@ class MergeCaptions:
     """
 
     def __init__(
-        self, model: LanguageModel, max_error_rate: float, report: Callable[[Usage], None] = lambda usage: None
+        self,
+        model: LanguageModel,
+        max_error_rate: float,
+        anew: Collection[str] = (),
+        report: Callable[[Usage], None] = lambda usage: None,
     ) -> None:
         self.model = model
         self.max_error_rate = max_error_rate
+        self.anew = anew
         self.report = report
 
     def __call__(self, rows: list[CaptionedImage]) -> list[CaptionedImage]:
-        lacking = [i for i, row in enumerate(rows) if needs_merging(row)]
+        lacking = [i for i, row in enumerate(rows) if needs_merging(row, self.anew)]
         if not lacking:
             return rows
         prompts = [merge_prompt(rows[i]["caption_origin"], rows[i]["caption_coco"]) for i in lacking]
         answers = self.model.ask(prompts)
         if any(answer.failed for answer in answers):
             answers = self.model.ask(prompts)  # those that did not fail are in the cache by now
-        self.report(self.model.usage())
+        self.model.share_usage(self.report)
         failures = [answer.problem for answer in answers if answer.failed]
         if is_too_often(len(failures), len(answers), self.max_error_rate):
             raise InputError(
@@ -80,8 +86,9 @@ class MergeCaptions:
         return merged
 
 
-def needs_merging(row: CaptionedImage) -> bool:
-    return not row["caption_capsfusion"].strip() and bool(row["caption_origin"].strip() and row["caption_coco"].strip())
+def needs_merging(row: CaptionedImage, anew: Collection[str] = ()) -> bool:
+    lacks = not row["caption_capsfusion"].strip() or row["source"] in anew
+    return lacks and bool(row["caption_origin"].strip() and row["caption_coco"].strip())
 
 
 def merge_prompt(origin: str, coco: str) -> Prompt:

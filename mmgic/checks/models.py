@@ -9,6 +9,8 @@ from mmgic.errors import InputError
 from mmgic.model.llama_config import load_llama_config
 from mmgic.model.pretrained import weight_files
 from mmgic.model.text_tokenizer import load_text_tokenizer
+from mmgic.pipelines.captions import check_synthesis
+from mmgic.pipelines.common import sources_of
 from mmgic.settings import Settings
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -78,7 +80,12 @@ def check_caption_models(settings: Settings, findings: Findings) -> None:
     from mmgic.model.pretrained import check_folder, image_processor
 
     captions = settings.captions
-    if not captions.blip2:
+    if not captions.synthesize:
+        findings.note("captions.synthesize is false: images go on with the captions that came with the data")
+        return
+    before = len(findings.problems)
+    findings.attempt(lambda: check_synthesis(captions))
+    if len(findings.problems) > before:
         return
     for folder, kind, setting in (
         (captions.blip2, "blip-2", "captions.blip2"),
@@ -93,7 +100,7 @@ def check_caption_models(settings: Settings, findings: Findings) -> None:
 
 def check_words(settings: Settings, findings: Findings, phrases: bool) -> None:
     """Adds what is wrong with the label descriptions, the names of senses, and the spaCy pipeline if `phrases`."""
-    from mmgic.cleaning.senses import load_names
+    from mmgic.cleaning.senses import check_names, load_names
     from mmgic.descriptions.reading import load_descriptions
 
     if settings.descriptions:
@@ -103,6 +110,8 @@ def check_words(settings: Settings, findings: Findings, phrases: bool) -> None:
             findings.note(f"label descriptions {settings.descriptions}: {number:,} for all sources")
     elif "D" in settings.documents.recipe:
         findings.note("no 'descriptions' are set, so the documents go without them")
+    detection = sources_of(settings, "mmgic")
+    findings.attempt(lambda: check_names(settings.labels, detection))
     if settings.labels.names:
         findings.attempt(lambda: load_names(settings.labels.names))
     if phrases:

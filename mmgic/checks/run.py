@@ -22,6 +22,7 @@ from mmgic.errors import InputError
 from mmgic.model.pretrained import weight_files
 from mmgic.pipelines.common import check_sources as check_names
 from mmgic.pipelines.common import sources_of
+from mmgic.pipelines.merge import check_merging
 from mmgic.schema import CORPORA, Corpus
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
@@ -72,6 +73,8 @@ def _check_data(settings: Settings, findings: Findings, labels_alone: bool) -> N
         check_words(settings, findings, phrases=any(FORMATS[s.format].filtered_caption for s in settings.sources))
     if sources_of(settings, "mmgic") or sources_of(settings, "ic"):
         check_caption_models(settings, findings)
+    if sources_of(settings, "ic"):
+        findings.attempt(lambda: check_merging(settings))
 
 
 def _space(settings: Settings, works: Collection[Work]) -> int:

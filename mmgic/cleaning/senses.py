@@ -3,11 +3,13 @@ person in a review file, used by `mmgic.cleaning`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mmgic.cleaning.labels import KeptLabels, LabelCounts, sense_name
 from mmgic.descriptions.review import ReviewForm, append_review, read_review
 from mmgic.descriptions.wordnet import WordNet
+from mmgic.settings import LabelSettings, SettingsError, SourceSettings
+from mmgic.sources.formats import FORMATS
 
 NAMES = ReviewForm(("source", "label", "synset"), ("count", "definition", "name"))
 
@@ -31,6 +33,16 @@ def propose_names(
                 values = (source, label, synset, str(count), wordnet.definition(synset), name)
                 rows.append(dict(zip((*NAMES.key, *NAMES.proposed), values, strict=True)))
     return append_review(path, NAMES, rows)
+
+
+def check_names(labels: LabelSettings, sources: Iterable[SourceSettings]) -> None:
+    """Raises SettingsError if a source (Visual Genome) has senses of labels, and the settings do not say their names."""
+    ambiguous = [source.name for source in sources if FORMATS[source.format].noisy_labels]
+    if ambiguous and not labels.names and not labels.names_by_synset:
+        raise SettingsError(
+            f"labels.names is empty, and senses of the labels of '{ambiguous[0]}' are to be named (F.2, step 3); set "
+            "it to the names.tsv that jobs/describe_labels.py --names writes, or set labels.names_by_synset=true"
+        )
 
 
 def load_names(path: str) -> dict[str, dict[tuple[str, str], str]]:

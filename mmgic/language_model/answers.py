@@ -8,8 +8,9 @@ why its default place is the user's cache folder and not the output, which on a 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from mmgic.errors import InputError
@@ -39,6 +40,11 @@ class Usage:
             f"{self.answers:,} answers, {self.prompt_tokens:,} prompt tokens, "
             f"{self.completion_tokens:,} completion tokens, {self.usd:.4f} USD"
         )
+
+
+def sum_usage(parts: Iterable[Usage]) -> Usage:
+    """What the answers of several caches cost together."""
+    return Usage(*map(sum, zip(*map(astuple, parts), strict=True)))
 
 
 class AnswerFile:
@@ -75,6 +81,18 @@ class AnswerFile:
             )
         except sqlite3.Error as error:
             raise InputError(f"cannot keep an answer in {self.path} ({error}); make room and run again") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """While it lasts, no other process keeps an answer or is in here. Raises InputError if it waits too long."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise InputError(f"cannot lock {self.path} ({error}); see who holds it and run again") from None
+        try:
+            yield
+        finally:
+            self._database.execute("ROLLBACK")
 
     def usage(self, settings: LanguageModelSettings, purpose: str) -> Usage:
         sums = (

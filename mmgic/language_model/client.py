@@ -58,6 +58,11 @@ class LanguageModel:
         """What all answers of this model for this purpose have cost, in this run and in earlier ones."""
         return self._answers.usage(self.settings, self.purpose)
 
+    def share_usage(self, write: Callable[[Usage], None]) -> None:
+        """Calls `write` with `usage` while no other process of this machine does: what was written last is the sum."""
+        with self._answers.locked():
+            write(self.usage())
+
     def _key(self, prompt: Prompt) -> str:
         """What an answer depends on. The server's address is no part of it: the same model may move."""
         chosen = self.settings

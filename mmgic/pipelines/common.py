@@ -26,6 +26,13 @@ def check_sources(sources: Iterable[SourceSettings]) -> None:
             raise SettingsError(f"{names.count(name)} of the 'sources' are named '{name}'; give each its own name")
 
 
+def captioned_anew(settings: Settings, corpus: Corpus) -> tuple[str, ...]:
+    """The sources of `corpus` whose given captions are replaced by synthesized ones (4.2)."""
+    if not settings.captions.synthesize or corpus in settings.captions.keep_given:
+        return ()
+    return tuple(source.name for source in sources_of(settings, corpus) if not FORMATS[source.format].detailed)
+
+
 def data_resources(settings: Settings, rows_per_call: int = 100) -> Resources:
     """What a stage without a model works with."""
     cluster = settings.cluster

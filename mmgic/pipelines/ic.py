@@ -24,7 +24,7 @@ from mmgic.stages.tables import Table
 def build_ic(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
     """Runs the stages of the image-caption sources and returns their tables, that of documents last.
 
-    Captions are synthesized and merged only for rows that lack them, and where the settings name models to do it.
+    Sources are filtered by the captions that came with them; then captions are synthesized and merged (4.2, G.3).
     """
     annotations = read_annotations(settings, "ic")
     unique = run_unique(settings, annotations)

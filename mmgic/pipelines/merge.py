@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mmgic import schema
-from mmgic.files import read_text, write_text
-from mmgic.language_model.answers import Usage
-from mmgic.pipelines.common import data_resources
+from mmgic.files import find_files, read_text, write_text
+from mmgic.language_model.answers import Usage, sum_usage
+from mmgic.pipelines.common import captioned_anew, data_resources
 from mmgic.pipelines.places import places_of
-from mmgic.settings import LanguageModelSettings, Settings
+from mmgic.settings import LanguageModelSettings, Settings, SettingsError
 from mmgic.stages.run import run_stage
 from mmgic.stages.stage import Stage
 from mmgic.stages.tables import Table
@@ -22,54 +24,75 @@ if TYPE_CHECKING:
     from mmgic.captions.merging import MergeCaptions
 
 PURPOSE = "captions"
-USAGE = "usage.json"
+USAGE = "usage"
 
 
 def run_merge(settings: Settings, table: Table) -> Table:
-    """Makes `ic/merged` from `table` (CAPTIONED_IMAGE): detailed captions for the rows that lack one.
+    """Makes `ic/merged` from `table` (CAPTIONED_IMAGE): detailed captions for the rows that lack one, and for those
+    whose short caption is a new one.
 
-    Without a language model the stage is left out. One actor asks, with `language_model.concurrency` requests at once:
-    its answers go to a cache of its machine, and what they have cost to `usage.json` beside the rows. The key's
-    environment variable must be set where the actor runs. Raises InputError if the server refuses, does not answer
-    or fails too often (what it said is kept).
+    Without `captions.merge` the stage is left out. Each of a pool of actors asks, with `language_model.concurrency`
+    requests at once: the answers go to a cache of its machine, which the machine's actors share, and what they have
+    cost to a file of the machine in `usage/` beside the rows. The key's environment variable must be set where the
+    actors run. Raises SettingsError if no language model is named, and InputError if the server refuses, does not
+    answer or fails too often (what it said is kept).
     """
-    model = settings.language_model
-    if not model.base_url:
-        print("ic/merged: left out, as language_model.base_url names no server to merge captions with", flush=True)
+    if not settings.captions.merge:
         return table
+    check_merging(settings)
     from mmgic.captions.merging import merge_prompt
-    from mmgic.language_model.client import check_language_model
 
-    check_language_model(model)
+    model, workers = settings.language_model, settings.cluster.language_model_workers
+    if limit := model.requests_per_minute:
+        workers = min(workers, limit)
+        model = replace(model, requests_per_minute=limit // workers)
+    anew = captioned_anew(settings, "ic")
     wording = merge_prompt("", "")
     places, name = places_of(settings), "ic/merged"
-    usage_file = f"{places.folder(name)}/{USAGE}"
+    usage_folder = f"{places.folder(name)}/{USAGE}"
     stage = Stage(
         name,
         schema.CAPTIONED_IMAGE,
-        partial(_make, model, settings.cluster.max_error_rate, usage_file),
+        partial(_make, model, settings.cluster.max_error_rate, anew, usage_folder),
         settings={
             "model": model.model,
             "temperature": model.temperature,
             "max_tokens": model.max_tokens,
+            "anew": list(anew),
             "prompt": hashlib.sha256(f"{wording.system}\n{wording.user}".encode()).hexdigest(),
         },
         actors=True,
         repeatable=False,
         # a batch ends when its slowest request does
-        resources=replace(data_resources(settings, rows_per_call=max(100, 4 * model.concurrency)), workers=1),
+        resources=replace(data_resources(settings, rows_per_call=max(100, 4 * model.concurrency)), workers=workers),
     )
     merged = run_stage(stage, table, places)
-    if (used := read_text(usage_file)) is not None:
-        print(f"ic/merged: all answers in the cache of the actor: {Usage(**json.loads(used)).summary()}", flush=True)
+    used = [Usage(**json.loads(read_text(path) or "")) for path in find_files(f"{usage_folder}/*.json")]
+    if used:
+        print(f"ic/merged: all answers in the actors' caches: {sum_usage(used).summary()}", flush=True)
     return merged
 
 
-def _make(settings: LanguageModelSettings, max_error_rate: float, usage_file: str) -> MergeCaptions:
+def check_merging(settings: Settings) -> None:
+    """Raises SettingsError if captions are to be merged and no language model is named for it."""
+    from mmgic.language_model.client import check_language_model
+
+    if settings.captions.merge and not settings.language_model.base_url:
+        raise SettingsError(
+            "language_model.base_url names no server, and IC's captions are to be merged (G.3); set it to an "
+            "OpenAI-compatible server, or set captions.merge=false to do without detailed captions of your own"
+        )
+    if settings.captions.merge:
+        check_language_model(settings.language_model)
+
+
+def _make(
+    settings: LanguageModelSettings, max_error_rate: float, anew: Sequence[str], usage_folder: str
+) -> MergeCaptions:
     from mmgic.captions.merging import MergeCaptions
     from mmgic.language_model.client import LanguageModel
 
     def report(usage: Usage) -> None:
-        write_text(usage_file, json.dumps(asdict(usage)))
+        write_text(f"{usage_folder}/{socket.gethostname()}.json", json.dumps(asdict(usage)))
 
-    return MergeCaptions(LanguageModel(settings, PURPOSE), max_error_rate, report)
+    return MergeCaptions(LanguageModel(settings, PURPOSE), max_error_rate, anew, report)

@@ -14,7 +14,7 @@ from mmgic import schema
 from mmgic.cleaning.clean import clean_row
 from mmgic.cleaning.counting import CountsBySource, objects_by_source, predicates_by_source
 from mmgic.cleaning.labels import KeptLabels, kept_labels
-from mmgic.cleaning.senses import load_names
+from mmgic.cleaning.senses import check_names, load_names
 from mmgic.files import file_digests
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.annotations import read_annotations
@@ -44,7 +44,11 @@ def build_mmgic(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
 
 
 def run_cleaning(settings: Settings, annotations: Table) -> Table:
-    """Makes `mmgic/cleaned` from the annotations (F.2, all steps but the removal of invalid labels)."""
+    """Makes `mmgic/cleaned` from the annotations (F.2, all steps but the removal of invalid labels).
+
+    Raises SettingsError if senses of labels are to be named and the settings do not say how.
+    """
+    check_names(settings.labels, sources_of(settings, "mmgic"))
     names = settings.labels.names
     stage = Stage(
         "mmgic/cleaned",

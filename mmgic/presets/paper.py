@@ -8,6 +8,7 @@ from mmgic.evaluation.registry import downloaded
 from mmgic.settings import (
     CaptionSettings,
     EvaluationSettings,
+    LabelSettings,
     ModelSettings,
     PixelTraining,
     Settings,
@@ -25,6 +26,7 @@ def mmgic_7b() -> Settings:
         output="output/mmgic-7b",
         sources=detection_sources(),
         descriptions="data/descriptions.jsonl",
+        labels=LabelSettings(names="data/names.tsv"),
         captions=CaptionSettings(blip2="models/blip2-opt-2.7b", clip="models/clip-vit-large-patch14"),
         vision=VisionSettings(checkpoint="models/lavit/visual_tokenizer"),
         model=ModelSettings(llm="models/llama-2-7b-hf"),
@@ -36,7 +38,10 @@ def mmgic_7b() -> Settings:
 
 
 def mmgic_ic_7b() -> Settings:
-    """The paper's best collaboration (Table 2, row 6): jointly on MMGIC and IC, then on MMGIC; about 30 hours."""
+    """The paper's best collaboration (Table 2, row 6): jointly on MMGIC and IC, then on MMGIC; about 30 hours.
+
+    IC's captions are merged by a language model (G.3), which no preset can know: set language_model.base_url.
+    """
     settings = mmgic_7b()
     return replace(
         settings,
@@ -59,13 +64,14 @@ def data_7b() -> Settings:
 
 
 def detection_sources() -> tuple[SourceSettings, ...]:
-    """F.1: Open Images and Objects365 with BigDetection's boxes, V3Det, Visual Genome."""
+    """F.1: Open Images and Objects365 with BigDetection's boxes, V3Det, Visual Genome; train and dev splits (F.2)."""
     return (
-        _source("open_images", annotations="bigdet_oid_train.json"),
+        _source("open_images", annotations="bigdet_oid_train.json + bigdet_val.json"),
         _source(
             "objects365",
             "coco",
-            annotations="bigdet_obj_train.json | annotations/zhiyuan_objv2_*.json",
+            annotations="bigdet_obj_train.json + bigdet_val.json | annotations/zhiyuan_objv2_*.json",
+            image_names="objects365_v[12]_[0-9]+",  # not those that bigdet_val.json has of Open Images and LVIS
             images="train | val | images",  # the patches lie where their archives were unpacked
         ),
         _source("v3det", min_label_count=3, repeats=3),

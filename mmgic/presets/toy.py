@@ -13,6 +13,7 @@ from mmgic.settings import (
     DocumentSettings,
     EvaluationSettings,
     InstructionSettings,
+    LabelSettings,
     LanguageModelSettings,
     ModelSettings,
     PhraseSettings,
@@ -38,6 +39,8 @@ def toy() -> Settings:
         toy=ToySettings(scenes=2000, seed=0),
         sources=toy_sources(),
         descriptions=f"{WORLD}/descriptions.jsonl",
+        captions=CaptionSettings(synthesize=False),  # its images have captions
+        labels=LabelSettings(names_by_synset=True),
         cleaning=CleaningSettings(min_short_side=64),
         regions=RegionSettings(min_patches=2, max_patches=6.5),  # the paper's 2 to 13 of 16, scaled to 8 patches
         instructions=InstructionSettings(playback=0, aesthetic=0),
@@ -152,6 +155,7 @@ def toy_all() -> Settings:
         captions=CaptionSettings(
             blip2=str(TOY_WEIGHTS / "blip2"),
             clip=str(TOY_WEIGHTS / "clip_ranker"),
+            merge=False,  # its language model is started by hand: python -m mmgic.toy.models.language_model_server
             min_score=0.65,  # the toy CLIP's right captions lie about 0.68, those of other scenes below 0.5
             dtype="float32",
         ),
@@ -160,7 +164,7 @@ def toy_all() -> Settings:
             pipeline=str(TOY_WEIGHTS / "noun_phrases"), min_count=3, captions_per_phrase=5
         ),  # 20 and 50, for a corpus of a hundred captions
         instructions=InstructionSettings(playback=500, aesthetic=50),
-        training=replace(settings.training, curriculum="mmgic+ic -> mmgic+sft+vqa"),
+        training=replace(settings.training, curriculum="mmgic+ic -> mmgic+sft+aesthetic+playback+vqa"),
         cluster=replace(settings.cluster, max_error_rate=0.2),  # the toy world has many faults on purpose
     )
 
@@ -171,7 +175,7 @@ def _source(name: str, format: str = "", **fields: object) -> SourceSettings:
 
 def _more_detection() -> tuple[SourceSettings, ...]:
     return (
-        _source("open_images", annotations="bigdet_oid_train.json"),
+        _source("open_images", annotations="bigdet_oid_train.json + bigdet_val.json"),
         _source("objects365_v1", "coco", annotations="objects365_train.json", captions="captions.json", images="train"),
         _source("v3det", min_label_count=3, repeats=3),
         _source(

@@ -34,12 +34,18 @@ class SourceSettings(Group):
     format: FormatName = "coco"
     path: str = ""
     corpus: str = ""  # what a curriculum calls its documents; "": mmgic, ic, mmc4 or sft, by the format
-    annotations: str = ""  # file inside `path`, where the format names none itself; a name with *, or "best | good"
+    # file inside `path`, where the format names none itself; a name with *, "best | good", or "train + val"
+    annotations: str = ""
     images: str = "images"  # image folder inside `path`, or several parted by |
-    captions: str = ""  # COCO-captions JSON inside `path`; empty where the source has none
+    # regular expression of its images' names without folder and suffix; records of others are another dataset's
+    image_names: str = ""
+    captions: str = ""  # COCO-captions JSON inside `path`, or one for each annotation file; empty where there is none
     answers: str = ""  # annotations JSON of a vqav2 source
     karpathy: str = ""  # dataset_coco.json, for Visual Genome's split (F.2 step 7)
     flickr30k: str = ""  # folder of Flickr30k id lists (train.txt, val.txt, test.txt)
+    # keep the images of Karpathy's val and restval. F.2 calls them validation data, though Table 13's counts fit only
+    # with them; the benchmark MS-COCO-30K is drawn from their half of COCO (val2014)
+    keep_validation: bool = False
     min_label_count: int = number(1, 0)  # F.2 step 1: V3Det 3, Visual Genome 2 (per label and synset), others 1
     repeats: int = number(1, 1)  # F.7: V3Det and Visual Genome 3
     attach_merged_attributes: bool = True  # Visual Genome: attributes of objects that v1.4 merged away
@@ -69,12 +75,17 @@ class RegionSettings(Group):
     min_patches: float = number(2, 0, at_most="max_patches")
     max_patches: float = number(13, 0)
     merge_ioa: float = number(0.8, 0, 1)
+    keep_images_without: bool = False  # images that no region is left of, which the paper removes
 
 
 @dataclass(frozen=True)
 class CaptionSettings(Group):
-    """Appendix F.4. Where `blip2` is empty, images without a caption go on without one."""
+    """Appendix F.4 and G.3."""
 
+    synthesize: bool = True  # false: images go on with what captions came with the data, if any
+    # whose images keep a caption that came with the data; IC's are filtered by theirs and then captioned anew (4.2)
+    keep_given: tuple[Literal["mmgic", "ic"], ...] = ("mmgic",)
+    merge: bool = True  # false: IC's web captions and short ones are not merged into detailed ones (G.3)
     blip2: str = ""  # Hugging Face BLIP-2 folder, with an OPT or a T5
     clip: str = ""  # Hugging Face CLIP folder
     candidates: int = number(10, 1, 1000)
@@ -98,8 +109,8 @@ class LanguageModelSettings(Group):
     api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key
     temperature: float = number(0.0, 0, 2)
     max_tokens: int = number(256, 1)
-    concurrency: int = number(8, 1, 4096)
-    requests_per_minute: int = number(0, 0)  # 0: no limit
+    concurrency: int = number(8, 1, 4096)  # requests at once, of each worker
+    requests_per_minute: int = number(0, 0)  # of all workers together; 0: no limit
     retries: int = number(5, 0, 100)
     timeout_s: float = number(60.0, 0.1)
     cache: str = "~/.cache/mmgic/language_model.sqlite"  # answers that were paid for; on a disk of the asking machine
@@ -113,7 +124,8 @@ class LabelSettings(Group):
 
     wordnet: str = "/usr/share/wordnet"  # folder of WordNet 3.0's database files; Debian's wordnet-base has them here
     related: int = number(10, 0, 1000)  # objects, or pairs of them, named in a prompt for an attribute or relationship
-    names: str = ""  # names.tsv of jobs/describe_labels.py --names: what label senses are called; "": by their synsets
+    names: str = ""  # names.tsv of jobs/describe_labels.py --names: what label senses are called
+    names_by_synset: bool = False  # do without `names`: senses are called by their synsets' names
 
 
 @dataclass(frozen=True)
@@ -145,7 +157,8 @@ class DownloadSettings(Group):
 
 @dataclass(frozen=True)
 class InstructionSettings(Group):
-    """Appendix H.1: how many samples are played back from MMGIC, and drawn from LAION-COCO-Aesthetic."""
+    """Appendix H.1: how many samples are played back from MMGIC (the corpus `playback` of a curriculum), and drawn from
+    LAION-COCO-Aesthetic (the corpus `aesthetic`)."""
 
     playback: int = number(1_000_000, 0)  # half of them image-first, half text-first
     aesthetic: int = number(1_000_000, 0)  # half of them as captioning, half as generation

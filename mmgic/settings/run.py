@@ -35,6 +35,7 @@ class ClusterSettings(Group):
     data_workers: int = number(8, 1)
     tokenizer_workers: int = number(8, 1)
     tokenizer_gpus: float = number(1.0, 0)
+    language_model_workers: int = number(8, 1)  # that ask the language model for merged captions
     training_workers: int = number(32, 0)
     training_gpus: float = number(1.0, 0)
     wait_for_nodes_s: float = number(0, 0)  # for a cluster that grows: training waits as long for its workers' nodes

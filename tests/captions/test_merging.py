@@ -14,7 +14,8 @@ from mmgic.toy.models.language_model_server import MODEL, serve
 
 
 def row(origin="Mill St | Buy now", coco="a street with a house", capsfusion="", **changes):
-    return {"caption_origin": origin, "caption_coco": coco, "caption_capsfusion": capsfusion, "drops": [], **changes}
+    captions = {"caption_origin": origin, "caption_coco": coco, "caption_capsfusion": capsfusion}
+    return {"source": "web", **captions, "drops": [], **changes}
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def failing(tmp_path):
         base_url=url, model="m", api_key_env="", cache=str(tmp_path / "failing.sqlite"), retries=0, concurrency=20
     )
     reports = []
-    merge = MergeCaptions(LanguageModel(settings, "captions"), 0.05, reports.append)
+    merge = MergeCaptions(LanguageModel(settings, "captions"), 0.05, report=reports.append)
     yield lambda: merge([row(origin=f"Mill St {i}") for i in range(40)]), fail, asked, reports
     server.shutdown()
     server.server_close()
@@ -137,6 +138,10 @@ def test_long_web_captions_are_cut_at_a_word():
 def test_needs_merging():
     assert needs_merging(row())
     assert not needs_merging(row(capsfusion="x"))
+    # made of a short caption that another took the place of
+    assert needs_merging(row(capsfusion="x"), anew=["web"])
+    assert not needs_merging(row(capsfusion="x", origin=""), anew=["web"])
+    assert not needs_merging(row(capsfusion="x", source="journeydb"), anew=["web"])
 
 
 def test_a_server_that_is_gone_stops_the_merging(tmp_path):

@@ -5,6 +5,7 @@ import gzip
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from mmgic.errors import InputError
-from mmgic.language_model.answers import Answer, AnswerFile
+from mmgic.language_model.answers import Answer, AnswerFile, sum_usage
 from mmgic.language_model.client import MAX_RESPONSE_BYTES, LanguageModel, Prompt
 from mmgic.settings import LanguageModelSettings, SettingsError
 
@@ -311,6 +312,23 @@ def test_settings_that_cannot_work_are_refused_in_a_sentence(tmp_path, changes, 
     settings = LanguageModelSettings(base_url="http://127.0.0.1:9/v1", model="m", cache=str(tmp_path / "a.sqlite"))
     with pytest.raises(SettingsError, match=sentence):
         LanguageModel(replace(settings, **changes), "test")
+
+
+def test_those_who_share_a_cache_tell_their_usage_one_after_the_other(tmp_path):
+    settings = LanguageModelSettings(base_url="http://127.0.0.1:9/v1", model="m", cache=str(tmp_path / "a.sqlite"))
+    told = []
+
+    def ask(worker):
+        model, answers = LanguageModel(settings, "test"), AnswerFile(settings.cache)
+        for number in range(5):
+            answers.keep(f"{worker}-{number}", "m", "test", Answer("x"), 3, 1)
+            model.share_usage(told.append)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(4)))
+    assert [usage.answers for usage in told] == sorted(usage.answers for usage in told)
+    assert (told[-1].answers, told[-1].prompt_tokens) == (20, 60)
+    assert sum_usage([told[-1], told[0]]).answers == 20 + told[0].answers
 
 
 def test_a_cache_that_is_something_else_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""The captions stage on Ray: the same rows whatever the workers, and left out where there is no model."""
+"""The captions stage on Ray: the same rows whatever the workers, and left out on request alone."""
 
 from functools import partial
 from pathlib import Path
@@ -8,8 +8,9 @@ import pytest
 from mmgic.errors import InputError
 from mmgic.pipelines.captions import run_captions
 from mmgic.presets import TOY_WEIGHTS
-from mmgic.schema import ANNOTATED_IMAGE
-from mmgic.settings import Settings, merge
+from mmgic.schema import ANNOTATED_IMAGE, CAPTIONED_IMAGE
+from mmgic.settings import Settings, SettingsError, merge
+from mmgic.sources.captions.pairs import captioned_image
 from mmgic.sources.rows import annotated_image
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
@@ -62,11 +63,42 @@ def test_same_captions_on_one_and_two_workers(tmp_path: Path) -> None:
     assert all(4 <= len(row["candidates"]) <= 5 for row in made)
 
 
-def test_left_out_without_a_model_and_refused_with_a_wrong_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def captioned(images: Path) -> list[dict]:
+    """Web images with a short caption, and one of JourneyDB with a detailed one."""
+    path = str(images / "0.png")
+    rows = [captioned_image("web", str(i), 0, image_path=path, caption_coco="Given.") for i in range(2)]
+    return [*rows, captioned_image("journey", "0", 0, image_path=path, caption_capsfusion="A picture of much.")]
+
+
+def test_image_caption_data_is_captioned_anew_unless_the_settings_keep_what_was_given(tmp_path: Path) -> None:
+    annotations(tmp_path / "images")
+    sources = [{"name": "web", "format": "webdataset"}, {"name": "journey", "format": "journeydb"}]
+    made = {}
+    for kept in ((), ("ic",)):
+        settings = settings_of(tmp_path / str(len(kept)), sources=sources)
+        settings = merge(settings, {"captions": {"keep_given": kept, "rounds": 1, "candidates": 2}})
+        table = ingest(
+            "ic/images", Places(settings.output), CAPTIONED_IMAGE, [partial(captioned, tmp_path / "images")], {}
+        )
+        folder = run_captions(settings, "ic", table, CAPTIONED_IMAGE).folder
+        made[kept] = sorted(tables.open_table(folder).to_table().to_pylist(), key=lambda row: row["image_id"])
+    for row in made[()]:
+        if row["source"] == "web":
+            assert row["caption_coco"] == row["candidates"][0]["caption"] != "Given."
+        else:
+            assert (row["caption_coco"], row["caption_capsfusion"]) == ("", "A picture of much.")
+    assert {row["caption_coco"] for row in made[("ic",)]} == {"Given.", ""}
+    assert not any(row["candidates"] for row in made[("ic",)])
+
+
+def test_left_out_on_request_alone_and_refused_with_a_wrong_model(tmp_path: Path) -> None:
     readers = [partial(annotations, tmp_path / "images")]
     cleaned = ingest("mmgic/cleaned", Places(str(tmp_path)), ANNOTATED_IMAGE, readers, {})
-    assert run_captions(Settings(output=str(tmp_path)), "mmgic", cleaned, ANNOTATED_IMAGE) == cleaned
-    assert "captions.blip2 names no model" in capsys.readouterr().out
+    unnamed = Settings(output=str(tmp_path))
+    with pytest.raises(SettingsError, match=r"captions.blip2 names no model, .* captions.synthesize=false"):
+        run_captions(unnamed, "mmgic", cleaned, ANNOTATED_IMAGE)
+    without = merge(unnamed, {"captions": {"synthesize": False}})
+    assert run_captions(without, "mmgic", cleaned, ANNOTATED_IMAGE) == cleaned
     settings = merge(settings_of(tmp_path), {"captions": {"clip": str(tmp_path / "nothing")}})
     with pytest.raises(InputError, match=r"captions\.clip is .* without a readable config\.json"):
         run_captions(settings, "mmgic", cleaned, ANNOTATED_IMAGE)

@@ -48,8 +48,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     changes = {
         "output": f"{output}/one",
         "phrases": {"pipeline": str(TOY_WEIGHTS / "noun_phrases"), "min_count": 3, "captions_per_phrase": 4},
-        "captions": {"blip2": "", "clip": ""},
-        "language_model": {"base_url": ""},
+        "captions": {"synthesize": False, "merge": False},
         "download": {"images_per_shard": 40, "retries": 0},
         "cluster": {"data_workers": 1, "rows_per_block": 25},
     }

@@ -13,7 +13,7 @@ from mmgic.pipelines.labels import describe_labels, label_concepts, propose_sens
 from mmgic.pipelines.merge import run_merge
 from mmgic.presets import preset
 from mmgic.schema import CAPTIONED_IMAGE
-from mmgic.settings import LanguageModelSettings, Settings, SettingsError, load_settings
+from mmgic.settings import CaptionSettings, LanguageModelSettings, Settings, SettingsError, load_settings
 from mmgic.sources.captions.pairs import captioned_image
 from mmgic.stages import tables
 from mmgic.stages.digest import digest
@@ -122,7 +122,8 @@ def test_captions_are_merged_where_one_is_missing(
 ) -> None:
     digests = []
     for name in ("first", "second"):
-        run = replace(settings, output=f"{settings.output}/{name}")
+        cluster = replace(settings.cluster, language_model_workers=2, rows_per_block=8)
+        run = replace(settings, output=f"{settings.output}/{name}", cluster=cluster)
         table = ingest("ic/annotations", Places(run.output), CAPTIONED_IMAGE, [partial(_pairs, 30)], {})
         before = len(server.asked)
         merged = run_merge(run, table)
@@ -131,15 +132,17 @@ def test_captions_are_merged_where_one_is_missing(
         assert (merged.name, merged.manifest.rows_in, merged.manifest.kept) == ("ic/merged", 30, 30)
         assert merged.manifest.drops == {"caption_not_merged": 1}
         digests.append(digest(f"{run.output}/ic/merged"))
-        # told by the actor that asked, for the file of answers is on its machine
-        assert json.loads(Path(run.output, "ic/merged/usage.json").read_text())["answers"] == 22
+        # told by the two actors that asked, which share their machine's file of answers
+        [usage] = Path(run.output, "ic/merged/usage").iterdir()
+        assert json.loads(usage.read_text())["answers"] == 22
     assert digests[0] == digests[1]
-    assert "ic/merged: all answers in the cache of the actor: 22 answers" in capsys.readouterr().out
+    assert "ic/merged: all answers in the actors' caches: 22 answers" in capsys.readouterr().out
     rows = {row["image_id"]: row for row in tables.open_table(f"{run.output}/ic/merged").to_table().to_pylist()}
     assert rows["1"]["caption_capsfusion"] == "A house number 1, known as House No 1 | SALE."
     assert rows["4"]["caption_capsfusion"] == "It is there."
     assert rows["7"]["caption_capsfusion"] == rows["7"]["caption_coco"]
 
     without = replace(run, language_model=LanguageModelSettings())
-    assert run_merge(without, table) == table
-    assert "ic/merged: left out" in capsys.readouterr().out
+    with pytest.raises(SettingsError, match=r"language_model.base_url names no server, .* captions.merge=false"):
+        run_merge(without, table)
+    assert run_merge(replace(without, captions=CaptionSettings(merge=False)), table) == table

@@ -74,7 +74,8 @@ def test_every_source_reaches_the_documents(run: Settings) -> None:
         repeats = [name for name, rows in kept.items() if rows]
         assert len(repeats) == source.repeats
     store = TokenStore(store_folder(run))
-    assert set(store.corpora) == {source.corpus or FORMATS[source.format].corpus for source in run.sources}
+    drawn = {"playback", "aesthetic"} & {name.removeprefix("sft/") for name in tables}
+    assert set(store.corpora) == drawn | {source.corpus or FORMATS[source.format].corpus for source in run.sources}
 
 
 def test_rows_in_are_rows_out_and_every_stage_has_work(run: Settings) -> None:
@@ -86,6 +87,7 @@ def test_rows_in_are_rows_out_and_every_stage_has_work(run: Settings) -> None:
     if "ic/selected" in tables:
         assert tables["ic/selected"].reasons["phrases_not_selected"] > 0
         assert tables["ic/images"].reasons.keys() == {"download_failed"}
+        assert tables["ic/captions"].kept == tables["ic/merged"].kept > 0
     if "sft/playback" in tables:
         assert tables["sft/playback"].kept == run.instructions.playback
         assert tables["sft/aesthetic"].kept == run.instructions.aesthetic

@@ -1,6 +1,6 @@
 """Writes the stand-ins: data/, models/ and packages/ below one folder, where the paper's presets look for them.
 
-data/      detection, texts and evaluation say which files; descriptions.jsonl, what each label means
+data/      detection, texts and evaluation say which files; descriptions.jsonl and names.tsv of the labels
 models/    lavit/visual_tokenizer llama-2-7b-hf blip2-opt-2.7b clip-vit-large-patch14
 packages/  en_core_web_sm, the spaCy pipeline, for PYTHONPATH
 """
@@ -11,6 +11,8 @@ import os
 import shutil
 from pathlib import Path
 
+from mmgic.cleaning.senses import NAMES
+from mmgic.descriptions.review import append_review
 from mmgic.errors import InputError
 from mmgic.toy.datasets.image_captions import write_mmc4
 from mmgic.toy.datasets.samples import World, write_bytes, write_lines
@@ -25,6 +27,15 @@ from mmgic.toy.downloads.spacy_package import write_spacy_package
 from mmgic.toy.downloads.texts import write_image_captions, write_instructions
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
+# a label sense that Visual Genome's annotators met
+_BUS = {
+    "source": "visual_genome",
+    "label": "bus",
+    "synset": "bus.n.04",
+    "count": "2",
+    "definition": "a car that is old and unreliable",
+    "name": "bus (old car)",
+}
 SCALE = 3  # pictures have at least 288 pixels a side, as the paper keeps those of 224 or more
 
 
@@ -53,6 +64,7 @@ def _write_data(data: Path, world: World) -> None:
     write_instructions(data, world, range(3_000, 3_012))
     write_evaluation(data, world, 12, karpathy)
     write_lines(data / "descriptions.jsonl", descriptions())
+    append_review(str(data / "names.tsv"), NAMES, [_BUS])
 
 
 def _write_models(models: Path, world: World) -> None:
