@@ -29,7 +29,7 @@ from mmgic.stages.tables import SETTINGS, Table, open_table, select
 
 RARE = 5  # Figure 12's text: labels with a frequency below this
 BEFORE_TOKENS = ("mmgic/regions", "mmgic/captions", "mmgic/cleaned")  # Table 13 counts the first that is there
-COLLECTED = ("sft/unique", "sft/annotations")  # the same for Table 14
+COLLECTED = ("sft/sampled", "sft/unique", "sft/annotations")  # the same for Table 14
 KINDS = ("objects", "attributes", "relationships")
 
 PLAYBACK = "MMGIC playback"

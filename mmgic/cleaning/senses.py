@@ -36,7 +36,7 @@ def propose_names(
 
 
 def check_names(labels: LabelSettings, sources: Iterable[SourceSettings]) -> None:
-    """Raises SettingsError if a source (Visual Genome) has senses of labels, and the settings do not say their names."""
+    """Raises SettingsError if a source (Visual Genome) has senses of labels and the settings name none of them."""
     ambiguous = [source.name for source in sources if FORMATS[source.format].noisy_labels]
     if ambiguous and not labels.names and not labels.names_by_synset:
         raise SettingsError(

@@ -18,8 +18,8 @@ from mmgic.stages.ingest import ingest
 from mmgic.stages.places import Places
 from mmgic.stages.tables import Table
 
-# how often a source's labels and images count, and what describes them, matters to later stages alone
-_LATER = ("min_label_count", "repeats", "corpus", "description_field")
+# how often labels and images count, how many are used and what describes them matters to later stages alone
+_LATER = ("min_label_count", "repeats", "corpus", "description_field", "sample")
 _INSIDE = ("annotations", "images", "captions", "answers")  # names below the source's folder, or paths from the root
 _OUTSIDE = ("karpathy", "flickr30k")  # paths of files that several sources share
 

@@ -1,6 +1,6 @@
-"""IC: annotations -> unique -> phrases -> selected -> images -> captions -> merged -> tokens -> documents (App. G).
+"""Appendix G: annotations, unique, phrases, selected, sampled, images, captions, merged, tokens, documents.
 
-Tables lie under `<output>/ic`. Captions are chosen before images are fetched, so what is not needed is not asked for.
+Tables lie under `<output>/ic`. Records are chosen before images are fetched, so what is not needed is not asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mmgic.pipelines.documents import run_documents
 from mmgic.pipelines.images import run_images
 from mmgic.pipelines.merge import run_merge
 from mmgic.pipelines.phrases import select_by_phrases
+from mmgic.pipelines.sample import run_sample
 from mmgic.pipelines.tokens import run_tokens
 from mmgic.pipelines.unique import run_unique
 from mmgic.settings import Settings
@@ -29,9 +30,10 @@ def build_ic(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
     annotations = read_annotations(settings, "ic")
     unique = run_unique(settings, annotations)
     selected = select_by_phrases(settings, unique)
-    images = run_images(settings, "ic", selected, schema.CAPTIONED_IMAGE)
+    sampled = run_sample(settings, "ic", selected, schema.CAPTIONED_IMAGE)
+    images = run_images(settings, "ic", sampled, schema.CAPTIONED_IMAGE)
     captions = run_captions(settings, "ic", images, schema.CAPTIONED_IMAGE)
     merged = run_merge(settings, captions)
     tokens = run_tokens(settings, "ic", merged, schema.TOKENIZED_PAIR)
     documents = run_documents(settings, "ic", vocabulary, tokens, MakePair)
-    return each_once(annotations, unique, selected, images, captions, merged, tokens, documents)
+    return each_once(annotations, unique, selected, sampled, images, captions, merged, tokens, documents)

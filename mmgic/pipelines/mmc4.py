@@ -1,4 +1,4 @@
-"""MMC4 and MMC4-pairs: annotations -> images -> tokens -> documents (C.6). Tables lie under `<output>/mmc4`."""
+"""MMC4 and MMC4-pairs (C.6): annotations -> sampled -> images -> tokens -> documents. Tables are in `<output>/mmc4`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from mmgic import schema
 from mmgic.documents.interleaved import MakeInterleaved
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.annotations import read_annotations
+from mmgic.pipelines.common import each_once
 from mmgic.pipelines.documents import run_documents
 from mmgic.pipelines.images import run_images
+from mmgic.pipelines.sample import run_sample
 from mmgic.pipelines.tokens import run_tokens
 from mmgic.settings import Settings
 from mmgic.stages.tables import Table
@@ -16,7 +18,8 @@ from mmgic.stages.tables import Table
 def build_mmc4(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
     """Runs the stages of the MMC4 sources and returns their tables, that of documents last."""
     annotations = read_annotations(settings, "mmc4")
-    images = run_images(settings, "mmc4", annotations, schema.INTERLEAVED)
+    sampled = run_sample(settings, "mmc4", annotations, schema.INTERLEAVED)
+    images = run_images(settings, "mmc4", sampled, schema.INTERLEAVED)
     tokens = run_tokens(settings, "mmc4", images, schema.INTERLEAVED)
     documents = run_documents(settings, "mmc4", vocabulary, tokens, MakeInterleaved)
-    return [annotations, images, tokens, documents]
+    return each_once(annotations, sampled, images, tokens, documents)

@@ -1,4 +1,4 @@
-"""MMGIC: annotations -> cleaned -> captions -> regions -> tokens -> documents/RECIPE/repeat_k (Sections 2.1 to 2.4).
+"""MMGIC (Section 2): annotations -> cleaned -> sampled -> captions -> regions -> tokens -> documents/RECIPE/repeat_k.
 
 Each stage writes a folder under `<output>/mmgic`, beside the settings that its rows depend on. Files that a stage reads
 from outside are among these by their digests; image files are not, for they are many and large.
@@ -22,6 +22,7 @@ from mmgic.pipelines.captions import run_captions
 from mmgic.pipelines.common import data_resources, each_once, sources_of
 from mmgic.pipelines.documents import description_inputs, run_multi_grained_documents
 from mmgic.pipelines.places import places_of
+from mmgic.pipelines.sample import run_sample
 from mmgic.pipelines.tokens import run_tokens
 from mmgic.regions import FindRegions
 from mmgic.settings import Settings
@@ -36,11 +37,12 @@ def build_mmgic(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
     """Runs the stages of the detection sources and returns their tables, those of documents last."""
     annotations = read_annotations(settings, "mmgic")
     cleaned = run_cleaning(settings, annotations)
-    captioned = run_captions(settings, "mmgic", cleaned, schema.ANNOTATED_IMAGE)
+    sampled = run_sample(settings, "mmgic", cleaned, schema.ANNOTATED_IMAGE)
+    captioned = run_captions(settings, "mmgic", sampled, schema.ANNOTATED_IMAGE)
     regions = _run_regions(settings, captioned)
     tokens = run_tokens(settings, "mmgic", regions, schema.TOKENIZED_IMAGE)
     documents = run_multi_grained_documents(settings, vocabulary, tokens)
-    return each_once(annotations, cleaned, captioned, regions, tokens, *documents)
+    return each_once(annotations, cleaned, sampled, captioned, regions, tokens, *documents)
 
 
 def run_cleaning(settings: Settings, annotations: Table) -> Table:

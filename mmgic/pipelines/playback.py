@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mmgic import schema
 from mmgic.documents.folders import documents_folder
 from mmgic.documents.playback import MakeAesthetic, MakePlayback
@@ -17,14 +15,14 @@ from mmgic.model.vocabulary import VLVocabulary
 from mmgic.pipelines.common import data_resources, sources_of
 from mmgic.pipelines.documents import description_inputs, document_inputs
 from mmgic.pipelines.places import places_of
+from mmgic.pipelines.sample import row_sample
 from mmgic.schema import Corpus
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.rows import EachRow
 from mmgic.stages.run import run_stage
-from mmgic.stages.sampling import RowSample, draw_sample, sample_key
 from mmgic.stages.stage import Stage
-from mmgic.stages.tables import Table, find_table, open_table, select
+from mmgic.stages.tables import Table, find_table
 
 
 def build_playback(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
@@ -44,7 +42,7 @@ def _mmgic(settings: Settings, vocabulary: VLVocabulary, table: Table) -> Table:
     size = settings.instructions.playback
 
     def transform() -> EachRow:
-        sample = _sample("sft/playback", table, (), size, settings.seed)
+        sample = row_sample("sft/playback", table, (), size, settings.seed)
         return EachRow(
             MakePlayback.of(settings, vocabulary, descriptions=settings.descriptions, sample=sample), repeat=0
         )
@@ -67,7 +65,7 @@ def _aesthetic(settings: Settings, vocabulary: VLVocabulary, table: Table, sourc
     size = settings.instructions.aesthetic
 
     def transform() -> EachRow:
-        sample = _sample("sft/aesthetic", table, sources, size, settings.seed)
+        sample = row_sample("sft/aesthetic", table, sources, size, settings.seed)
         make = MakeAesthetic.of(settings, vocabulary, sample=sample)
         return EachRow(make, repeat=0)
 
@@ -89,12 +87,3 @@ def _finished(settings: Settings, corpus: Corpus, name: str) -> Table | None:
     if table is None:
         print(f"{name}: left out, as {folder} is not there to play back from", flush=True)
     return table
-
-
-def _sample(name: str, table: Table, sources: Sequence[str], size: int, seed: int) -> RowSample:
-    batches = open_table(table.folder).to_batches(columns=["row_id"], filter=select(sources))
-    ids = (batch.column("row_id").to_numpy().astype(np.int64, copy=False) for batch in batches)
-    sample = draw_sample(ids, size, sample_key(seed, name))
-    if sample.size < size:
-        print(f"{name}: {sample.rows:,} rows for a sample of {size:,}; all of them are taken", flush=True)
-    return sample

@@ -1,7 +1,8 @@
 """Instruction data: annotations -> unique -> images -> tokens -> documents, and playback (Section 3.3, Appendix H).
 
-Tables lie under `<output>/sft`. Two stages run only if there is work for them: `unique` where several sources hold
-conversations that one may have copied from another, `images` if a source names its images by url.
+Tables lie under `<output>/sft`. Some stages run only if there is work for them: `unique` if the settings ask for it and
+several sources hold conversations that one may have copied from another, `sampled` if a source sets a `sample`,
+`images` if a source names its images by url.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mmgic.pipelines.documents import run_documents
 from mmgic.pipelines.images import run_images
 from mmgic.pipelines.places import places_of
 from mmgic.pipelines.playback import build_playback
+from mmgic.pipelines.sample import run_sample
 from mmgic.pipelines.tokens import run_tokens
 from mmgic.settings import Settings
 from mmgic.sources.copies import RejectCopies
@@ -33,15 +35,16 @@ def build_sft(settings: Settings, vocabulary: VLVocabulary) -> list[Table]:
     """Runs the stages of the instruction sources and returns their tables, those of documents last."""
     annotations = read_annotations(settings, "sft")
     unique = _run_unique(settings, annotations)
-    images = _run_images(settings, unique)
+    sampled = run_sample(settings, "sft", unique, schema.INTERLEAVED)
+    images = _run_images(settings, sampled)
     tokens = run_tokens(settings, "sft", images, schema.INTERLEAVED)
     documents = run_documents(settings, "sft", vocabulary, tokens, MakeRounds)
-    return each_once(annotations, unique, images, tokens, documents, *build_playback(settings, vocabulary))
+    return each_once(annotations, unique, sampled, images, tokens, documents, *build_playback(settings, vocabulary))
 
 
 def _run_unique(settings: Settings, table: Table) -> Table:
     ranks = {s.name: i for i, s in enumerate(sources_of(settings, "sft")) if FORMATS[s.format].copied}
-    if len(ranks) < 2:
+    if not settings.instructions.unique or len(ranks) < 2:
         return table
 
     def transform() -> EachRow:

@@ -163,7 +163,7 @@ def toy_all() -> Settings:
         phrases=PhraseSettings(
             pipeline=str(TOY_WEIGHTS / "noun_phrases"), min_count=3, captions_per_phrase=5
         ),  # 20 and 50, for a corpus of a hundred captions
-        instructions=InstructionSettings(playback=500, aesthetic=50),
+        instructions=InstructionSettings(playback=500, aesthetic=50, unique=True),
         training=replace(settings.training, curriculum="mmgic+ic -> mmgic+sft+aesthetic+playback+vqa"),
         cluster=replace(settings.cluster, max_error_rate=0.2),  # the toy world has many faults on purpose
     )

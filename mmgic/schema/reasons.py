@@ -26,7 +26,8 @@ REASONS = (
     "no_visual_tokens",
     "no_caption",  # the record has no text to go with its image
     "phrases_not_selected",  # no noun phrase drew this caption (G.2)
-    "not_sampled",  # left out of a sample of fixed size (H.1)
+    "not_sampled",  # left out of a sample of fixed size (Table 14, H.1)
+    "other_task",  # a record of a mixture whose task the source's `tasks` leave out
     "download_failed",  # an answer, but no image: HTTP 404 and the like
     "host_unreachable",  # no answer: no such host, no connection, silence
     "download_refused",  # a private address, an opt-out of the site, or not http(s)

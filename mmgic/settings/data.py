@@ -47,6 +47,8 @@ class SourceSettings(Group):
     # with them; the benchmark MS-COCO-30K is drawn from their half of COCO (val2014)
     keep_validation: bool = False
     min_label_count: int = number(1, 0)  # F.2 step 1: V3Det 3, Visual Genome 2 (per label and synset), others 1
+    sample: int = number(0, 0)  # how many of its usable records are taken, drawn by their ids; 0: all
+    tasks: tuple[str, ...] = ()  # of instructions: the tasks (Table 16) whose records are used; empty: all
     repeats: int = number(1, 1)  # F.7: V3Det and Visual Genome 3
     attach_merged_attributes: bool = True  # Visual Genome: attributes of objects that v1.4 merged away
     keep_groups: bool = True  # Open Images: boxes around many instances (IsGroupOf)
@@ -162,6 +164,8 @@ class InstructionSettings(Group):
 
     playback: int = number(1_000_000, 0)  # half of them image-first, half text-first
     aesthetic: int = number(1_000_000, 0)  # half of them as captioning, half as generation
+    # set conversations aside that an earlier source has too (LLaVAR has LLaVA's); Table 14 counts them in both
+    unique: bool = False
 
 
 @dataclass(frozen=True)

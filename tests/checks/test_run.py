@@ -80,7 +80,7 @@ def test_eleven_things_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "toy": {"scenes": 0},
         "sources": [good, unpacked, cut, {**good, "name": "gone", "path": str(tmp_path / "gone")}],
         "descriptions": str(tmp_path / "descriptions.jsonl"),
-        "captions": {"blip2": str(tmp_path / "blip2"), "clip": str(TOY_WEIGHTS / "llama")},
+        "captions": {"synthesize": True, "blip2": str(tmp_path / "blip2"), "clip": str(TOY_WEIGHTS / "llama")},
         "vision": {"checkpoint": str(tmp_path / "tokenizer")},
         "model": {"llm": str(llama)},
         "documents": {"max_tokens": 4096},
@@ -106,6 +106,20 @@ def test_eleven_things_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for sentence in expected:
         assert sentence in error
     assert "Traceback" not in error
+
+
+def test_a_step_without_its_model_is_refused_or_left_out_on_request(tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "cc12m.tsv").write_text("http://x.test/1.jpg\ta dog\n")
+    web = {"name": "web", "format": "cc12m", "path": str(tmp_path / "web")}
+    settings = settings_for(tmp_path, write_coco(tmp_path / "coco"), web, captions={"synthesize": True})
+    captions, merging = problems(settings)
+    assert "captions.blip2 names no model" in captions
+    assert "language_model.base_url names no server" in merging
+    assert problems(merge(settings, {"captions": {"synthesize": False, "merge": False}})) == []
+    asked = {"language_model": {"base_url": "http://127.0.0.1:9/v1"}, "captions": {"synthesize": False}}
+    [problem] = problems(merge(settings, asked))
+    assert "set language_model.model" in problem
 
 
 def test_an_output_that_is_a_file(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from mmgic.cleaning.clean import clean_image, remove_invalid_labels
 from mmgic.cleaning.counting import CountsBySource, count_objects, count_predicates
 from mmgic.cleaning.labels import KeptLabels, LabelCounts, kept_labels, sense_name
+from mmgic.cleaning.senses import check_names
 from mmgic.regions import make_regions
 from mmgic.schema import ANNOTATED_IMAGE, IMAGE_WITH_REGIONS, reject
-from mmgic.settings import CleaningSettings, RegionSettings, SourceSettings
+from mmgic.settings import CleaningSettings, LabelSettings, RegionSettings, SettingsError, SourceSettings
 from mmgic.sources.formats import read_source
 from mmgic.sources.rows import annotated_image
 
@@ -364,3 +365,12 @@ def test_invalid_labels_go_with_what_was_said_of_them() -> None:
     nothing = remove_invalid_labels(row, {("object", label) for label in ("dog", "wtr", "park")})
     assert (nothing["keep"], nothing["reason"]) == (False, "no_objects")
     assert remove_invalid_labels(row, set()) is row
+
+
+def test_senses_are_named_by_a_person_or_on_request_by_their_synsets():
+    sources = [SourceSettings(name="coco"), VG]
+    with pytest.raises(SettingsError, match=rf"senses of the labels of '{VG.name}' .* labels.names_by_synset=true"):
+        check_names(LabelSettings(), sources)
+    check_names(LabelSettings(names="names.tsv"), sources)
+    check_names(LabelSettings(names_by_synset=True), sources)
+    check_names(LabelSettings(), sources[:1])  # only people's free labels have senses

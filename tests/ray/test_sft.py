@@ -34,14 +34,20 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     output = tmp_path_factory.mktemp("sft")
     write_instructions(output, World(0), range(5_000_000, 5_000_012))
     sources = [
-        SourceSettings(name=name, format=FORMATS.get(name, name), path=f"{output}/{name}")  # type: ignore[arg-type]
+        SourceSettings(
+            name=name,
+            format=FORMATS.get(name, name),  # type: ignore[arg-type]
+            path=f"{output}/{name}",
+            sample=5 if name == "ocrvqa" else 0,
+            tasks=("open_vqa", "multiple_choice") if name == "llava_mix" else (),
+        )
         for name in DATASETS
     ]
     sources.append(SourceSettings(name="aesthetic", format="laion_coco_aesthetic", path=f"{output}/aesthetic"))
     changes = {
         "output": f"{output}/one",
         "descriptions": "",
-        "instructions": {"playback": 15, "aesthetic": 100},
+        "instructions": {"playback": 15, "aesthetic": 100, "unique": True},
         "download": {"images_per_shard": 200, "retries": 0},
         "cluster": {"data_workers": 1, "rows_per_block": 120, "max_error_rate": 0.2},
     }
@@ -82,12 +88,16 @@ def _rows(settings: Settings, name: str, kept: bool = True) -> list[dict[str, An
 
 def test_every_record_of_table_14_becomes_a_document(settings: Settings, one: list[Table]) -> None:
     names = [table.name.split("/")[1] for table in one]
-    assert names == ["annotations", "unique", "images", "tokens", "documents", "playback", "aesthetic"]
-    manifests = [table.manifest for table in one[:5]]
+    assert names == ["annotations", "unique", "sampled", "images", "tokens", "documents", "playback", "aesthetic"]
+    manifests = [table.manifest for table in one[:6]]
     for before, after in pairwise(manifests):
         assert after.rows_in == after.rows_out == before.kept
         assert after.kept + sum(after.reasons.values()) == after.rows_out
-    _, unique, images, tokens, documents = manifests
+    annotations, unique, sampled, images, tokens, documents = manifests
+    assert 0 < annotations.sources["llava_mix"]["kept"] < annotations.sources["llava_mix"]["rows"]
+    assert annotations.reasons["other_task"] > 0
+    lacking = unique.sources["ocrvqa"]["kept"] - 5
+    assert (sampled.sources["ocrvqa"]["kept"], sampled.reasons) == (5, {"not_sampled": lacking})
     assert unique.reasons == {"duplicate_record": sum(unique.reasons.values())}
     assert unique.sources["llavar"]["kept"] < unique.sources["llavar"]["rows"]
     assert unique.sources["llava"]["kept"] == unique.sources["llava"]["rows"]
@@ -135,7 +145,7 @@ def test_two_workers_make_the_same_rows(
     two = merge(replace(settings, output=f"{settings.output}/two"), {"cluster": changes})
     _write_tokens(two)
     build_sft(two, vocabulary_of(settings))
-    for name in ("annotations", "unique", "tokens", "documents", "playback", "aesthetic"):
+    for name in ("annotations", "unique", "sampled", "tokens", "documents", "playback", "aesthetic"):
         # the shards of fetched images lie in the runs' own folders, but none was fetched
         assert digest(f"{two.output}/sft/{name}") == digest(f"{settings.output}/sft/{name}"), name
     assert "sft/aesthetic: 20 rows for a sample of 100; all of them are taken" in capsys.readouterr().out

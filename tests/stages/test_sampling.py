@@ -33,6 +33,12 @@ def test_ranks_are_one_to_one_and_other_seeds_draw_others():
     assert len(drawn[0] & drawn[1]) < 40
 
 
+def test_a_smaller_sample_is_a_part_of_a_larger_one():
+    key = sample_key(0, "x")
+    small, large = (draw_sample([np.arange(1000)], size, key) for size in (100, 300))
+    assert all(large.group(i) is not None for i in range(1000) if small.group(i) is not None)
+
+
 def test_splitmix64_by_hand():
     """The first outputs of SplitMix64 seeded with 0 and 1."""
     assert ranks(np.array([0, 1]), 0).tolist() == [0xE220A8397B1DCDAF, 0x910A2DEC89025CC1]

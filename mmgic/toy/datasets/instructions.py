@@ -92,9 +92,9 @@ def _write_llava_mix(folder: Path, images: Path, samples: list[CaptionedScene], 
     records: list[dict[str, Any]] = []
     for i, sample in enumerate(samples):
         rng = world.generator("llava_mix", sample.number)
-        kind, name = (
-            i % 4,
-            f"{('coco/train2017', 'gqa/images', 'ocr_vqa/images', 'vg/VG_100K')[i % 4]}/{sample.image_id}.jpg",
+        kind = i % 4
+        name = (
+            f"{('coco/train2017', 'gqa/images', 'ocr_vqa/images', 'textvqa/train_images')[kind]}/{sample.image_id}.jpg"
         )
         if kind == 0:
             turns = dialogue.talk(sample.scene, sample.captions, rng)
@@ -110,6 +110,11 @@ def _write_llava_mix(folder: Path, images: Path, samples: list[CaptionedScene], 
             turns = [(f"{ONE_SENTENCE}\nReference OCR token: STOP, TAXI", sample.captions[0])]
         write_bytes(images / name, sample.jpeg())
         records.append({"id": str(sample.image_id), "image": name, "conversations": _conversation(turns)})
+        if i % 5 == 3:
+            name = f"vg/VG_100K/{sample.image_id}.jpg"
+            write_bytes(images / name, sample.jpeg())
+            turns = dialogue.region_questions(sample.scene)
+            records.append({"id": f"vg{i}", "image": name, "conversations": _conversation(turns)})
         if i % 5 == 4:
             lessons = dialogue.word_lessons()
             instruction, given, output = lessons[i % len(lessons)]

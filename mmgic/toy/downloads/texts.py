@@ -5,10 +5,11 @@ capsfusion/            capsfusion_1.parquet images/
 laion_coco_aesthetic/  laion-coco_v3_filter.parquet images/
 journeydb/data/train/  train_anno_realease_repath.jsonl imgs/000/
 mmc4/                  docs_shard_0_v2.jsonl.zip images/
-coco/                  train2014/ train2017/, which VQAv2, OK-VQA, LLaVA, A-OKVQA and ShareGPT4V are about
+llava/                 llava_instruct_80k.json llava_v1_5_mix665k.json
+coco/                  train2017/, which LLaVA, its mixture and ShareGPT4V are about
+gqa/ ocr_vqa/ textvqa/ vg/                                       further images of the mixture
 sam/ wikiart/          further images of ShareGPT4V
-llava/ llavar/ sharegpt4v/ unimm_chat/ vqav2/ okvqa/ gqa/ ocrvqa/ aokvqa/ textcaps/ laion_gpt4v/ instructpix2pix/
-magicbrush/ alpaca/ sharegpt/
+llavar/ sharegpt4v/ unimm_chat/ laion_gpt4v/ instructpix2pix/ magicbrush/ alpaca/
 
 What is downloaded by url lies beside its list in img2dataset's shards (`images/`), as img2dataset leaves it there.
 """
@@ -26,8 +27,7 @@ from mmgic.toy.datasets.image_captions import (
     write_journeydb,
 )
 from mmgic.toy.datasets.instructions import WRITERS
-from mmgic.toy.datasets.samples import World, write_bytes, write_json
-from mmgic.toy.datasets.tables import VQAv2
+from mmgic.toy.datasets.samples import World, write_json
 
 # Where the images of an instruction dataset lie below data/
 _IMAGES = {
@@ -35,16 +35,10 @@ _IMAGES = {
     "llavar": "llavar/images",
     "sharegpt4v": ".",  # names begin with coco/, sam/ or wikiart/
     "unimm_chat": "",
-    "okvqa": "coco/train2014",
-    "gqa": "gqa/images",
-    "ocrvqa": "ocrvqa/images",
-    "aokvqa": "coco",
-    "textcaps": "textcaps/train_images",
     "laion_gpt4v": "laion_gpt4v/images",
     "instructpix2pix": "",
     "magicbrush": "",
     "alpaca": "",
-    "sharegpt": "",
 }
 # what a writer of the toy world calls a file -> its name in the release
 _NAMES = {
@@ -81,9 +75,4 @@ def write_instructions(data: Path, world: World, numbers: range) -> None:
     # LLaVA's repository holds several selections of the same conversations
     records = json.loads((data / "llava/llava_instruct_150k.json").read_text(encoding="utf-8"))
     write_json(data / "llava/llava_instruct_80k.json", records[: max(2, len(records) // 2)])
-    vqav2 = VQAv2()
-    for sample in samples:
-        path = vqav2.add(sample.scene, sample.image_id, world.generator("vqav2", sample.number))
-        write_bytes(data / "coco" / path, sample.jpeg())
-    write_json(data / "vqav2/v2_OpenEnded_mscoco_train2014_questions.json", vqav2.questions)
-    write_json(data / "vqav2/v2_mscoco_train2014_annotations.json", vqav2.annotations)
+    WRITERS["llava_mix"](data / "llava", data, samples, world)  # its names begin with coco/, gqa/ and so on

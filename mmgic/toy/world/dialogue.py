@@ -56,6 +56,17 @@ def multiple_choice(scene: Scene, rng: np.random.Generator) -> tuple[str, list[s
     return question, [*others[:place], colour, *others[place:]], place
 
 
+def region_questions(scene: Scene) -> list[Turn]:
+    """What a region shows, and where a thing is: places as corners in fractions of the image."""
+    thing = scene.things[0]
+    x, y, w, h = thing.box
+    corners = (x / scene.width, y / scene.height, (x + w) / scene.width, (y + h) / scene.height)
+    place = f"[{', '.join(f'{edge:.2f}' for edge in corners)}]"
+    said = text.sentence(text.noun_phrase(thing, details=True))
+    sought = "Please provide the bounding box coordinate of the region this sentence describes"
+    return [(f"Please provide a short description for this region: {place}.", said), (f"{sought}: {said}", place)]
+
+
 def recoloured(scene: Scene, rng: np.random.Generator, but: tuple[int, ...] = ()) -> tuple[str, Scene, int]:
     """An instruction, the scene after it, and which thing it changed: one not in `but`, if there is another."""
     free = [i for i in range(len(scene.things)) if i not in but] or list(range(len(scene.things)))

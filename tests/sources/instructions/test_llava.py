@@ -53,6 +53,44 @@ def test_one_id_may_have_several_conversations_but_not_one_twice(read):
     assert len({row["row_id"] for row in rows}) == 3
 
 
+def test_parts_of_the_mixture_are_told_by_their_task(read):
+    """As llava_v1_5_mix665k.json words them: only what Table 14 has stays."""
+    short, letter = (
+        "\nAnswer the question using a single word or phrase.",
+        "\nAnswer with the option's letter from the given choices directly.",
+    )
+    sentence = "Provide a one-sentence caption for the provided image.\nReference OCR token: M, 0"
+    sought = "Please provide the bounding box coordinate of the region this sentence describes: a man"
+    talks = {
+        "vqav2": ("coco/train2017/1.jpg", f"<image>\nIs it red?{short}", "Yes", f"Is it big?{short}", "No"),
+        "ocrvqa": ("ocr_vqa/images/1.jpg", f"<image>\nWho wrote this?{short}", "A. Person"),
+        "aokvqa": ("coco/train2017/2.jpg", f"<image>\nWhat is it?\nA. a dog\nB. a cat{letter}", "B"),
+        "textcaps": ("textvqa/train_images/1.jpg", f"<image>\n{sentence}", "A sign."),
+        "sharegpt": (None, "Hi", "Hello"),
+        "llava": ("coco/train2017/3.jpg", "<image>\nWhat is happening?", "A man walks."),
+        "refcoco": ("coco/train2017/4.jpg", f"<image>\n{sought}", "[0.1, 0.2, 0.3, 0.4]"),
+        "vg": ("vg/VG_100K/1.jpg", "<image>\nPlease provide a short description for this region: [0, 0, 1, 1].", "A."),
+    }
+    records = [
+        {"id": name, **({"image": image} if image else {}), "conversations": talk(*said)}
+        for name, (image, *said) in talks.items()
+    ]
+    tasks = ("open_vqa", "multiple_choice", "image_caption", "text_only")
+    rows = {row["image_id"].partition("-")[0]: row for row in read(records, tasks=tasks)}
+    assert {name for name, row in rows.items() if row["reason"] == "other_task"} == {"llava", "refcoco", "vg"}
+    assert [rows[name]["task"] for name in list(talks)[:5]] == ["open_vqa", *tasks]
+    assert all(row["keep"] for row in read(records))
+    with pytest.raises(InputError, match="'vqa' is no task; 'tasks' takes some of image_conversation, open_vqa"):
+        read(records, tasks=("vqa",))
+
+
+def test_tasks_are_of_instructions_alone(write, tmp_path):
+    write("a.json", {"images": [], "annotations": [], "categories": []})
+    source = SourceSettings(name="s", path=str(tmp_path), annotations="a.json", tasks=("open_vqa",))
+    with pytest.raises(InputError, match="the format 'coco' has no tasks"):
+        list(read_source(source))
+
+
 def test_records_that_cannot_be_used_are_counted(read):
     rows = read(
         [
