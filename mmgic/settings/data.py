@@ -49,6 +49,7 @@ class SourceSettings(Group):
     min_label_count: int = number(1, 0)  # F.2 step 1: V3Det 3, Visual Genome 2 (per label and synset), others 1
     sample: int = number(0, 0)  # how many of its usable records are taken, drawn by their ids; 0: all
     tasks: tuple[str, ...] = ()  # of instructions: the tasks (Table 16) whose records are used; empty: all
+    choice_orders: int = number(1, 1, 10)  # A-OKVQA: in how many orders choices are listed, a record each
     repeats: int = number(1, 1)  # F.7: V3Det and Visual Genome 3
     attach_merged_attributes: bool = True  # Visual Genome: attributes of objects that v1.4 merged away
     keep_groups: bool = True  # Open Images: boxes around many instances (IsGroupOf)

@@ -148,4 +148,4 @@ def test_two_workers_make_the_same_rows(
     for name in ("annotations", "unique", "sampled", "tokens", "documents", "playback", "aesthetic"):
         # the shards of fetched images lie in the runs' own folders, but none was fetched
         assert digest(f"{two.output}/sft/{name}") == digest(f"{settings.output}/sft/{name}"), name
-    assert "sft/aesthetic: 20 rows for a sample of 100; all of them are taken" in capsys.readouterr().out
+    assert "sft/aesthetic: 20 rows of aesthetic for a sample of 100; all of them are taken" in capsys.readouterr().out

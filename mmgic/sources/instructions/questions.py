@@ -126,7 +126,11 @@ def _books(path: str) -> Iterator[tuple[int, tuple[str, Any]]]:
 
 
 def read_aokvqa(source: SourceSettings) -> Iterator[Interleaved]:
-    """Yields a row per image, in the order of its first question; the answer is the letter of a listed choice."""
+    """Yields a row per image, in the order of its first question; the answer is the letter of a listed choice.
+
+    With `choice_orders` of N, N rows: each lists the choices beginning with another one, as LLaVA-1.5's mixture does
+    (66,160 records, 4 of each image).
+    """
     paths = annotation_paths(source)
     finder = ImageFinder(source)
     with RecordIndex() as index:
@@ -135,14 +139,17 @@ def read_aokvqa(source: SourceSettings) -> Iterator[Interleaved]:
         index.build()
         for key in index.keys("question"):
             split, _, image_id = key.partition("/")
-            turns = [(question, answer) for question, answer in index.get("question", key)]
+            questions = index.get("question", key)
             if not image_id.isdecimal():
-                detail = f"{len(turns)} questions have '{image_id}' for an image number"
+                detail = f"{len(questions)} questions have '{image_id}' for an image number"
                 yield bad_questions(source.name, key, "multiple_choice", detail)
                 continue
             path = finder.path(posixpath.join(f"{split}2017", f"{int(image_id):012d}.jpg"))
             reason = _AOKVQA_SPLITS.get(split, "")
-            yield question_row(source.name, key, "multiple_choice", turns, path=path, reason=reason)
+            for first in range(source.choice_orders):
+                turns = [_choice(question, choices, correct, first) for question, choices, correct in questions]
+                record = f"{key}/{first}" if first else key
+                yield question_row(source.name, record, "multiple_choice", turns, path=path, reason=reason)
 
 
 def _aokvqa_questions(path: str) -> Iterator[tuple[str, Any]]:
@@ -153,8 +160,15 @@ def _aokvqa_questions(path: str) -> Iterator[tuple[str, Any]]:
         choices = fields.get("choices")
         choices = [collapse_spaces(choice) for choice in choices] if isinstance(choices, list) else []
         correct = fields.get("correct_choice_idx")
-        question, answer = collapse_spaces(fields.get("question")), ""
-        if isinstance(correct, int) and 0 <= correct < len(choices) <= len(_LETTERS) and all(choices):
-            answer = _LETTERS[correct]
-        lines = [question, *(f"{letter}. {choice}" for letter, choice in zip(_LETTERS, choices, strict=False))]
-        yield f"{split}/{text_id(fields.get('image_id'))}", ["\n".join(lines) if question else "", answer]
+        known = isinstance(correct, int) and 0 <= correct < len(choices) <= len(_LETTERS) and all(choices)
+        question = collapse_spaces(fields.get("question"))
+        yield f"{split}/{text_id(fields.get('image_id'))}", [question, choices, correct if known else None]
+
+
+def _choice(question: str, choices: list[str], correct: int | None, first: int) -> Turn:
+    """The question with its choices, that of number `first` listed first, and the letter of the correct one."""
+    start = first % len(choices) if choices else 0
+    listed = choices[start:] + choices[:start]
+    lines = [question, *(f"{letter}. {choice}" for letter, choice in zip(_LETTERS, listed, strict=False))]
+    answer = "" if correct is None else _LETTERS[(correct - start) % len(choices)]
+    return "\n".join(lines) if question else "", answer

@@ -84,6 +84,21 @@ def test_aokvqa_choices_are_lettered(read, tmp_path):
     assert (second["reason"], third["reason"]) == ("bad_record", "heldout_split")
 
 
+def test_aokvqa_choices_in_several_orders_are_a_record_each(read):
+    four = {"question": "What?", "choices": ["cat", "dog", "cow", "bus"], "correct_choice_idx": 1}
+    records = [
+        {"split": "train", "image_id": 7, **four},
+        {"split": "train", "image_id": 7, "question": "Who?", "choices": ["a", "b"], "correct_choice_idx": 0},
+    ]
+    rows = read("aokvqa", {"aokvqa_v1p0_train.json": records}, choice_orders=4)
+    assert [row["image_id"] for row in rows] == ["train/7", "train/7/1", "train/7/2", "train/7/3"]
+    assert len({row["row_id"] for row in rows}) == 4
+    assert asked(rows[1]) == [("What?\nA. dog\nB. cow\nC. bus\nD. cat", "A"), ("Who?\nA. b\nB. a", "B")]
+    for row in rows:
+        right = [dict(line.split(". ") for line in question.split("\n")[1:])[letter] for question, letter in asked(row)]
+        assert right == ["dog", "a"]
+
+
 def test_textcaps_take_one_caption_of_an_image(read):
     records = [
         {"image_id": "a", "caption_str": "", "flickr_original_url": "https://f/a.jpg"},
