@@ -74,7 +74,7 @@ def test_every_source_reaches_the_documents(run: Settings) -> None:
         repeats = [name for name, rows in kept.items() if rows]
         assert len(repeats) == source.repeats
     store = TokenStore(store_folder(run))
-    drawn = {"playback", "aesthetic"} & {name.removeprefix("sft/") for name in tables}
+    drawn = {"playback", "aesthetic"} & {name.split("/")[1] for name in tables}
     assert set(store.corpora) == drawn | {source.corpus or FORMATS[source.format].corpus for source in run.sources}
 
 
@@ -88,8 +88,8 @@ def test_rows_in_are_rows_out_and_every_stage_has_work(run: Settings) -> None:
         assert tables["ic/selected"].reasons["phrases_not_selected"] > 0
         assert tables["ic/images"].reasons.keys() == {"download_failed"}
         assert tables["ic/captions"].kept == tables["ic/merged"].kept > 0
-    if "sft/playback" in tables:
-        assert tables["sft/playback"].kept == run.instructions.playback
+    if "sft/documents" in tables:
+        assert tables["sft/playback/CLDR"].kept == run.instructions.playback
         assert tables["sft/aesthetic"].kept == run.instructions.aesthetic
 
 

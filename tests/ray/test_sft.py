@@ -81,7 +81,7 @@ def _write_tokens(settings: Settings) -> None:
 
 
 def _rows(settings: Settings, name: str, kept: bool = True) -> list[dict[str, Any]]:
-    table = tables.open_table(f"{settings.output}/sft/{name}")
+    table = tables.open_table(*(t.folder for t in tables.finished_tables(f"{settings.output}/sft/{name}")))
     rows: list[dict[str, Any]] = table.to_table(filter=tables.select() if kept else None).to_pylist()
     return rows
 
@@ -134,7 +134,7 @@ def test_playback_is_of_exact_size_and_half_of_each_order(settings: Settings, on
     _write_tokens(smaller)
     [playback] = build_playback(smaller, vocabulary_of(settings))
     manifest = playback.manifest
-    assert (playback.name, manifest.rows_in, manifest.kept) == ("sft/playback", 15, 4)
+    assert (playback.name, manifest.rows_in, manifest.kept) == ("sft/playback/CLDR", 15, 4)
     assert manifest.reasons == {"not_sampled": 11}
 
 

@@ -54,6 +54,9 @@ def write_open_images(root: Path, world: World, numbers: range, sizes: bool = Tr
         _add(splits[name], sample, image_id, place, rng)
         if place % 16 != 10:
             _detect(detections[name], sample, f"{_DETECTED[name]}/{image_id}.jpg")
+        if not place:
+            for other in ("objects365_v1_00000001", "000000000001"):  # the second is LVIS's: an image of COCO
+                _detect(detections["validation"], sample, f"val/{other}.jpg")
     splits["train"].boxes.insert(2, "0123456789abcdef,xclick")
     for name, split in splits.items():
         _write_split(folder, name, split)
@@ -67,9 +70,6 @@ def write_open_images(root: Path, world: World, numbers: range, sizes: bool = Tr
     predicates = [name.replace(" ", "_") for name in RELATIONSHIP_DESCRIPTIONS]
     _write_text(folder / "oidv6-relationships-description.csv", [f"{name},{name}" for name in predicates])
     categories = [{"id": i, "name": name} for i, name in enumerate(CATEGORIES, start=1)]
-    for sample in world.samples(numbers[:1]):
-        for name in ("objects365_v1_00000001", "000000000001"):  # the second is LVIS's: an image of COCO
-            _detect(detections["validation"], sample, f"val/{name}.jpg")
     for name, file in (("train", "bigdet_oid_train.json"), ("validation", "bigdet_val.json")):
         write_json(folder / file, {**detections[name], "categories": categories})
 
