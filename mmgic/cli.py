@@ -93,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     from mmgic.analysis import cli as statistics_cli
     from mmgic.checks import run as check_cli
     from mmgic.evaluation import cli as score_cli
+    from mmgic.exported import cli as exported_cli
     from mmgic.hub import cli as hub_cli
     from mmgic.sources import cli as formats_cli
     from mmgic.view import cli as view_cli
@@ -103,6 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     score_cli.add_parser(commands)
     view_cli.add_parser(commands)
     vision_cli.add_parser(commands)
+    exported_cli.add_parser(commands)
     hub_cli.add_parser(commands)
     statistics_cli.add_parser(commands)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mmgic.documents.template import Segment
 from mmgic.errors import InputError
+from mmgic.model.visual_tokens import IMG, text_tokens
 from mmgic.model.vocabulary import VLVocabulary
 
 if TYPE_CHECKING:
@@ -74,10 +75,16 @@ def join_continuation(context: str, text: str, before: list[int], whole: list[in
 def check_text_tokenizer(tokenizer: PreTrainedTokenizerBase, text_size: int) -> None:
     """Raises InputError if documents cannot be written with `tokenizer` for a language model of `text_size` tokens."""
     start_and_end(tokenizer)
-    if len(tokenizer) > text_size:
+    tokens = text_tokens(tokenizer)  # an exported model's tokenizer has visual ones after them
+    if tokens > text_size:
         raise InputError(
-            f"the text tokenizer has {len(tokenizer):,} tokens but its language model {text_size:,}: those beyond "
+            f"the text tokenizer has {tokens:,} tokens but its language model {text_size:,}: those beyond "
             "would be taken for visual tokens; fetch both from one place"
+        )
+    if tokens < text_size and len(tokenizer) > tokens:
+        raise InputError(
+            f"the text tokenizer has a token {IMG} of its own, with id {tokens}, where the visual one has {text_size}; "
+            "rename it in its tokenizer.json"
         )
 
 

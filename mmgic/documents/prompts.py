@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmgic.documents.encode import encode_continuation, encode_parts, start_and_end
+from mmgic.documents.encode import encode_continuation, encode_parts, encode_texts, start_and_end
 from mmgic.documents.tasks import TEMPLATES, make_round
-from mmgic.documents.template import Segment, caption_prefix
+from mmgic.documents.template import Segment, caption_prefix, image_part, to_text
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import Part
+from mmgic.sources.rows import annotated_image
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,6 +21,12 @@ def caption_prompt(tokenizer: PreTrainedTokenizerBase, vocabulary: VLVocabulary,
     """An image-first document up to and including "Caption:"; the model goes on with the caption's line."""
     start, _ = start_and_end(tokenizer)
     return [start, *encode_parts(tokenizer, vocabulary, [caption_prefix()], [codes])[0]]
+
+
+def drawing_prompt(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[int]:
+    """The text-first document of a caption up to its image, without <s>, which not all models were trained with."""
+    shown = annotated_image("", "", 0, caption=caption)
+    return encode_texts(tokenizer, [to_text(image_part(shown, "text_first", "C", None)[:1])])[0]
 
 
 def line_stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -24,7 +24,8 @@ def answer_items(
     chosen = [i for i, item in enumerate(items) if item.options]
     written = [i for i, item in enumerate(items) if not item.options]
     answers = dict(zip(chosen, _choose(model, [items[i] for i in chosen], [prompts[i] for i in chosen]), strict=True))
-    texts = _write(model, [prompts[i] for i in written], settings.evaluation.max_new_tokens)
+    stop = line_stop_ids(model.tokenizer)
+    texts = write_texts(model, [prompts[i] for i in written], settings.evaluation.max_new_tokens, stop)
     answers |= {i: ItemAnswer(text) for i, text in zip(written, texts, strict=True)}
     return [answers[i] for i in range(len(items))]
 
@@ -51,10 +52,11 @@ def _choose(model: ExportedModel, items: Sequence[Item], prompts: Sequence[Seque
     return answers
 
 
-def _write(model: ExportedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
-    """One line of text after each prompt."""
-    tokenizer, is_visual = model.tokenizer, model.vocabulary.is_visual
-    outputs = model.engine.generate(prompts, max_new_tokens, line_stop_ids(tokenizer))
+def write_texts(
+    model: ExportedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, stop: Sequence[int]
+) -> list[str]:
+    """The text after each prompt, up to the first token of `stop`."""
+    outputs = model.engine.generate(prompts, max_new_tokens, stop)
     # a model may go on with visual tokens, which have no text
-    texts = (tokenizer.decode([t for t in output if not is_visual(t)], skip_special_tokens=True) for output in outputs)
-    return [text.strip() for text in texts]
+    texts = [[token for token in output if not model.vocabulary.is_visual(token)] for output in outputs]
+    return [model.tokenizer.decode(text, skip_special_tokens=True).strip() for text in texts]

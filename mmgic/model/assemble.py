@@ -20,10 +20,13 @@ def vocabulary_of(settings: Settings) -> VLVocabulary:
     return VLVocabulary(load_llama_config(settings.model.llm).vocab_size, len(codebook))
 
 
-def untrained_model(settings: Settings) -> VLLlama:
-    """The model before training, from `model`, `vision.checkpoint` and `seed`. Raises InputError if unusable."""
+def untrained_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
+    """The model before training, from `model`, `vision.checkpoint` and `seed`; `frozen` is `build_model`'s.
+
+    Raises InputError if unusable.
+    """
     from mmgic.model.vl_llama import build_model
     from mmgic.vision.folders import read_codebook
 
     codebook = read_codebook(settings.vision.checkpoint)
-    return build_model(settings.model, vocabulary_of(settings), codebook, settings.seed)
+    return build_model(settings.model, vocabulary_of(settings), codebook, settings.seed, frozen=frozen)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import (
     AutoImageProcessor,
     GenerationConfig,
@@ -18,8 +19,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from mmgic.errors import InputError
 from mmgic.model.llama_config import load_llama_config
+from mmgic.vision.folders import read_weights
 
 disable_progress_bar()  # one for each actor would fill a job's log
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"  # the tables with a row for each token
+TABLES = (EMBEDDING, HEAD)
 
 
 def check_folder(folder: str, kind: str, setting: str) -> None:
@@ -50,6 +55,14 @@ def weight_files(folder: str | Path) -> list[Path]:
         if (Path(folder) / name).is_file():
             return [Path(folder) / name]
     raise InputError(f"{folder} holds no weights in safetensors, nor in PyTorch's form; fetch them")
+
+
+def folder_weights(folder: str | Path) -> dict[str, Tensor]:
+    """The tensors of a model's folder by name. They are mapped: a tensor is read when it is used.
+
+    Raises InputError if a file is missing or damaged.
+    """
+    return {name: tensor for file in weight_files(folder) for name, tensor in read_weights(file).items()}
 
 
 def load_model(
@@ -97,3 +110,20 @@ def image_processor(folder: str, setting: str) -> Any:
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{setting} is '{folder}', whose files cannot be used ({reason}); fetch them again") from None
+
+
+def load_llama_vectors(folder: str | Path, dtype: torch.dtype) -> LlamaForCausalLM:
+    """The Llama of a folder with its embedding, its head and its vectors; its matrices stay on the meta device.
+
+    For what the matrices, nearly all of the bytes, are not needed for. Raises InputError as `load_llama`.
+    """
+    config = load_llama_config(folder)
+    with torch.device("meta"):
+        llama = LlamaForCausalLM(config)
+    weights = folder_weights(folder)
+    weights.setdefault(HEAD, weights.get(EMBEDDING))  # tied
+    names = [name for name, p in llama.named_parameters(remove_duplicate=False) if p.ndim == 1 or name in TABLES]
+    if missing := [name for name in names if weights.get(name) is None]:
+        raise InputError(f"model.llm is '{folder}', which lacks {len(missing)} weights, such as {missing[0]}")
+    llama.load_state_dict({name: weights[name].to(dtype) for name in names}, strict=False, assign=True)
+    return llama.to(dtype).eval()

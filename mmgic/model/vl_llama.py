@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
@@ -22,7 +23,7 @@ from mmgic.errors import InputError
 from mmgic.model.attention import attention_arguments, attention_name
 from mmgic.model.llama_config import load_llama_config
 from mmgic.model.loss import modality_loss_sums
-from mmgic.model.pretrained import load_llama
+from mmgic.model.pretrained import load_llama, load_llama_vectors
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import ModelSettings
 
@@ -117,11 +118,14 @@ class VLLlama(nn.Module):
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
 
-def build_model(settings: ModelSettings, vocabulary: VLVocabulary, codebook: Tensor, seed: int = 0) -> VLLlama:
+def build_model(
+    settings: ModelSettings, vocabulary: VLVocabulary, codebook: Tensor, seed: int = 0, *, frozen: bool = True
+) -> VLLlama:
     """The model before training, on the CPU; the same for the same seed.
 
-    `codebook` float [num_codes, width] holds the visual tokenizer's codes. Raises InputError if `settings.llm` is
-    no Llama folder or the sizes do not belong together.
+    `codebook` float [num_codes, width] holds the visual tokenizer's codes. Without `frozen`, the frozen weights stay on
+    the meta device and LoRA is 0: for what needs only the parts that are trained. Raises InputError if `settings.llm`
+    is no Llama folder or the sizes do not belong together.
     """
     config = load_llama_config(settings.llm)
     if (config.vocab_size, len(codebook)) != (vocabulary.text_size, vocabulary.num_codes):
@@ -130,7 +134,11 @@ def build_model(settings: ModelSettings, vocabulary: VLVocabulary, codebook: Ten
             f"vocabulary has {vocabulary.text_size} and {vocabulary.num_codes}; use the model and tokenizer it was "
             "made for"
         )
-    llama = load_llama(settings.llm, getattr(torch, settings.dtype), attn_implementation=attention_name())
+    dtype = getattr(torch, settings.dtype)
+    if frozen:
+        llama = load_llama(settings.llm, dtype, attn_implementation=attention_name())
+    else:
+        llama = load_llama_vectors(settings.llm, dtype)
     llama.requires_grad_(False)
     model = VLLlama(llama, vocabulary, codebook, seed)
     for module in model.llama.modules():
@@ -144,9 +152,19 @@ def build_model(settings: ModelSettings, vocabulary: VLVocabulary, codebook: Ten
             inject_adapter_in_model(_lora(settings), model.llama)
         for norm in norms:
             norm.requires_grad_(True)  # PEFT freezes all but its own
+    if not frozen:
+        for module in model.llama.modules():
+            if isinstance(module, LoraLinear):
+                _zero(module.lora_A)
+                _zero(module.lora_B)
     for parameter in model.trained_parameters().values():
         parameter.data = parameter.data.float()
     return model
+
+
+def _zero(module: nn.Module) -> None:
+    for parameter in module.to_empty(device="cpu").parameters():
+        nn.init.zeros_(parameter)
 
 
 def _lora(settings: ModelSettings) -> LoraConfig:

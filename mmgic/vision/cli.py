@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
     draw.add_argument("caption", metavar="CAPTION")
     draw.add_argument("--output", type=Path, required=True, metavar="PNG")
     draw.add_argument("--text-guidance", type=float, default=4.0, metavar="G", help="of the model's codes; 1: none")
-    _pixel_flags(draw)
+    _pixel_flags(draw, default=None, where="the model's own, or the toy world's")
     draw.set_defaults(run=run_draw)
 
     importing = commands.add_parser("import", help="convert LaVIT's released checkpoint, once all of it is checked")
@@ -77,8 +77,10 @@ def _tokenizer_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the patch selection and of a picture's first noise")
 
 
-def _pixel_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pixels", default=TOY / "pixels", metavar="DIR", help="default: the toy world's")
+def _pixel_flags(
+    parser: argparse.ArgumentParser, default: Path | None = TOY / "pixels", where: str = "the toy world's"
+) -> None:
+    parser.add_argument("--pixels", default=default, metavar="DIR", help=f"default: {where}")
     parser.add_argument("--size", type=_size, metavar="HxW", help="of the picture; default: the decoder's usual one")
     parser.add_argument("--steps", type=int, metavar="N", help="of denoising")
     parser.add_argument("--guidance", type=float, metavar="G", help="1: none")
@@ -112,15 +114,10 @@ def _positive(text: str) -> int:
 
 def load_models(arguments: argparse.Namespace, *parts: str) -> list[Any]:
     """The `parts`, "tokenizer" or "pixels", that the flags name, on the device and in the type that they name."""
-    import torch
-
     from mmgic.vision.folders import load_tokenizer
     from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder
 
-    there = torch.cuda.is_available()
-    device = arguments.device or ("cuda" if there else "cpu")
-    if device == "cuda" and not there:
-        raise InputError("--device cuda: this machine has no GPU that PyTorch can use; leave the flag out")
+    device = device_of(arguments)
     dtype = arguments.dtype or ("bfloat16" if device == "cuda" else "float32")
     return [
         load_tokenizer(arguments.tokenizer, dtype).to(device)
@@ -128,6 +125,16 @@ def load_models(arguments: argparse.Namespace, *parts: str) -> list[Any]:
         else load_pixel_decoder(arguments.pixels, device, dtype)
         for part in parts
     ]
+
+
+def device_of(arguments: argparse.Namespace) -> str:
+    """What `--device` names, or a GPU if there is one. Raises InputError for a GPU that is not there."""
+    import torch
+
+    there = torch.cuda.is_available()
+    if arguments.device == "cuda" and not there:
+        raise InputError("--device cuda: this machine has no GPU that PyTorch can use; leave the flag out")
+    return arguments.device or ("cuda" if there else "cpu")
 
 
 def run_tokenize(arguments: argparse.Namespace) -> None:
@@ -185,23 +192,21 @@ def run_reconstruct(arguments: argparse.Namespace) -> None:
 
 
 def run_draw(arguments: argparse.Namespace) -> None:
-    from mmgic.documents.encode import encode_texts
-    from mmgic.documents.template import image_part, to_text
+    from mmgic.documents.prompts import drawing_prompt
     from mmgic.evaluation.engines import check_model
     from mmgic.evaluation.exported_model import load_vocabulary
     from mmgic.generation.drawing import default_sampling, draw_image, start_ids
     from mmgic.model.pretrained import load_llama
     from mmgic.model.text_tokenizer import load_text_tokenizer
-    from mmgic.sources.rows import annotated_image
 
     check_model(arguments.model)
+    own = Path(arguments.model) / "pixels"
+    arguments.pixels = arguments.pixels or (own if own.is_dir() else TOY / "pixels")
     vocabulary, [pixels] = load_vocabulary(arguments.model), load_models(arguments, "pixels")
     tokenizer = load_text_tokenizer(arguments.model)
-    # the text-first document of a caption, up to its image
-    shown = annotated_image("", "", 0, caption=arguments.caption)
-    text = to_text(image_part(shown, "text_first", "C", None)[:1])
     model = load_llama(arguments.model, pixels.dtype)
-    prompt = [*start_ids(model.config, vocabulary, tokenizer.bos_token_id), *encode_texts(tokenizer, [text])[0]]
+    start = start_ids(model.config, vocabulary, tokenizer.bos_token_id)
+    prompt = [*start, *drawing_prompt(tokenizer, arguments.caption)]
     picture = draw_image(
         model.to(pixels.device),
         vocabulary,

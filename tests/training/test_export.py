@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
 from mmgic.errors import InputError
+from mmgic.exported.weights import write_weights
 from mmgic.model.assemble import untrained_model
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import Progress, save_checkpoint
@@ -39,6 +42,42 @@ def test_exported_logits_equal_the_training_models(tiny_run: Callable[..., Setti
         exported = LlamaForCausalLM.from_pretrained(folder)(ids[None]).logits[0]
         trained = model.logits(ids, [40])
     torch.testing.assert_close(exported, trained, rtol=0, atol=1e-4)
+
+
+def test_shards_hold_the_same_model(tiny_run: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = tiny_run(tmp_path)
+    whole = LlamaForCausalLM.from_pretrained(export_untrained(settings, tmp_path / "model"))
+    model = untrained_model(settings, frozen=False)
+    (tmp_path / "sharded").mkdir()
+    assert write_weights(model, tmp_path / "sharded", shard_bytes=20_000) == sum(p.numel() for p in whole.parameters())
+    files = sorted(tmp_path.glob("sharded/*.safetensors"))
+    assert len(files) > 2
+    assert max(file.stat().st_size for file in files) < 25_000
+    sharded = LlamaForCausalLM.from_pretrained(tmp_path / "sharded").state_dict()
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(sharded[name], tensor)
+
+
+def test_only_what_is_trained_is_in_memory(tiny_run: Callable[..., Settings], tmp_path: Path) -> None:
+    """At 7B 2 GB in place of 15; the matrices are read as they are written."""
+    settings = tiny_run(tmp_path)
+    model, whole = untrained_model(settings, frozen=False), untrained_model(settings)
+    assert {name for name, p in model.named_parameters() if not p.is_meta} == whole.trained_parameters().keys()
+    for name, parameter in whole.trained_parameters().items():
+        if "lora_A" not in name:  # of a LoRA whose other factor is 0
+            assert torch.equal(model.get_parameter(name), parameter)
+
+
+def test_a_language_model_that_is_gone_is_named(tiny_run: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = tiny_run(tmp_path)
+    llama = tmp_path / "llama"
+    shutil.copytree(settings.model.llm, llama)
+    model = untrained_model(replace(settings, model=replace(settings.model, llm=str(llama))), frozen=False)
+    tensors = load_file(llama / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, llama / "model.safetensors")
+    with pytest.raises(InputError, match=r"no longer holds the weight 'model.layers.1.mlp.up_proj.weight'"):
+        write_weights(model, tmp_path)
 
 
 def test_an_older_export_is_replaced(tiny_run: Callable[..., Settings], tmp_path: Path) -> None:
