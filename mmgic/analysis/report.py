@@ -10,21 +10,24 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mmgic.analysis.figures import curves, image_uri
+from mmgic.analysis.circumstances import circumstances
+from mmgic.analysis.figures import curves, image_uri, picture_uri
+from mmgic.analysis.outcome import facts, model_folder, next_steps, other_runs, stage_starts
 from mmgic.analysis.statistics import statistics
 from mmgic.analysis.statistics_figures import statistics_figures
 from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, summarize
+from mmgic.analysis.words import MarkedWord, marked_words
 from mmgic.documents.folders import document_tables
 from mmgic.errors import InputError
 from mmgic.evaluation.results import AskedItem, label, read_items
 from mmgic.images import ImageError, read_image
 from mmgic.pipelines.places import places_of
-from mmgic.settings import Settings
+from mmgic.settings import Settings, to_yaml
 from mmgic.stages.places import Places
 from mmgic.stages.tables import Table, open_table, select
 
 REPORT_FILE = "report.html"
-_IMAGES, _ITEMS, _PANELS = 6, 9, 3  # examples shown
+_IMAGES, _ITEMS, _PANELS, _DRAWINGS = 6, 9, 3, 4  # examples shown
 _ROWS = 500  # of a table or source, among which examples are looked for
 
 
@@ -38,11 +41,20 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A caption, the image that it was written for, and the picture that the model drew for it."""
+
+    caption: str
+    original: Picture
+    drawn: Picture
+
+
+@dataclass(frozen=True)
 class ItemExample:
     pictures: list[Picture]
     question: str
     target: Sequence[str]
-    answers: dict[str, str]  # by evaluation name
+    answers: dict[str, list[MarkedWord]]  # by evaluation name
 
 
 def write_report(output_folder: Path, settings: Settings) -> Path:
@@ -53,7 +65,8 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
     """
     output_folder = Path(output_folder)
     summary = summarize(output_folder, settings)
-    if not summary.tables and not summary.steps and not summary.evaluations:
+    others = other_runs(output_folder, settings)
+    if not summary.tables and not summary.steps and not summary.evaluations and not others:
         raise InputError(f"{output_folder} holds no finished stage, training or evaluation to report on")
     places = places_of(replace(settings, output=str(output_folder)))
     images = list(islice(_annotated_images(places), _IMAGES))
@@ -73,7 +86,13 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
         labels=EVALUATIONS,
         label=label,
         printed="{:.1f}".format,
-        charts=_charts(summary),
+        settings=to_yaml(settings),
+        facts=facts(output_folder, settings, summary) | circumstances(),
+        next_steps=next_steps(output_folder, settings),
+        objective=settings.loss,
+        charts=_charts(summary, settings),
+        others=others,
+        drawings=_drawings(images, model_folder(output_folder, settings), settings),
         statistics=found,
         figures=statistics_figures(found) if found else {},
         images=images,
@@ -86,14 +105,18 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
     return path
 
 
-def _charts(summary: RunSummary) -> list[str]:
+def _charts(summary: RunSummary, settings: Settings) -> list[str]:
     if not summary.steps:
         return []
+    stages = stage_starts(summary.steps, [stage.strip() for stage in settings.training.curriculum.split("->")])
     return [
-        curves(summary.steps, LOSSES, "loss"),
-        curves(summary.steps, {"learning_rate": "learning rate"}, "learning rate"),
-        curves(summary.steps, {"tokens_per_second": "tokens/s"}, "tokens per second"),
-        curves(summary.steps, {"data_wait": "waiting"}, "share of time waiting for data"),
+        curves(summary.steps, series, label, stages)
+        for series, label in (
+            (LOSSES, "loss"),
+            ({"learning_rate": "learning rate"}, "learning rate"),
+            ({"tokens_per_second": "tokens/s"}, "tokens per second"),
+            ({"data_wait": "waiting"}, "share of time waiting for data"),
+        )
     ]
 
 
@@ -133,6 +156,24 @@ def _panels(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[dict[
     return panels
 
 
+def _drawings(images: Sequence[Mapping[str, Any]], model: Path | None, settings: Settings) -> list[Drawing]:
+    """What the trained model draws for the captions of images, where the settings name what draws."""
+    captioned = [example for example in images if example["row"]["caption"]][:_DRAWINGS]
+    whole = model is not None and (model / "processor_config.json").is_file()  # older exports are without
+    if model is None or not whole or not settings.vision.pixels or not captioned:
+        return []
+    from mmgic.exported.processor import MMGICProcessor
+    from mmgic.model.pretrained import load_llama
+
+    processor, llama = MMGICProcessor.from_pretrained(model), load_llama(model, "auto")
+    drawings = []
+    for example in captioned:
+        caption = example["row"]["caption"]
+        drawn = processor.draw(llama, caption, pixels=settings.vision.pixels, seed=settings.seed)
+        drawings.append(Drawing(caption, example["picture"], Picture(*picture_uri(drawn))))
+    return drawings
+
+
 def _documents(tables: Sequence[Table]) -> list[dict[str, Any]]:
     """One filled document for each form of template, if there is one."""
     examples: dict[tuple[str, bool], dict[str, Any]] = {}
@@ -161,7 +202,8 @@ def _answered(output_folder: Path, summary: RunSummary) -> dict[str, list[ItemEx
 
 
 def _example(item: AskedItem, answers: dict[str, str]) -> ItemExample:
-    return ItemExample([_picture(path) for path in item.images], item.question, item.target, answers)
+    marked = {name: marked_words(answer, item.target) for name, answer in answers.items()}
+    return ItemExample([_picture(path) for path in item.images], item.question, item.target, marked)
 
 
 def _rows_in_turn(table: Table) -> Iterator[dict[str, Any]]:

@@ -81,7 +81,7 @@ def run_folder(tmp_path) -> tuple[Path, Settings]:
     training.mkdir(parents=True)
     steps = [
         {"step": i, "loss": 4 - i / 10, "visual_loss": 9 - i / 10, "text_loss": 3 - i / 10}
-        | {"learning_rate": 1e-3, "tokens_per_second": 1000.0, "data_wait": 0.1}
+        | {"learning_rate": 1e-3, "seconds": 6.0, "tokens_per_second": 1000.0, "data_wait": 0.1}
         for i in range(20)
     ]
     (training / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))

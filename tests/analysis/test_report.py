@@ -1,11 +1,17 @@
 """The HTML page of a run."""
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mmgic.analysis.figures import smoothed
+from mmgic.analysis.outcome import duration, stage_starts
 from mmgic.analysis.report import write_report
 from mmgic.errors import InputError
 from mmgic.settings import ToySettings
@@ -57,6 +63,86 @@ def test_page_stands_alone_and_escapes_what_it_shows(run_folder):
     assert "a second question" not in text.lower()  # examples are of an image each
     assert "Yes 66.7" in text
     assert "Table 13: detection sources" in text
+
+
+def test_a_person_finds_the_way(run_folder):
+    """Contents, settings, what it was made with, how long it took, and commands for what is there."""
+    folder, settings = run_folder
+    html = write_report(folder, settings).read_text()
+    contents = re.findall(r'<a href="#([^"]+)">', html)
+    assert contents == re.findall(r'<section id="([^"]+)">', html)
+    assert {"run", "scores", "training", "data", "statistics", "images", "documents", "answers-1"} <= set(contents)
+    assert f"<td>{folder}</td>" in html
+    assert "<td>6.0 s</td>" in html  # four tables of 1.5 s
+    assert "<td>2 min 0 s on 32 worker(s) with 1 GPU(s) each</td>" in html
+    for name in ("commit", "packages", "machine"):
+        assert f"<tr><th>{name}</th>" in html
+    assert f"mmgic view {folder}" in html
+    assert "mmgic caption" not in html
+    assert "mask_prob: 0.9" in html
+    (folder / "training" / "pretrain" / "model").mkdir()
+    (folder / "training" / "pretrain" / "model" / "config.json").touch()
+    assert (
+        f"mmgic caption PICTURE --model {folder}/training/pretrain/model" in write_report(folder, settings).read_text()
+    )
+
+
+def test_words_of_answers_are_marked(run_folder):
+    html = write_report(*run_folder).read_text()
+    assert '<span class="wrong">says</span>' in html
+    assert '<span class="right">Yes</span>' in html
+
+
+def test_stages_are_named_where_they_begin():
+    steps = [{"step": i, "stage": 1 + i // 3} for i in range(7)]
+    assert stage_starts(steps, ["ic", "mmgic"]) == {0: "ic", 3: "mmgic", 6: "3"}
+    assert stage_starts([{"step": 0, "stage": "continuous"}, {"step": 1, "stage": "quantized"}]) == {
+        0: "continuous",
+        1: "quantized",
+    }
+    assert stage_starts(steps[:3], ["ic"]) == stage_starts([{"step": 0}]) == {}
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=400))
+def test_smoothing_keeps_what_is_level(values):
+    found = smoothed(values)
+    half = len(values) // 100
+    assert len(found) == len(values)
+    for i, value in enumerate(found):
+        window = values[max(0, i - half) : i + half + 1]
+        assert value == pytest.approx(sum(window) / len(window), abs=1e-6)
+
+
+def test_durations_are_read_at_a_glance():
+    assert [duration(s) for s in (4.25, 59.9, 60, 200.4, 7500)] == [
+        "4.2 s",
+        "59.9 s",
+        "1 min 0 s",
+        "3 min 20 s",
+        "2 h 5 min",
+    ]
+
+
+def test_other_trainings_have_their_curves(run_folder):
+    folder, settings = run_folder
+    other = folder / "training" / "tokenizer"
+    other.mkdir()
+    lines = [{"step": i, "stage": "continuous" if i < 2 else "quantized", "cosine": i / 4} for i in range(4)]
+    (other / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    html = write_report(folder, settings).read_text()
+    assert "<summary>tokenizer, 4 steps</summary>" in html
+    assert '<section id="other-runs">' in html
+
+
+def test_long_lists_are_folded(run_folder):
+    folder, settings = run_folder
+    assert "regions</summary>" not in write_report(folder, settings).read_text()
+    table = folder / "mmgic" / "tokens" / "part-0.parquet"
+    rows = pq.read_table(table)
+    regions = [row * 20 for row in rows["regions"].to_pylist()]
+    many = rows.set_column(rows.schema.get_field_index("regions"), rows.field("regions"), [regions])
+    pq.write_table(many, table)
+    assert "<summary>40 regions</summary>" in write_report(folder, settings).read_text()
 
 
 def test_regions_are_drawn_where_they_are(run_folder):
