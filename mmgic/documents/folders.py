@@ -22,6 +22,11 @@ def documents_folder(folder: str, documents: DocumentSettings, *, of_recipe: boo
     return f"{named}/{documents.recipe}" if of_recipe else named
 
 
+def tokens_tables(documents: str) -> list[str]:
+    """The names of the tables whose rows the table `documents` may be made of: its corpus's, then those played back."""
+    return list(dict.fromkeys([f"{documents.partition('/')[0]}/tokens", "mmgic/tokens", "ic/tokens"]))
+
+
 def document_tables(tables: Iterable[Table], documents: DocumentSettings) -> list[Table]:
     """Those of `tables` whose rows are these documents, not those of another recipe or name."""
     return [

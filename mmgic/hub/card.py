@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pyarrow.dataset
 import yaml
 
-from mmgic.hub.layout import DATA, IMAGE, IMAGES, ExportRecord
+from mmgic.hub.layout import DATA, IMAGE, IMAGES, PICTURES, ExportRecord
 from mmgic.pipelines.places import run_near
 from mmgic.sources.formats import FORMATS
 from mmgic.stages import tables
@@ -42,6 +42,7 @@ COLUMNS = {
     "answer_spans": "[start, end) of the tokens that alone are supervised; empty: all",
     IMAGE: "the image file",
     IMAGES: "the image files of `images`",
+    PICTURES: "the files of the images that the document shows, regions being parts of the first",
 }
 
 

@@ -10,7 +10,8 @@ def add_parser(commands: Any) -> None:
     export = commands.add_parser("export", help="write a finished table in the Hugging Face datasets layout")
     export.add_argument("dataset", metavar="DATASET", help="folder of a finished stage")
     export.add_argument("folder", metavar="DIR", help="new folder for README.md, mmgic.json and data/*.parquet")
-    export.add_argument("--images", action="store_true", help="embed the image files of kept rows")
+    export.add_argument("--images", action="store_true", help="embed the image files that kept rows name or show")
+
     export.set_defaults(run=_export)
 
     load = commands.add_parser("import", help="make a finished table from a folder that 'mmgic export' wrote")

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import yaml
 
+from mmgic.documents.folders import tokens_tables
 from mmgic.errors import InputError
 from mmgic.files import absolute, file_digest, read_text, remove, write_text
 from mmgic.hub.card import dataset_card
-from mmgic.hub.layout import CARD, DATA, IMAGE, IMAGE_FILE, IMAGES, RECORD, UNFINISHED, ExportRecord, check_columns
+from mmgic.hub.layout import (
+    CARD,
+    DATA,
+    IMAGE,
+    IMAGE_FILE,
+    IMAGES,
+    PICTURES,
+    RECORD,
+    UNFINISHED,
+    ExportRecord,
+    check_columns,
+)
 from mmgic.images import ImageError, read_bytes
 from mmgic.pipelines.places import places_near
 from mmgic.stages import tables
@@ -32,7 +46,8 @@ MAX_IMAGE_BYTES = 50_000_000
 def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = SHARD_BYTES) -> ExportRecord:
     """Writes the finished table in `dataset` (or all below it, if they have one schema) to the new `folder`.
 
-    With `images` the image files of kept rows are embedded as they are; what is missing or no image is null, and
+    With `images` the image files of kept rows are embedded as they are, beside the text of documents those of the rows
+    that they were made of; what is missing or no image is null, and
     counted in the record. Rows that were set aside are exported too: a table says what became of every record. Memory
     does not grow with the table. Raises InputError if there is no finished table, and if `folder` is in use.
     """
@@ -44,7 +59,7 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
     filesystem, path = fsspec.url_to_fs(folder)
     if filesystem.exists(path) and any(posixpath.basename(n) != UNFINISHED for n in filesystem.ls(path, detail=False)):
         raise InputError(f"{folder} is not empty; delete it or export to another folder")
-    embed = _embedding(rows.schema, places_near(dataset)) if images else None
+    embed = _embedding(rows.schema, found[0].name, places_near(dataset)) if images else None
     unfinished = posixpath.join(folder, UNFINISHED)
     remove(unfinished)  # what an export that was cut short left
 
@@ -128,16 +143,62 @@ def _slices(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, rows)
 
 
+class DocumentImages:
+    """Where the images of documents are: 100 bytes an image in memory. Raises InputError if no tokens are there."""
+
+    def __init__(self, places: Places, documents: str) -> None:
+        tokens = [table for name in tokens_tables(documents) if (table := places.table(name))]
+        if not tokens:
+            raise InputError(
+                f"{documents} names no images, and no tokens table beside it does; export without --images"
+            )
+        found = [part for table in tokens for part in _image_paths(table)]
+        self._ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _, _ in found)])
+        self._sources = pa.chunked_array([sources for _, sources, _ in found], pa.string())
+        self._paths = pa.chunked_array([paths for _, _, paths in found], pa.list_(pa.string()))
+        self._order = np.argsort(self._ids, kind="stable")
+
+    def __call__(self, row_ids: Sequence[int]) -> list[list[dict[str, str]]]:
+        """{"source", "image_path"} of each row's images, as `Places.resolve` takes them; none for unknown rows."""
+        found = np.searchsorted(self._ids, row_ids, sorter=self._order)
+        places = [int(self._order[i]) if i < len(self._order) else -1 for i in found]
+        return [
+            [{"source": self._sources[at].as_py(), "image_path": path} for path in self._paths[at].as_py()]
+            if at >= 0 and self._ids[at] == row_id
+            else []
+            for row_id, at in zip(row_ids, places, strict=True)
+        ]
+
+
+def _image_paths(table: Table) -> Iterator[tuple[np.ndarray, pa.Array, pa.Array]]:
+    """Row ids, sources and lists of image paths of a table's kept rows."""
+    rows = tables.open_table(table.folder)
+    column = "image_path" if "image_path" in rows.schema.names else "images"
+    for batch in rows.to_batches(["row_id", "source", column], filter=tables.select()):
+        paths = batch.column(column)
+        if column == "images":
+            lists = pa.ListArray.from_arrays(_offsets(paths), pc.struct_field(paths.flatten(), "image_path"))
+        else:
+            lists = pa.ListArray.from_arrays(pa.array(range(len(batch) + 1), pa.int32()), paths)
+        yield batch.column("row_id").to_numpy(), batch.column("source"), lists
+
+
+def _offsets(lists: pa.Array) -> pa.Array:
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+
+
 class _Embedding:
     """Adds the column of image files to a batch, which `datasets` decodes; `not_embedded` counts what has none."""
 
-    def __init__(self, schema: pa.Schema, column: str, places: Places) -> None:
+    def __init__(self, schema: pa.Schema, column: str, places: Places, documents: DocumentImages | None = None) -> None:
         try:
             import datasets
         except ImportError:
             raise InputError("embedding images needs datasets; install it with pip install 'mmgic[hub]'") from None
         self.column = column
         self.places = places
+        self.documents = documents
         self.not_embedded: Counter[str] = Counter()
         kind = IMAGE_FILE if column == IMAGE else pa.list_(IMAGE_FILE)
         self.field = pa.field(column, kind)
@@ -147,6 +208,14 @@ class _Embedding:
         self.schema = plain.with_metadata(features.arrow_schema.metadata)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self.documents:
+            shown = self.documents(batch.column("row_id").to_pylist())
+            kept = batch.column("keep").to_pylist()
+            pictures = [
+                [self._file(self.places.resolve(image)["image_path"]) for image in images] if keep else []
+                for images, keep in zip(shown, kept, strict=True)
+            ]
+            return batch.append_column(self.field, pa.array(pictures, self.field.type))
         columns = ["source", "keep", "image_path" if self.column == IMAGE else "images"]
         rows = [self.places.resolve(row) for row in batch.select(columns).to_pylist()]
         if self.column == IMAGE:
@@ -163,9 +232,11 @@ class _Embedding:
             return None
 
 
-def _embedding(schema: pa.Schema, places: Places) -> _Embedding:
+def _embedding(schema: pa.Schema, name: str, places: Places) -> _Embedding:
     if "image_path" in schema.names:
         return _Embedding(schema, IMAGE, places)
     if "images" in schema.names:
         return _Embedding(schema, IMAGES, places)
+    if "input_ids" in schema.names:
+        return _Embedding(schema, PICTURES, places, DocumentImages(places, name))
     raise InputError("this table names no images, so none can be embedded; export it without --images")

@@ -25,6 +25,7 @@ UNFINISHED = ".mmgic_unfinished"  # folder inside it, where all that is made unt
 IMAGE = "image"  # column of embedded image files, of tables with one image a row
 IMAGES = "image_files"  # the same where a row has several
 MAX_RECORD_BYTES = 1 << 26
+PICTURES = "pictures"  # the same of documents, which name no images: those of the rows that they are made of
 
 IMAGE_FILE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])  # as datasets.Image has it
 

@@ -13,7 +13,17 @@ import yaml
 
 from mmgic.errors import InputError
 from mmgic.files import absolute, file_digest, find_files, read_text, whole_file, write_text
-from mmgic.hub.layout import DATA, IMAGE, IMAGES, MAX_RECORD_BYTES, RECORD, ExportRecord, check_columns, read_record
+from mmgic.hub.layout import (
+    DATA,
+    IMAGE,
+    IMAGES,
+    MAX_RECORD_BYTES,
+    PICTURES,
+    RECORD,
+    ExportRecord,
+    check_columns,
+    read_record,
+)
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin
 from mmgic.stages.places import Places
@@ -142,7 +152,7 @@ def _checked_schema(files: list[str]) -> pa.Schema:
 
 def _write_rows(files: list[str], schema: pa.Schema, output: str, images: str, places: Places) -> int:
     """Writes the rows to `output` in parts and returns their number."""
-    kept = pa.schema([field for field in schema if field.name not in (IMAGE, IMAGES)])
+    kept = pa.schema([field for field in schema if field.name not in (IMAGE, IMAGES, PICTURES)])
     rows = 0
     waiting: list[pa.Table] = []
 

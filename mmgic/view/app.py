@@ -11,17 +11,29 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Response
 from nicegui import app, run, ui
 
+from mmgic.documents.folders import tokens_tables
 from mmgic.errors import InputError
 from mmgic.files import absolute
 from mmgic.images import ImageError, read_image
 from mmgic.pipelines.places import places_near
 from mmgic.stages import tables
 from mmgic.view.access import TokenGate
-from mmgic.view.details import PICTURED, TokenReader, concepts, marks, picture_paths, plain, summary, token_reader
+from mmgic.view.details import (
+    MARKED,
+    PICTURED,
+    TokenReader,
+    concepts,
+    marks,
+    picture_paths,
+    plain,
+    summary,
+    token_reader,
+)
 from mmgic.view.index import Filter, TableIndex
 
 PAGE = 24  # rows of a page
@@ -66,17 +78,13 @@ class Dataset:
         """
         index = self.index(name)
         found: dict[int, dict[str, Any]] = {}
-        for table in [name] if PICTURED & set(index.schema.names) else self._tokens(name):
+        made_of = [table for table in tokens_tables(name) if table in self.folders]
+        for table in [name] if PICTURED & set(index.schema.names) else made_of:
             index = self.index(table)
             columns = None if whole else ("row_id", "source", *sorted(PICTURED & set(index.schema.names)))
             rows = index.find([row_id for row_id in row_ids if row_id not in found], columns)
             found |= {row_id: self.places.resolve(row) for row_id, row in rows.items()}
         return found
-
-    def _tokens(self, documents: str) -> list[str]:
-        """The tokens tables that a table of documents may be made from: its own corpus's, then those played back."""
-        names = [f"{documents.split('/')[0]}/tokens", "mmgic/tokens", "ic/tokens"]
-        return [name for name in dict.fromkeys(names) if name in self.folders]
 
     @functools.cached_property
     def reader(self) -> TokenReader | None:
@@ -96,9 +104,9 @@ def serve(folder: str, host: str, port: int, token: str) -> None:
         return _picture(dataset, table, int(row), number, _LARGE if large else _THUMBNAIL)
 
     @ui.page("/", title=f"MMGIC {PurePosixPath(dataset.root).name}", response_timeout=60)  # type: ignore[untyped-decorator]
-    def page() -> None:
+    def page(table: str = "", row: str = "") -> None:
         ui.add_css(_CSS)
-        Browser(dataset).build()
+        Browser(dataset, table, row).build()
 
     print(f"open http://{host}:{port}/?token={token}   (stop with Ctrl-C)", flush=True)
     ui.run(host=host, port=port, show=False, reload=False, title="MMGIC", show_welcome_message=False)
@@ -135,13 +143,19 @@ def _picture(dataset: Dataset, table: str, row_id: int, number: int, edge: int) 
 
 
 class Browser:
-    """One person's page: what is filtered, which page is shown, which row is open."""
+    """One person's page: what is filtered, which page is shown, which row is open.
 
-    def __init__(self, dataset: Dataset) -> None:
+    `table` and `row`, an id, are what the page's address names; it follows what is looked at.
+    """
+
+    def __init__(self, dataset: Dataset, table: str, row: str) -> None:
         self.dataset = dataset
-        self.table = _first(dataset)
+        self.table = table if table in dataset.folders else _first(dataset)
+        self.asked = row if self.table == table else ""
         self.chosen = Filter()
         self.number = 1
+        self.place: int | None = None  # of the open row among the filtered ones
+        self.total = 0
 
     def build(self) -> None:
         with ui.header().classes("items-center bg-slate-700"):
@@ -153,11 +167,27 @@ class Browser:
             ).classes("w-64")
             self.filters = ui.row().classes("items-end gap-4")
         self.list = ui.column().classes("w-full")
-        self.dialog = ui.dialog().props("maximized")
-        ui.timer(0.01, self._open_table, once=True)
+        self.dialog = ui.dialog().props("maximized").on("hide", self._closed)
+        ui.keyboard(on_key=self._key, ignore=["input", "select", "textarea"])
+        ui.timer(0.01, self._begin, once=True)
+
+    async def _begin(self) -> None:
+        await self._open_table()
+        if self.asked:
+            known = self.asked.removeprefix("-").isdecimal()
+            place = await run.io_bound(self._index.place, self.chosen, int(self.asked)) if known else None
+            if place is None:
+                ui.notify(f"{self.table} has no row {self.asked}", type="warning")
+            else:
+                await self._open_place(place)
+
+    @property
+    def _index(self) -> TableIndex:
+        return self.dataset.index(self.table)
 
     async def _choose_table(self, event: Any) -> None:
         self.table = event.value
+        self._set_address()
         await self._open_table()
 
     async def _open_table(self) -> None:
@@ -191,9 +221,9 @@ class Browser:
         await self._show()
 
     async def _show(self) -> None:
-        index = self.dataset.index(self.table)
+        index = self._index
         started = time.monotonic()
-        total = await run.io_bound(index.count, self.chosen)
+        self.total = total = await run.io_bound(index.count, self.chosen)
         rows = await run.io_bound(index.page, self.chosen, self.number - 1, PAGE)
         shown = await run.io_bound(self.dataset.pictures, self.table, [row["row_id"] for row in rows])
         self.list.clear()
@@ -207,11 +237,11 @@ class Browser:
                     )
                 ui.label(f"{1000 * (time.monotonic() - started):.0f} ms").classes("text-xs opacity-50")
             with ui.element("div").classes("grid w-full gap-3 grid-cols-[repeat(auto-fill,minmax(15rem,1fr))]"):
-                for row in rows:
-                    self._card(row, bool(picture_paths(shown.get(row["row_id"], {}))))
+                for place, row in enumerate(rows, start=(self.number - 1) * PAGE):
+                    self._card(row, place, bool(picture_paths(shown.get(row["row_id"], {}))))
 
-    def _card(self, row: dict[str, Any], pictured: bool) -> None:
-        with ui.card().classes("cursor-pointer p-2 gap-1 row-card").on("click", lambda: self._open(row)):
+    def _card(self, row: dict[str, Any], place: int, pictured: bool) -> None:
+        with ui.card().classes("cursor-pointer p-2 gap-1 row-card").on("click", lambda: self._open_place(place)):
             if pictured:
                 ui.image(self._url(row, 0)).classes("h-40 w-full").props("fit=contain loading=lazy")
             ui.label(summary(row)).classes("text-sm")
@@ -221,7 +251,26 @@ class Browser:
     def _url(self, row: Mapping[str, Any], number: int, large: bool = False) -> str:
         return f"/picture?table={self.table}&row={row['row_id']}&number={number}&large={str(large).lower()}"
 
-    async def _open(self, row: dict[str, Any]) -> None:
+    async def _key(self, event: Any) -> None:
+        if self.place is not None and event.action.keydown and (event.key.arrow_left or event.key.arrow_right):
+            await self._open_place(self.place + (1 if event.key.arrow_right else -1))
+
+    def _closed(self) -> None:
+        self.place = None
+        self._set_address()
+
+    def _set_address(self, **row: Any) -> None:
+        ui.navigate.history.replace(f"/?{urlencode({'table': self.table, **row})}")
+
+    async def _open_place(self, place: int) -> None:
+        """Shows the row at this place among the filtered ones; nothing if there is none."""
+        rows = await run.io_bound(self._index.page, self.chosen, place, 1) if place >= 0 else []
+        if rows:
+            self.place = place
+            self._set_address(row=rows[0]["row_id"])
+            await self._open(rows[0], place)
+
+    async def _open(self, row: dict[str, Any], place: int) -> None:
         found = await run.io_bound(self.dataset.pictures, self.table, [row["row_id"]], True)
         shown = found.get(row["row_id"], row)
         self.dialog.clear()
@@ -229,6 +278,9 @@ class Browser:
             with ui.row().classes("w-full items-center"):
                 ui.label(f"{row['source']} / {row['image_id']}").classes("text-lg font-bold")
                 ui.space()
+                self._neighbour("chevron_left", place - 1, "previous row")
+                ui.label(f"{place + 1:,} of {self.total:,}").classes("text-sm opacity-60")
+                self._neighbour("chevron_right", place + 1, "next row")
                 ui.button(icon="close", on_click=self.dialog.close).props("flat round")
             if not row["keep"]:
                 ui.label(f"set aside: {row['reason']}: {row['detail']}").classes("text-red-700")
@@ -239,6 +291,10 @@ class Browser:
                     self._texts(row, shown)
         self.dialog.open()
 
+    def _neighbour(self, icon: str, place: int, name: str) -> None:
+        button = ui.button(icon=icon, on_click=lambda: self._open_place(place)).props(f'flat round aria-label="{name}"')
+        button.set_enabled(0 <= place < self.total)
+
     def _pictures(self, row: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
         for number, path in enumerate(picture_paths(shown)):
             try:
@@ -247,15 +303,23 @@ class Browser:
                 ui.label(f"{error.reason}: {error.detail}").classes("text-red-700")
                 continue
             image.thumbnail((_LARGE, _LARGE))
-            drawing = marks(shown, image.width, image.height)
-            view = ui.interactive_image(self._url(row, number, True), content=drawing, size=image.size, sanitize=False)
+            view = ui.interactive_image(self._url(row, number, True), size=image.size, sanitize=False)
             view.classes("w-full picture")
-            if drawing:
+            drawings = {kind: marks(shown, image.width, image.height, kind) for kind in MARKED}
+            self._switches(view, {kind: drawing for kind, drawing in drawings.items() if drawing})
 
-                def toggle(event: Any, view: Any = view, drawing: str = drawing) -> None:
-                    view.set_content(drawing if event.value else "")
+    def _switches(self, view: Any, drawings: Mapping[str, str]) -> None:
+        """A switch for each drawing over a picture; the first one is shown to begin with."""
+        switches: dict[str, Any] = {}
 
-                ui.switch("regions" if shown.get("regions") else "objects", value=True, on_change=toggle)
+        def show() -> None:
+            view.set_content("".join(drawing for kind, drawing in drawings.items() if switches[kind].value))
+
+        with ui.row():
+            for kind in drawings:
+                switches[kind] = ui.switch(kind, value=not switches, on_change=show)
+        if drawings:
+            show()
 
     def _texts(self, row: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
         for name in ("caption", "caption_coco", "caption_origin", "caption_capsfusion", "narrative"):

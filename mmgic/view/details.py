@@ -19,7 +19,8 @@ from mmgic.stages import tables
 
 Row = Mapping[str, Any]
 
-_STYLE = "fill:none;stroke-width:2;vector-effect:non-scaling-stroke"
+_BOX = "fill:none;vector-effect:non-scaling-stroke"
+_TEXT = "fill:#fff;stroke:#000;stroke-linejoin:round;paint-order:stroke;font-family:sans-serif;font-weight:600"
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 PICTURED = {"image_path", "images"}  # the columns that say where a row's images are
 _LONG = ("input_ids", "codes")  # columns that are not worth reading as numbers
@@ -41,29 +42,42 @@ def summary(row: Row) -> str:
     return line if len(line) <= 200 else f"{line[:200]}…"
 
 
-def marks(row: Row, width: int, height: int) -> str:
-    """An SVG drawing, in the picture's pixels, of the row's regions, or of its objects if it has no regions."""
-    drawn = []
-    if row.get("regions"):
-        boxes = [
-            (r["x"] * width, r["y"] * height, r["side"] * width, r["side"] * height, ", ".join(r["labels"]))
-            for r in row["regions"]
-        ]
-    else:
-        scale_x, scale_y = width / max(1, row.get("width") or width), height / max(1, row.get("height") or height)
-        boxes = [
-            (o["x"] * scale_x, o["y"] * scale_y, o["w"] * scale_x, o["h"] * scale_y, o["label"])
-            for o in row.get("objects", [])
-        ]
+MARKED = ("regions", "objects")  # what `marks` can draw
+
+
+def marks(row: Row, width: int, height: int, kind: str) -> str:
+    """An SVG drawing, in the picture's pixels, of the row's regions or of its objects' boxes, as `kind` says; "" if it
+    has none.
+
+    Labels are white on a black rim and boxes have a dark rim, so that they can be read over any picture, and labels
+    stay inside of it.
+    """
     size = max(9, width / 40)
-    for i, (x, y, w, h, label) in enumerate(boxes):
-        colour = _COLOURS[i % len(_COLOURS)]
+    drawn = []
+    for i, (x, y, w, h, label) in enumerate(_boxes(row, width, height, kind)):
+        box = f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" style="{_BOX};'
+        drawn += [f'{box}stroke:#000;stroke-width:4"/>', f'{box}stroke:{_COLOURS[i % len(_COLOURS)]};stroke-width:2"/>']
+        anchor, place = ("end", x + w - 3) if x + w / 2 > width / 2 else ("start", x + 3)
+        line = min(max(size, y + size), height - size / 4)
         drawn.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" style="{_STYLE};stroke:{colour}"/>'
+            f'<text x="{place:.1f}" y="{line:.1f}" font-size="{size:.0f}" text-anchor="{anchor}" '
+            f'style="{_TEXT};stroke-width:{size / 4:.1f}">{escape(label)}</text>'
         )
-        place = f'x="{x + 3:.1f}" y="{max(size, y + size):.1f}" font-size="{size:.0f}"'
-        drawn.append(f'<text {place} fill="{colour}" stroke="white" stroke-width="0.3">{escape(label)}</text>')
     return "".join(drawn)
+
+
+def _boxes(row: Row, width: int, height: int, kind: str) -> list[tuple[float, float, float, float, str]]:
+    """(x, y, width, height, label) in the picture's pixels."""
+    if kind == "regions":
+        return [
+            (r["x"] * width, r["y"] * height, r["side"] * width, r["side"] * height, ", ".join(r["labels"]))
+            for r in row.get("regions", [])
+        ]
+    scale_x, scale_y = width / max(1, row.get("width") or width), height / max(1, row.get("height") or height)
+    return [
+        (o["x"] * scale_x, o["y"] * scale_y, o["w"] * scale_x, o["h"] * scale_y, o["label"])
+        for o in row.get("objects", [])
+    ]
 
 
 def concepts(row: Row) -> list[dict[str, str]]:

@@ -103,6 +103,13 @@ class TableIndex:
         places = self._fetch(query, [*values, size, number * size])
         return [self._row(file, group, position) for file, group, position in places]
 
+    def place(self, chosen: Filter, row_id: int) -> int | None:
+        """How many of the filtered rows come before the first row of this id; None if it is not among them."""
+        where, values = _where(chosen)
+        ordered = f"SELECT row_id, ROW_NUMBER() OVER (ORDER BY file, part, position) - 1 AS place FROM rows {where}"
+        found = self._fetch(f"SELECT MIN(place) FROM ({ordered}) WHERE row_id = ?", [*values, row_id])
+        return None if found[0][0] is None else int(found[0][0])
+
     def find(self, row_ids: Sequence[int], columns: tuple[str, ...] | None = None) -> dict[int, dict[str, Any]]:
         """The rows of these ids, as far as they are there, by id; `columns` alone if some are named."""
         query = "SELECT row_id, file, part, position FROM rows WHERE list_contains(?, row_id)"

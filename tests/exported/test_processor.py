@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -73,8 +74,8 @@ def test_the_folder_holds_what_transformers_looks_for(folder: Path) -> None:
     vocabulary, generation = load_vocabulary(folder), GenerationConfig.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert (generation.bos_token_id, generation.eos_token_id) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
-    assert tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<code_0>", "<code_255>"]) == [960, 961, 962, 1217]
-    assert (vocabulary.size, len(tokenizer)) == (1218, 1218)
+    assert tokenizer.convert_tokens_to_ids(["[IMG]", "[/IMG]", "<code_0>", "<code_511>"]) == [960, 961, 962, 1473]
+    assert vocabulary.size == len(tokenizer) == 1474
     assert not list(folder.rglob("*.bin"))
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: transformers\n")
@@ -116,8 +117,9 @@ def test_tokens_become_pictures_again(folder: Path, processor: MMGICProcessor) -
     ids = [5, *vocabulary.image_tokens([3, 9, 200]), 7, vocabulary.img, vocabulary.first_code]
     pictures = processor.decode_images(torch.tensor(ids), steps=2)
     assert [picture.size for picture in pictures] == [(64, 64)] * 2
-    again = processor.decode_images(ids[1:6], pixels=str(WEIGHTS / "pixels"), steps=2)
-    assert again[0].tobytes() == pictures[0].tobytes()
+    [again] = processor.decode_images(ids[1:6], pixels=str(WEIGHTS / "pixels"), steps=2)
+    # sums of another batch size round otherwise
+    np.testing.assert_allclose(np.asarray(again, int), np.asarray(pictures[0], int), atol=2)
 
 
 def test_a_saved_processor_is_whole(folder: Path, processor: MMGICProcessor, tmp_path: Path) -> None:
@@ -155,5 +157,5 @@ def test_questions_are_answered(folder: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_model_is_whole(folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder)
-    assert model.config.vocab_size == 1218
-    assert load_tokenizer(folder / "visual_tokenizer").config.codebook_size == 256
+    assert model.config.vocab_size == 1474
+    assert load_tokenizer(folder / "visual_tokenizer").config.codebook_size == 512

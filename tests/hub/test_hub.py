@@ -97,6 +97,26 @@ def test_round_trip_has_the_same_rows_and_datasets_loads_them(run: Path, tmp_pat
     assert loaded(tmp_path / "hf", tmp_path) == expected
 
 
+def test_documents_are_exported_with_their_pictures(run: Path, tmp_path: Path) -> None:
+    """Text and picture in one table, in both repeats; a document of another corpus's image has its picture too."""
+    played_back = {"row_id": row_id("vg", "2"), "source": "vg", "image_id": "2", "input_ids": [1, 2], **KEPT}
+    unknown = {"row_id": row_id("chat", "99"), "source": "chat", "image_id": "99", "input_ids": [1, 2], **KEPT}
+    answers = [{"row_id": row_id("chat", str(i)), "source": "chat", "image_id": str(i), **KEPT} for i in range(3)]
+    aside = {"row_id": row_id("chat", "5"), "source": "chat", "image_id": "5", **reject("too_long", "9,999 tokens")}
+    rows = [played_back, unknown, *answers, aside]
+    make_table(run / "sft/documents", "sft/documents", schema.DOCUMENT, [{"text": "a", **row} for row in rows])
+    for name, expected in (("mmgic/documents", [1] * 8), ("sft/documents", [1, 0, 0, 1, 2, 0])):
+        assert main(["export", f"{run}/{name}", f"{tmp_path}/{name}", "--images"]) == 0
+        found = loaded(tmp_path / name, tmp_path)
+        assert sorted(len(row["pictures"]) for row in found) == sorted(expected)
+        assert {picture.size for row in found for picture in row["pictures"]} == {(30, 20)}
+        if name == "sft/documents":
+            shown = {row["row_id"]: len(row["pictures"]) for row in found}
+            assert [shown[row["row_id"]] for row in rows] == expected
+        assert main(["import", f"{tmp_path}/{name}", f"{tmp_path}/back/{name}"]) == 0
+        assert digest(f"{tmp_path}/back/{name}") == digest(f"{run}/{name}")
+
+
 def test_a_build_goes_on_from_an_imported_table(run: Path, tmp_path: Path) -> None:
     export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")
     made = import_dataset(f"{tmp_path}/hf", f"{tmp_path}/back")

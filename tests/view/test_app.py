@@ -128,7 +128,7 @@ def test_rows_are_searched_and_one_is_shown_in_full(page: Any) -> None:
     assert page.locator(".row-card").count() == 1
     page.click(".row-card")
     page.wait_for_selector(".picture svg rect")
-    assert page.locator(".picture svg rect").count() == 1
+    assert page.locator(".picture svg rect").count() == 2  # the box on its dark rim
     assert page.locator(".picture svg text").text_content() == "<b>dog</b>"  # a label is never markup
     assert "a good one" in page.locator(".q-dialog").inner_text()
     page.click(".q-dialog button:has-text('close')")
@@ -146,3 +146,26 @@ def test_a_document_shows_its_token_ids(page: Any) -> None:
         str(token) for token in (1, 40, TEXT, TEXT + 5, TEXT + 6, TEXT + 1, 41, 2)
     ]
     assert [tokens.nth(i).inner_text() for i in (2, 3, 4, 5)] == ["[IMG]", "3", "4", "[/IMG]"]
+
+
+def test_a_row_has_an_address_and_neighbours(page: Any, address: str) -> None:
+    page.goto(f"{address}/?table=mmgic%2Ftokens&row=8")
+    page.wait_for_selector(".picture svg rect")
+    assert page.locator(".picture svg text").text_content() == "<b>dog</b>"
+    page.click('[aria-label="next row"]')
+    page.wait_for_function("document.body.innerText.includes('9 of 40')")
+    page.wait_for_url("**row=9")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("document.body.innerText.includes('8 of 40')")
+    page.wait_for_url("**row=8")
+    page.get_by_role("switch", name="objects").click()
+    page.wait_for_function("document.querySelectorAll('.picture svg rect').length === 4")
+    page.get_by_role("switch", name="regions").click()
+    page.wait_for_function("document.querySelectorAll('.picture svg rect').length === 2")
+    page.click(".q-dialog button:has-text('close')")
+    page.wait_for_url("**?table=mmgic%2Ftokens")
+    page.goto(f"{address}/?table=mmgic%2Ftokens&row=1")
+    page.wait_for_selector(".picture svg rect")
+    assert page.locator('[aria-label="previous row"]').is_disabled()
+    page.goto(f"{address}/?table=mmgic%2Ftokens&row=999")
+    page.wait_for_function("document.body.innerText.includes('has no row 999')")

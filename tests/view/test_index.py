@@ -48,6 +48,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+def test_a_rows_place_is_where_it_is_paged(folder: str) -> None:
+    index = TableIndex(folder)
+    for chosen in (Filter(), Filter(source="coco"), Filter(reason="short_side", label="dog")):
+        for place in range(index.count(chosen)):
+            [row] = index.page(chosen, place, 1)
+            assert index.place(chosen, row["row_id"]) == place
+    assert index.place(Filter(), 12345) is None
+    assert index.place(Filter(source="coco"), _rows()[0]["row_id"]) is None
+
+
 @pytest.mark.parametrize(
     ("chosen", "fits"),
     [
