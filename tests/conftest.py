@@ -50,7 +50,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings
     parts = tmp_path_factory.mktemp("tiny")
     _write_tiny_llama(parts / "llama")
     _write_tiny_codebook(parts / "tokenizer")
-    _write_tiny_store(parts / "output" / "store")
+    _write_tiny_store(parts / "output" / "store" / Settings().documents.recipe)
 
     def make(output: Path, **changes: Any) -> Settings:
         output.mkdir(parents=True, exist_ok=True)

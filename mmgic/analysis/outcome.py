@@ -57,9 +57,10 @@ def next_steps(folder: Path, settings: Settings) -> list[NextStep]:
     """Commands that go on from here, those for what is there."""
     place = shlex.quote(str(folder.resolve()))
     found = [NextStep("look at every row with its pictures", f"mmgic view {place}")]
-    if not (model := model_folder(folder, settings)):
+    exported = model_folder(folder, settings)
+    if exported is None:
         return [*found, NextStep("train on it", f"python jobs/pretrain.py --preset {settings.preset}")]
-    model = shlex.quote(str(model.resolve()))
+    model = shlex.quote(str(exported.resolve()))
     steps = [
         NextStep("let the model say what a picture shows", f"mmgic caption PICTURE --model {model}"),
         NextStep("ask it", f'mmgic ask PICTURE "Is there a dog?" --model {model}'),
@@ -77,9 +78,9 @@ def stage_starts(steps: Sequence[Step], names: Sequence[str] = ()) -> dict[int, 
     Empty for a run of one stage.
     """
     starts: dict[int, str] = {}
-    before = None
+    before: Any = None
     for step in steps:
-        stage = step.get("stage")
+        stage: Any = step.get("stage")
         if stage != before:
             named = isinstance(stage, int) and 0 < stage <= len(names)
             starts[step["step"]] = names[stage - 1] if named else str(stage)

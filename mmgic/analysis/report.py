@@ -57,6 +57,17 @@ class ItemExample:
     answers: dict[str, list[MarkedWord]]  # by evaluation name
 
 
+def report_on(settings: Settings) -> None:
+    """Writes the report of a run that has come to its end, or to the end of a part, and prints where it is.
+
+    A run whose output is no local folder has none.
+    """
+    if "://" in settings.output:
+        print("report: none, since 'output' is not a local folder")
+    else:
+        print(f"report: {write_report(Path(settings.output), settings).resolve()}")
+
+
 def write_report(output_folder: Path, settings: Settings) -> Path:
     """Writes `<output_folder>/report.html` from what is in the run folder and returns its path.
 

@@ -149,9 +149,7 @@ class DocumentImages:
     def __init__(self, places: Places, documents: str) -> None:
         tokens = [table for name in tokens_tables(documents) if (table := places.table(name))]
         if not tokens:
-            raise InputError(
-                f"{documents} names no images, and no tokens table beside it does; export without --images"
-            )
+            raise InputError(f"{documents} names no images, nor does a tokens table beside it; export without --images")
         found = [part for table in tokens for part in _image_paths(table)]
         self._ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _, _ in found)])
         self._sources = pa.chunked_array([sources for _, sources, _ in found], pa.string())

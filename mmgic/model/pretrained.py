@@ -121,9 +121,10 @@ def load_llama_vectors(folder: str | Path, dtype: torch.dtype) -> LlamaForCausal
     with torch.device("meta"):
         llama = LlamaForCausalLM(config)
     weights = folder_weights(folder)
-    weights.setdefault(HEAD, weights.get(EMBEDDING))  # tied
+    if EMBEDDING in weights:
+        weights.setdefault(HEAD, weights[EMBEDDING])  # tied
     names = [name for name, p in llama.named_parameters(remove_duplicate=False) if p.ndim == 1 or name in TABLES]
-    if missing := [name for name in names if weights.get(name) is None]:
+    if missing := [name for name in names if name not in weights]:
         raise InputError(f"model.llm is '{folder}', which lacks {len(missing)} weights, such as {missing[0]}")
     llama.load_state_dict({name: weights[name].to(dtype) for name in names}, strict=False, assign=True)
     return llama.to(dtype).eval()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import fsspec
@@ -107,7 +108,7 @@ def test_documents_are_exported_with_their_pictures(run: Path, tmp_path: Path) -
     make_table(run / "sft/documents", "sft/documents", schema.DOCUMENT, [{"text": "a", **row} for row in rows])
     for name, expected in (("mmgic/documents", [1] * 8), ("sft/documents", [1, 0, 0, 1, 2, 0])):
         assert main(["export", f"{run}/{name}", f"{tmp_path}/{name}", "--images"]) == 0
-        found = loaded(tmp_path / name, tmp_path)
+        found = loaded(tmp_path / name, tmp_path / name.replace("/", "-"))
         assert sorted(len(row["pictures"]) for row in found) == sorted(expected)
         assert {picture.size for row in found for picture in row["pictures"]} == {(30, 20)}
         if name == "sft/documents":
@@ -210,8 +211,9 @@ def test_exports_refuse_what_they_cannot_do(run: Path, tmp_path: Path) -> None:
         export(str(tmp_path / "photos"), f"{tmp_path}/hf")
     with pytest.raises(InputError, match="different columns"):
         export(str(run), f"{tmp_path}/hf")
-    with pytest.raises(InputError, match="names no images"):
-        export(f"{run}/mmgic/documents/CLDR/repeat_0", f"{tmp_path}/hf", images=True)
+    shutil.copytree(run / "mmgic/documents", tmp_path / "alone/mmgic/documents")
+    with pytest.raises(InputError, match="names no images, nor does a tokens table"):
+        export(f"{tmp_path}/alone/mmgic/documents/CLDR/repeat_0", f"{tmp_path}/hf", images=True)
     export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")
     with pytest.raises(InputError, match="is not empty"):
         export(f"{run}/mmgic/tokens", f"{tmp_path}/hf")

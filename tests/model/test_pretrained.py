@@ -115,7 +115,8 @@ def test_an_export_of_such_a_folder_is_plain(llama_2: Path, tiny_run: Callable[.
     template = AutoTokenizer.from_pretrained(folder).apply_chat_template(
         [{"role": "user", "content": "Hi"}], tokenize=False
     )
-    assert template == "<s>[INST] Hi [/INST]"
+    system = settings.documents.system_prompt
+    assert template == f"<s>[INST] <<SYS>>\n{system}\n<</SYS>>\n\nHi [/INST]"
     before, after = (LlamaForCausalLM.from_pretrained(path, dtype=torch.bfloat16) for path in (llama_2, folder))
     assert torch.equal(after.lm_head.weight[:text_size], before.lm_head.weight)
 
