@@ -12,8 +12,10 @@ from mmgic.presets import PRESETS, preset
 from mmgic.settings import Settings, SettingsError, load_settings, to_yaml
 
 
-def add_settings_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="toy", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: toy)")
+def add_settings_flags(parser: argparse.ArgumentParser, default: str = "toy") -> None:
+    parser.add_argument(
+        "--preset", default=default, metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: {default})"
+    )
     add_override_flags(parser)
 
 

@@ -27,6 +27,7 @@ from mmgic.schema import CORPORA, Corpus
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.tables import read_manifest
+from mmgic.training.start import check_start
 
 Work = Literal["labels", "data", "training", "evaluation"]
 WORKS: tuple[Work, ...] = get_args(Work)
@@ -45,6 +46,8 @@ def check_run(settings: Settings, works: Collection[Work] = WORKS) -> Findings:
         check_visual_tokenizer(settings, findings)
     if {"data", "training"} & set(works):
         check_language_model(settings, findings, weights="training" in works)
+    if "training" in works:
+        findings.attempt(lambda: check_start(settings))
     if "evaluation" in works and _world_is_there(settings):
         check_evaluation(settings, findings)
     check_cluster(settings, findings, data="data" in works, training="training" in works)

@@ -10,10 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from mmgic.errors import InputError
 from mmgic.evaluation.engines import Engine, load_engine
-from mmgic.evaluation.files import read_json
 from mmgic.model.text_tokenizer import load_text_tokenizer
-from mmgic.model.vocabulary import VLVocabulary
-from mmgic.training.export import VOCABULARY_FILE
+from mmgic.model.vocabulary import VOCABULARY_FILE, VLVocabulary, read_vocabulary
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,7 @@ def load_model(folder: str | Path, engine: Literal["transformers", "vllm"], batc
 
 def load_vocabulary(folder: str | Path) -> VLVocabulary:
     """The VL vocabulary of an exported model. Raises InputError if the export does not say it."""
-    content = read_json(Path(folder) / VOCABULARY_FILE)
-    try:
-        return VLVocabulary(**content)
-    except TypeError:
-        raise InputError(
-            f"{folder}/{VOCABULARY_FILE} must hold text_size and num_codes; export the model again"
-        ) from None
+    vocabulary = read_vocabulary(folder)
+    if vocabulary is None:
+        raise InputError(f"{folder} has no {VOCABULARY_FILE}; it takes a model that a training run exported")
+    return vocabulary

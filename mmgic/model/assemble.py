@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmgic.model.vocabulary import VLVocabulary
+from mmgic.errors import InputError
+from mmgic.model.vocabulary import VLVocabulary, read_vocabulary
 from mmgic.settings import Settings
 
 if TYPE_CHECKING:
@@ -12,12 +13,22 @@ if TYPE_CHECKING:
 
 
 def vocabulary_of(settings: Settings) -> VLVocabulary:
-    """The VL vocabulary of `model.llm` and `vision.checkpoint`. Raises InputError if one of them is unusable."""
+    """The VL vocabulary of `model.llm` and `vision.checkpoint`. That of an exported model is taken as it is.
+
+    Raises InputError if one of them is unusable, or if the exported model was trained on other codes.
+    """
     from mmgic.model.llama_config import load_llama_config
     from mmgic.vision.folders import read_codebook
 
-    codebook = read_codebook(settings.vision.checkpoint)
-    return VLVocabulary(load_llama_config(settings.model.llm).vocab_size, len(codebook))
+    codes = len(read_codebook(settings.vision.checkpoint))
+    text_size = load_llama_config(settings.model.llm).vocab_size
+    extended = read_vocabulary(settings.model.llm)
+    if extended and extended.num_codes != codes:
+        raise InputError(
+            f"{settings.model.llm} knows {extended.num_codes} visual codes but {settings.vision.checkpoint} has "
+            f"{codes}; set vision.checkpoint to the visual tokenizer that it was trained with"
+        )
+    return extended or VLVocabulary(text_size, codes)
 
 
 def untrained_model(settings: Settings, *, frozen: bool = True) -> VLLlama:

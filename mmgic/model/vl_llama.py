@@ -35,34 +35,47 @@ LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 class VLEmbedding(nn.Module):
     """Rows of the text vocabulary and the two special tokens as they are; a code's row is codebook[code] @ projection.
 
-    The factorization is ALBERT's: |V| x 32 and 32 x 4096 instead of |V| x 4096.
+    The factorization is ALBERT's: |V| x 32 and 32 x 4096 instead of |V| x 4096. A model whose vocabulary was extended
+    before has rows of its own for the codes: what of them the two factors do not make is kept beside, not trained.
     """
 
-    def __init__(self, text: Tensor, codebook: Tensor, generator: torch.Generator) -> None:
-        """`text` [V, hidden] and `codebook` [codes, width] are the initial values.
+    rest: Tensor | None  # [codes, hidden]
 
-        The projection is drawn so that codes start with the text rows' mean norm, the special tokens so that they
-        start with the text rows' mean and deviation.
+    def __init__(self, table: Tensor, codebook: Tensor, text_size: int, generator: torch.Generator) -> None:
+        """`table` [V or V + 2 + codes, hidden] and `codebook` [codes, width] are the initial values.
+
+        Of a text table alone, the projection is drawn so that codes start with the text rows' mean norm, the special
+        tokens so that they start with the text rows' mean and deviation.
         """
         super().__init__()
-        text, codebook = text.float(), codebook.float()
-        projection = torch.randn(codebook.shape[1], text.shape[1], generator=generator)
-        projection *= mean_norm(text) / mean_norm(codebook @ projection)
-        special = text.mean(0) + text.std(0) * torch.randn(2, text.shape[1], generator=generator)
-        self.rows = nn.Parameter(torch.cat([text, special]))  # [V + 2, hidden]
+        rest, table, codebook = None, table.float(), codebook.float()
+        if len(table) == text_size:
+            projection = torch.randn(codebook.shape[1], table.shape[1], generator=generator)
+            projection *= mean_norm(table) / mean_norm(codebook @ projection)
+            special = table.mean(0) + table.std(0) * torch.randn(2, table.shape[1], generator=generator)
+            rows = torch.cat([table, special])
+        else:
+            rows, codes = table[: text_size + 2], table[text_size + 2 :]
+            projection = torch.linalg.lstsq(codebook, codes).solution.contiguous()
+            rest = codes - codebook @ projection
+        self.rows = nn.Parameter(rows.clone())  # [V + 2, hidden]
         self.codebook = nn.Parameter(codebook.clone())
         self.projection = nn.Parameter(projection)
+        self.register_buffer("rest", rest)
 
     def forward(self, ids: Tensor) -> Tensor:
         """`ids` int64 [...] to float32 [..., hidden]."""
         # both tables take part in every batch, so that each parameter always has a gradient to reduce between workers
         codes = ids - len(self.rows)
         visual = F.embedding(codes.clamp(min=0), self.codebook) @ self.projection
+        if self.rest is not None:
+            visual = visual + F.embedding(codes.clamp(min=0), self.rest)
         return torch.where(codes.unsqueeze(-1) >= 0, visual, F.embedding(ids.clamp(max=len(self.rows) - 1), self.rows))
 
     def table(self) -> Tensor:
         """The plain embedding [V + 2 + codes, hidden] that the factors stand for."""
-        return torch.cat([self.rows, self.codebook @ self.projection])
+        codes = self.codebook @ self.projection
+        return torch.cat([self.rows, codes if self.rest is None else codes + self.rest])
 
 
 class VLLlama(nn.Module):
@@ -71,16 +84,19 @@ class VLLlama(nn.Module):
     def __init__(self, llama: LlamaForCausalLM, vocabulary: VLVocabulary, codebook: Tensor, seed: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        text_head = llama.lm_head.weight.detach().float()
+        head = llama.lm_head.weight.detach().float()
         self.vocabulary = vocabulary
         self.dtype = llama.dtype
-        self.embedding = VLEmbedding(llama.model.embed_tokens.weight.detach(), codebook, generator)
+        table = llama.model.embed_tokens.weight.detach()
+        self.embedding = VLEmbedding(table, codebook, vocabulary.text_size, generator)
         self.llama = llama.model
         self.llama.embed_tokens = None  # its rows live in `embedding`
-        with torch.no_grad():
-            new = self.embedding.table()[vocabulary.text_size :]
-            new *= mean_norm(text_head) / new.norm(dim=1, keepdim=True)
-            self.head = nn.Parameter(torch.cat([text_head, new]))  # [V + 2 + codes, hidden]
+        if len(head) == vocabulary.text_size:
+            with torch.no_grad():
+                new = self.embedding.table()[vocabulary.text_size :]
+                new *= mean_norm(head) / new.norm(dim=1, keepdim=True)
+                head = torch.cat([head, new])
+        self.head = nn.Parameter(head)  # [V + 2 + codes, hidden]
 
     @property
     def config(self) -> LlamaConfig:
@@ -128,9 +144,10 @@ def build_model(
     is no Llama folder or the sizes do not belong together.
     """
     config = load_llama_config(settings.llm)
-    if (config.vocab_size, len(codebook)) != (vocabulary.text_size, vocabulary.num_codes):
+    sizes = (vocabulary.text_size, vocabulary.size)  # as it was read, or extended before
+    if config.vocab_size not in sizes or len(codebook) != vocabulary.num_codes:
         raise InputError(
-            f"{settings.llm} has {config.vocab_size} text tokens and the codebook {len(codebook)} codes, but the "
+            f"{settings.llm} has {config.vocab_size} tokens and the codebook {len(codebook)} codes, but the "
             f"vocabulary has {vocabulary.text_size} and {vocabulary.num_codes}; use the model and tokenizer it was "
             "made for"
         )
@@ -197,6 +214,17 @@ def trainable_summary(model: VLLlama) -> TrainableSummary:
         trained=sum(parameter.numel() for parameter in model.trained_parameters().values()),
         total=sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+def trained_count(config: LlamaConfig, vocabulary: VLVocabulary, code_width: int, lora_rank: int) -> int:
+    """The numbers that `build_model` lets train, without building it."""
+    hidden, heads = config.hidden_size, config.head_dim
+    queries, keys = config.num_attention_heads * heads, config.num_key_value_heads * heads
+    linears = [(hidden, queries), (hidden, keys), (hidden, keys), (queries, hidden)]
+    linears += [(hidden, config.intermediate_size)] * 2 + [(config.intermediate_size, hidden)]
+    layer = 2 * hidden + lora_rank * sum(map(sum, linears))
+    visual = (vocabulary.num_codes + hidden) * code_width
+    return config.num_hidden_layers * layer + hidden + (vocabulary.text_size + 2 + vocabulary.size) * hidden + visual
 
 
 def mean_norm(rows: Tensor) -> Tensor:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmgic.errors import InputError
+from mmgic.files import read_text
+
+VOCABULARY_FILE = "vl_vocabulary.json"  # in the folder of an exported model: the two fields of its VLVocabulary
 
 
 @dataclass(frozen=True)
@@ -61,3 +66,17 @@ class VLVocabulary:
                 "entries; tokenize the images with the visual tokenizer that the model is built for"
             )
         return [self.img, *self.code_to_id(codes).tolist(), self.end_img]
+
+
+def read_vocabulary(folder: str | Path) -> VLVocabulary | None:
+    """What an exported model's folder says of its vocabulary; None for a folder that says nothing, as of a model that
+    knows no visual tokens. Raises InputError if it cannot be read."""
+    text = read_text(f"{folder}/{VOCABULARY_FILE}")
+    if text is None:
+        return None
+    try:
+        return VLVocabulary(**json.loads(text))
+    except (ValueError, TypeError):
+        raise InputError(
+            f"{folder}/{VOCABULARY_FILE} must hold text_size and num_codes; export the model again"
+        ) from None

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Callable
 
 from mmgic.presets.paper import data_7b, mmgic_7b, mmgic_ic_7b
-from mmgic.presets.toy import TOY_WEIGHTS, toy, toy_all, toy_test
+from mmgic.presets.runs import paper_runs
+from mmgic.presets.toy import TOY_WEIGHTS, toy, toy_all, toy_sft, toy_test
 from mmgic.settings import Settings, SettingsError
 
 __all__ = ["PRESETS", "TOY_WEIGHTS", "preset"]
@@ -15,9 +16,11 @@ PRESETS: dict[str, Callable[[], Settings]] = {
     "toy": toy,
     "toy-test": toy_test,
     "toy-all": toy_all,
+    "toy-sft": toy_sft,
     "mmgic-7b": mmgic_7b,
     "mmgic-ic-7b": mmgic_ic_7b,
     "data-7b": data_7b,
+    **paper_runs(),
 }
 
 

@@ -50,8 +50,8 @@ def toy() -> Settings:
         documents=DocumentSettings(max_tokens=512, system_prompt="You are a helpful assistant."),
         model=ModelSettings(llm=str(TOY_WEIGHTS / "llama"), lora_rank=16, lora_alpha=32, dtype="float32"),
         training=TrainingSettings(
-            # the paper scores POPE after fine-tuning on instructions; here rounds of questions are part of training
-            curriculum="vqa -> mmgic+vqa",
+            # the paper scores POPE after fine-tuning on instructions; here questions are a stage of their own
+            curriculum="mmgic -> vqa",
             batch_size=8,
             micro_batch_tokens=2048,
             learning_rate=4e-3,
@@ -134,7 +134,7 @@ def toy_test() -> Settings:
         settings,
         preset="toy-test",
         toy=ToySettings(scenes=96, seed=0),
-        training=replace(settings.training, max_steps=6, batch_size=8, checkpoint_every=3),
+        training=replace(settings.training, max_steps=3, batch_size=8, checkpoint_every=3),
         tokenizer_training=replace(
             settings.tokenizer_training, continuous_steps=2, quantized_steps=2, decoder_steps=2, batch_size=8
         ),
@@ -164,8 +164,28 @@ def toy_all() -> Settings:
             pipeline=str(TOY_WEIGHTS / "noun_phrases"), min_count=3, captions_per_phrase=5
         ),  # 20 and 50, for a corpus of a hundred captions
         instructions=InstructionSettings(playback=500, aesthetic=50, unique=True),
-        training=replace(settings.training, curriculum="mmgic+ic -> mmgic+sft+aesthetic+playback+vqa"),
+        training=replace(settings.training, curriculum="mmgic+ic -> mmgic"),
         cluster=replace(settings.cluster, max_error_rate=0.2),  # the toy world has many faults on purpose
+    )
+
+
+def toy_sft() -> Settings:
+    """Fine-tuning on every instruction dataset and on what is played back, after pre-training with toy-all, whose data
+    it shares:
+
+        python jobs/pretrain.py --preset toy-all && python jobs/finetune.py --preset toy-sft
+    """
+    settings = toy_all()
+    return replace(
+        settings,
+        preset="toy-sft",
+        training=replace(
+            settings.training,
+            name="sft",
+            start="{output}/training/pretrain",
+            curriculum="vqa+sft+aesthetic+playback",
+            warmup_ratio=0.05,
+        ),
     )
 
 

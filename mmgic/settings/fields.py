@@ -53,6 +53,11 @@ def number(
     return dataclasses.field(default=default, metadata=metadata)  # type: ignore[no-any-return]
 
 
+def open_number(low: float = -math.inf, high: float = math.inf) -> Any:
+    """A numeric field that may be left open, as None; what that means is said where it is read."""
+    return dataclasses.field(default=None, metadata={"range": Range(low, high, -math.inf, math.inf)})
+
+
 def free(default: T) -> T:
     """A field that may change between two starts of one run: it says where and how safely, not what is computed."""
     return dataclasses.field(default=default, metadata={"free": True})  # type: ignore[no-any-return]
@@ -79,7 +84,7 @@ def check(group: type, values: Mapping[str, Any], where: str = "") -> None:
     """Raises SettingsError if one of `values`, by field of `group`, is out of its range; `where` begins its name."""
     for field in dataclasses.fields(group):
         value, limits = values[field.name], field.metadata.get("range")
-        if limits and value not in limits:
+        if limits and value is not None and value not in limits:
             raise SettingsError(f"'{where}{field.name}' is {value}; it must {limits}")
         if (other := field.metadata.get("at_most")) and value > values[other]:
             raise SettingsError(

@@ -126,6 +126,9 @@ def _convert(value: Any, kind: Any, name: str, current: Any) -> Any:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise SettingsError(f"'{name}' takes a list, not {value!r}")
         return tuple(_convert(item, arguments[0], f"{name}[{i}]", None) for i, item in enumerate(value))
+    if type(None) in arguments:  # a field that may be left open
+        (kind,) = (argument for argument in arguments if argument is not type(None))
+        return None if value is None else _convert(value, kind, name, current)
     if kind is float and isinstance(value, str):
         # YAML 1.1 reads 2e-4 as text
         try:

@@ -39,6 +39,7 @@ class ClusterSettings(Group):
     training_workers: int = number(32, 0)
     training_gpus: float = number(1.0, 0)
     wait_for_nodes_s: float = number(0, 0)  # for a cluster that grows: training waits as long for its workers' nodes
+    tokens_per_second: float = number(0, 0)  # of one training worker, for the hours of a plan; 0: as the run was so far
     rows_per_block: int = number(2000, 1)
     max_error_rate: float = number(0.05, 0, 1)  # rejected share of rows above which a data stage stops with a message
 

@@ -1,14 +1,15 @@
 """Which sample comes when. A curriculum is written as in the paper: `ic`, `mmgic+ic -> mmgic`, `3*mmgic+ic -> mmgic`.
 
-The order is a function of (seed, position) alone, computed on the spot: nothing is stored, a run goes on from any
-step on any number of workers, and the cost of going on does not grow with the step.
+A stage of it is trained as a run of its own, one after the other. The order within a stage is a function of (seed,
+position) alone, computed on the spot: nothing is stored, a run goes on from any step on any number of workers, and the
+cost of going on does not grow with the step.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,46 +17,52 @@ import numpy as np
 from mmgic.settings import SettingsError
 from mmgic.stages.sampling import finalize
 
-_TERM = re.compile(r"\s*(?:(\d+)\s*\*)?\s*([A-Za-z_][A-Za-z0-9_-]*?)\s*(?=\+|->|$)")
+_TERM = re.compile(
+    r"\s*(?:(\d+)\s*\*)?\s*([A-Za-z_][A-Za-z0-9_-]*?)\s*(?:\[\s*(\d+(?:\.\d+)?)\s*([KM]?)\s*\]\s*)?(?=\+|->|$)"
+)
+_UNITS = {"": 1, "K": 1_000, "M": 1_000_000}
 _ROUNDS = 6
 
 
 @dataclass(frozen=True)
 class Term:
-    """A corpus that is passed `times` times while its phase is passed once."""
+    """A corpus that is passed `times` times while its stage is passed once; of its samples `size`, 0 for all."""
 
     corpus: str
     times: int = 1
+    size: int = 0
+
+    def __str__(self) -> str:
+        times = f"{self.times}*" if self.times > 1 else ""
+        return f"{times}{self.corpus}{f'[{self.size}]' if self.size else ''}"
 
 
-Phase = tuple[Term, ...]
+def parse_curriculum(text: str) -> tuple[tuple[Term, ...], ...]:
+    """The stages of a curriculum, in order; a stage mixes its terms. Raises SettingsError that points at the mistake.
 
-
-def parse_curriculum(text: str) -> tuple[Phase, ...]:
-    """The phases of a curriculum, in order; a phase mixes its terms. Raises SettingsError that points at the mistake.
-
-    `3*mmgic+ic -> mmgic` is a first phase in which MMGIC is passed three times and IC once, all of it shuffled
-    together, and then a phase of MMGIC alone.
+    `3*mmgic+ic -> mmgic` is a first stage in which MMGIC is passed three times and IC once, all of it shuffled
+    together, and then a stage of MMGIC alone. `ic[4.06M]` is a sample of IC: 4,060,000 of its documents.
     """
-    phases: list[Phase] = []
+    stages: list[tuple[Term, ...]] = []
     terms: list[Term] = []
     position = 0
     while True:
         match = _TERM.match(text, position)
-        if not match or match[1] == "0":
+        size = round(float(match[3]) * _UNITS[match[4]]) if match and match[3] else None
+        if not match or match[1] == "0" or size == 0:
             raise SettingsError(
                 f"'training.curriculum' is {text!r}, which cannot be read from character {position + 1} on; write it "
-                "like 'mmgic', 'mmgic+ic' or '3*mmgic+ic -> mmgic'"
+                "like 'mmgic', 'mmgic+ic', '3*mmgic+ic -> mmgic' or 'ic[4.06M]'"
             )
-        terms.append(Term(match[2], int(match[1] or 1)))
+        terms.append(Term(match[2], int(match[1] or 1), size or 0))
         position = match.end()
         if text.startswith("+", position):
             position += 1
             continue
-        phases.append(tuple(terms))
+        stages.append(tuple(terms))
         terms = []
         if position == len(text):
-            return tuple(phases)
+            return tuple(stages)
         position += len("->")
 
 
@@ -67,60 +74,41 @@ class Visit:
     name: str
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a stage takes of one corpus: store indices, each passed `times` times while the stage is passed once."""
+
+    indices: range | np.ndarray
+    times: int
+
+
 class SampleOrder:
-    """The endless sequence of visits: each phase in turn, a fresh shuffle in each pass; the last phase goes on for
-    ever.
-    """
+    """The endless sequence of visits of stage number `stage`: its shares mixed, in a fresh shuffle in each pass."""
 
-    def __init__(
-        self, phases: tuple[Phase, ...], corpora: Mapping[str, Sequence[int]], seed: int, epochs: float = 1.0
-    ) -> None:
-        """`corpora` gives the store indices of each corpus by name; `epochs` is the number of passes of each phase.
-
-        Raises SettingsError for a corpus that has no samples.
-        """
-        for term in (term for phase in phases for term in phase):
-            if term.corpus not in corpora or not len(corpora[term.corpus]):
-                known = ", ".join(name for name, indices in sorted(corpora.items()) if len(indices)) or "none"
-                raise SettingsError(
-                    f"'training.curriculum' names the corpus '{term.corpus}', which has no documents; those that "
-                    f"have some: {known}"
-                )
-        self._phases = phases
-        self._corpora = corpora
+    def __init__(self, shares: Sequence[Share], stage: int, seed: int) -> None:
+        self._shares = shares
+        self._stage = stage
         self._seed = seed
-        self._sizes = [sum(term.times * len(corpora[term.corpus]) for term in phase) for phase in phases]
-        self._ends = np.cumsum([round(epochs * size) for size in self._sizes])
-
-    @property
-    def total(self) -> int:
-        """Visits that the epochs of all phases hold."""
-        return int(self._ends[-1])
+        self.size = sum(share.times * len(share.indices) for share in shares)  # visits of one pass
 
     def visits(self, start: int, stop: int) -> list[Visit]:
         """The visits at positions `start` to `stop` (exclusive)."""
         visits: list[Visit] = []
         while start < stop:
-            phase = min(int(np.searchsorted(self._ends, start, side="right")), len(self._phases) - 1)
-            offset = start - (int(self._ends[phase - 1]) if phase else 0)
-            size = self._sizes[phase]
-            end = min(stop, start + size - offset % size)
-            if phase < len(self._phases) - 1:
-                end = min(end, int(self._ends[phase]))
-            round_, slot = divmod(offset, size)
-            slots = np.arange(slot, slot + end - start)
-            entries = keyed_permutation(slots, size, f"{self._seed}\x1f{phase}\x1f{round_}")
-            visits += [self._visit(phase, round_, int(entry)) for entry in entries]
+            pass_, slot = divmod(start, self.size)
+            end = min(stop, start + self.size - slot)
+            key = f"{self._seed}\x1f{self._stage}\x1f{pass_}"
+            entries = keyed_permutation(np.arange(slot, slot + end - start), self.size, key)
+            visits += [self._visit(pass_, int(entry)) for entry in entries]
             start = end
         return visits
 
-    def _visit(self, phase: int, round_: int, entry: int) -> Visit:
-        for term in self._phases[phase]:
-            indices = self._corpora[term.corpus]
-            if entry < term.times * len(indices):
-                copy, row = divmod(entry, len(indices))
-                return Visit(indices[row], f"{phase}.{round_}.{copy}")
-            entry -= term.times * len(indices)
+    def _visit(self, pass_: int, entry: int) -> Visit:
+        for share in self._shares:
+            if entry < share.times * len(share.indices):
+                copy, row = divmod(entry, len(share.indices))
+                return Visit(int(share.indices[row]), f"{self._stage}.{pass_}.{copy}")
+            entry -= share.times * len(share.indices)
         raise IndexError(entry)
 
 

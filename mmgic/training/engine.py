@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch._C._distributed_c10d import HashStore
 from mmgic.settings import TrainingSettings
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+Decay = Literal["matrices", "rows", "none"]
 _BUCKET = 200_000_000  # elements that ZeRO reduces at once
 
 
@@ -21,7 +22,7 @@ def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.devi
     """A DeepSpeedEngine over `model`, moved to `device`. The process group must exist.
 
     The engine averages gradients over workers and never scales for accumulation: `mmgic.training.loop` sets the
-    boundaries. Weight decay applies to matrices, not to norm weights.
+    boundaries. Rates and weight decay are set by `set_rates`.
     """
     os.environ["DS_ACCELERATOR"] = device.type
     import deepspeed
@@ -29,13 +30,13 @@ def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.devi
     # DeepSpeed would compile a C++ extension at start-up that only its inference code calls
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     model.to(device)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": [parameter for name, parameter in trained.items() if _decay(name, parameter) == kind], "decay": kind}
+        for kind in get_args(Decay)
     ]
-    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(settings.adam_beta1, settings.adam_beta2))
-    bucket = min(_BUCKET, sum(parameter.numel() for parameter in trained))
+    optimizer = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.0, betas=(settings.adam_beta1, settings.adam_beta2))
+    bucket = min(_BUCKET, sum(parameter.numel() for parameter in trained.values()))
     engine, *_ = deepspeed.initialize(
         model=model,
         optimizer=optimizer,
@@ -54,6 +55,19 @@ def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.devi
     engine.train()
     _start_adam(engine)
     return engine
+
+
+def _decay(name: str, parameter: Tensor) -> Decay:
+    if name in ("embedding.rows", "embedding.codebook"):
+        return "rows"  # a step touches those of its tokens alone
+    return "matrices" if parameter.ndim > 1 else "none"
+
+
+def set_rates(engine: Any, learning_rate: float, weight_decay: float, embedding_decay: float) -> None:
+    """Of the next step. Norm weights do not decay."""
+    decay = {"matrices": weight_decay, "rows": embedding_decay, "none": 0.0}
+    for group in engine.optimizer.param_groups:
+        group["lr"], group["weight_decay"] = learning_rate, decay[group["decay"]]
 
 
 def full_moments(engine: Any, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
@@ -88,6 +102,14 @@ def set_moments(engine: Any, parameters: Mapping[str, nn.Parameter], moments: Ma
                 safe_set_full_optimizer_state(parameter, value, moment)
             else:
                 engine.optimizer.state[parameter][moment].copy_(value)
+
+
+def forget_moments(engine: Any) -> None:
+    """AdamW as it is before its first step. In place: ZeRO keeps what belongs to each parameter as views of these."""
+    for state in _adam_states(engine):
+        state["step"] = torch.tensor(0.0)
+        for moment in MOMENTS:
+            state[moment].zero_()
 
 
 def _start_adam(engine: Any) -> None:

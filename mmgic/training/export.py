@@ -13,19 +13,18 @@ from mmgic.exported.chat_template import chat_template
 from mmgic.exported.processor import write_processor
 from mmgic.exported.weights import write_weights
 from mmgic.files import whole_folder
-from mmgic.model.assemble import untrained_model
 from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.model.visual_tokens import with_visual_tokens
 from mmgic.model.vl_llama import VLLlama
+from mmgic.model.vocabulary import VOCABULARY_FILE
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import load_parameters, load_progress
-
-VOCABULARY_FILE = "vl_vocabulary.json"
+from mmgic.training.start import starting_model
 
 
 def export_checkpoint(checkpoint: str | Path, settings: Settings, folder: str | Path) -> Path:
     """`export_model` of a training checkpoint, which belongs to a run with `settings`."""
-    model = untrained_model(settings, frozen=False)
+    model = starting_model(settings, frozen=False)
     load_parameters(checkpoint, model.trained_parameters())
     steps = load_progress(checkpoint).step
     return export_model(model, settings, folder, f"{steps:,} steps of `{settings.training.curriculum}`")
@@ -33,7 +32,7 @@ def export_checkpoint(checkpoint: str | Path, settings: Settings, folder: str | 
 
 def export_untrained(settings: Settings, folder: str | Path) -> Path:
     """`export_model` of the model that a run with `settings` starts from, the control of an evaluation."""
-    return export_model(untrained_model(settings, frozen=False), settings, folder, "none, this is where it starts")
+    return export_model(starting_model(settings, frozen=False), settings, folder, "none, this is where it starts")
 
 
 def export_model(model: VLLlama, settings: Settings, folder: str | Path, trained: str) -> Path:

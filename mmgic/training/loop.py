@@ -16,10 +16,10 @@ import torch.distributed as dist
 from mmgic.model.loss import IGNORE, draws_target_only, target_labels
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import SettingsError, TrainingSettings
-from mmgic.training.curriculum import SampleOrder, Visit
-from mmgic.training.engine import apply_gradients
+from mmgic.training.curriculum import Visit
+from mmgic.training.engine import apply_gradients, forget_moments, set_rates
 from mmgic.training.packing import MicroBatch, deal, pack
-from mmgic.training.schedule import learning_rate
+from mmgic.training.plan import Plan
 from mmgic.training.store import TokenStore
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ class StepMetrics:
     """One optimizer step. Losses are means over the supervised tokens of the whole global batch."""
 
     step: int  # 0-based
+    stage: int  # of the curriculum, 1-based
     loss: float  # visual_weight * visual_loss + text_loss
     visual_loss: float
     text_loss: float
@@ -50,10 +51,10 @@ class StepMetrics:
 
 @dataclass(frozen=True)
 class Batches:
-    """The micro batches of worker `rank` at any step, computed from the store, the order and the seed."""
+    """The micro batches of worker `rank` at any step, computed from the store, the plan and the seed."""
 
     store: TokenStore
-    order: SampleOrder
+    plan: Plan
     vocabulary: VLVocabulary
     training: TrainingSettings
     mask_prob: float
@@ -64,14 +65,10 @@ class Batches:
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
-        return self.training.max_steps or max(1, -(-self.order.total // self.training.batch_size))
+        return self.plan.steps
 
     def __call__(self, step: int) -> list[MicroBatch]:
-        start = step * self.training.batch_size
-        stop = start + self.training.batch_size
-        if not self.training.max_steps:
-            stop = min(stop, self.order.total)  # the last step takes what is left
-        visits = self.order.visits(start, stop)
+        visits = self.plan.stage(step).visits(step)
         lengths = self.store.lengths([visit.index for visit in visits])
         shares = deal(lengths.tolist(), self.training.micro_batch_tokens, self.workers)
         return [pack([self._document(visits[position]) for position in micro]) for micro in shares[self.rank]]
@@ -95,12 +92,13 @@ def train(
     """Makes the steps from `start` to the end, with a loss of `visual_weight` * L_V + L_T. `on_checkpoint(steps made)`
     is called on all workers at the same steps.
     """
-    training, steps = batches.training, batches.steps
+    training, plan, steps = batches.training, batches.plan, batches.steps
     began = time.perf_counter()
     for step, micro_batches, waited in prefetched(batches, start, steps):
-        rate = learning_rate(step, steps, training)
-        for group in engine.optimizer.param_groups:
-            group["lr"] = rate
+        stage, rate = plan.stage(step), plan.learning_rate(step)
+        if plan.first_of_optimizer(step) == step:
+            forget_moments(engine)
+        set_rates(engine, rate, stage.training.weight_decay, training.embedding_decay)
         # dropout, where LoRA has it, must not depend on what ran before this step
         torch.manual_seed(int(np.random.SeedSequence((batches.seed, step, dist.get_rank())).generate_state(1)[0]))
         visual_loss, text_loss, norm, tokens = optimizer_step(
@@ -116,6 +114,7 @@ def train(
         on_step(
             StepMetrics(
                 step=step,
+                stage=plan.number(step),
                 loss=loss,
                 visual_loss=visual_loss,
                 text_loss=text_loss,

@@ -31,6 +31,7 @@ class RunResult:
         return checkpoints(Path(self.run_folder))[-1]
 
 
+RESULT_FILE, SETTINGS_FILE, INPUTS_FILE = "result.json", "settings.yaml", "inputs.json"  # in a run's folder
 R = TypeVar("R", bound=RunResult)
 
 
@@ -45,6 +46,7 @@ class TrainingRecipe(Generic[R]):
     train: Callable[[Settings, Worker], dict[str, object]]  # in every worker; returns the result's own fields
     export: Callable[[Settings, RunResult, Path], None]  # writes the trained model into a new folder
     result: type[R]
+    plan: Callable[[Settings], str] | None = None  # what a person wants to know before it starts
 
     def run_settings(self, settings: Settings) -> RunSettings:
         run: RunSettings = getattr(settings, self.group)

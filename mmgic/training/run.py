@@ -27,10 +27,8 @@ from ray.util.metrics import Gauge
 from mmgic.errors import InputError
 from mmgic.files import read_text, write_text
 from mmgic.settings import ClusterSettings, Settings, SettingsError, computed, to_yaml, with_absolute_paths
-from mmgic.training.recipe import R, TrainingRecipe
+from mmgic.training.recipe import INPUTS_FILE, RESULT_FILE, SETTINGS_FILE, R, TrainingRecipe
 from mmgic.training.worker import Worker
-
-RESULT_FILE, SETTINGS_FILE, INPUTS_FILE = "result.json", "settings.yaml", "inputs.json"
 
 
 def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
@@ -51,6 +49,8 @@ def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
     finished = (folder / RESULT_FILE).exists()
     if not finished:
         recipe.check(settings)
+        if recipe.plan:
+            print(recipe.plan(settings), flush=True)
         if settings.cluster.training_workers:
             check_resources(settings.cluster)
         write_text(str(folder / SETTINGS_FILE), to_yaml(settings))

@@ -114,5 +114,5 @@ def test_unusable_parts_are_named(run_settings: Settings, tmp_path: Path) -> Non
         untrained_model(replace(run_settings, model=replace(run_settings.model, llm=str(tmp_path))))
     with pytest.raises(InputError, match=r"is no visual tokenizer: model\.safetensors is missing"):
         untrained_model(replace(run_settings, vision=replace(run_settings.vision, checkpoint=str(tmp_path))))
-    with pytest.raises(InputError, match="has 60 text tokens and the codebook 3 codes"):
+    with pytest.raises(InputError, match="has 60 tokens and the codebook 3 codes"):
         build_model(run_settings.model, VLVocabulary(60, 16), torch.randn(3, 6))

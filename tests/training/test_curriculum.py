@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -12,9 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from mmgic.settings import SettingsError
-from mmgic.training.curriculum import SampleOrder, Term, keyed_permutation, parse_curriculum
+from mmgic.training.curriculum import SampleOrder, Share, Term, keyed_permutation, parse_curriculum
 
-CORPORA = {"mmgic": range(0, 7), "ic": range(7, 12), "empty": range(12, 12)}
+MMGIC, IC = range(0, 7), range(7, 12)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,8 @@ CORPORA = {"mmgic": range(0, 7), "ic": range(7, 12), "empty": range(12, 12)}
         ("mmgic+ic -> mmgic", ((Term("mmgic"), Term("ic")), (Term("mmgic"),))),
         (" 3 * mmgic + ic->mmgic ", ((Term("mmgic", 3), Term("ic")), (Term("mmgic"),))),
         ("ic -> 2*mmgic -> ic", ((Term("ic"),), (Term("mmgic", 2),), (Term("ic"),))),
+        ("ic[4.06M]", ((Term("ic", size=4_060_000),),)),
+        ("2*ic [ 300 ]+mmgic[1.5K]->ic", ((Term("ic", 2, 300), Term("mmgic", size=1500)), (Term("ic"),))),
     ],
 )
 def test_curricula_of_the_paper(text: str, phases: object) -> None:
@@ -32,16 +35,14 @@ def test_curricula_of_the_paper(text: str, phases: object) -> None:
 
 @pytest.mark.parametrize(
     ("text", "character"),
-    [("", 1), ("mmgic+", 7), ("mmgic ic", 1), ("-> ic", 1), ("mmgic -> ", 9), ("0*ic", 1), ("ic+3", 4), ("x*ic", 1)],
+    [
+        *(("", 1), ("mmgic+", 7), ("mmgic ic", 1), ("-> ic", 1), ("mmgic -> ", 9), ("0*ic", 1), ("ic+3", 4)),
+        *(("x*ic", 1), ("ic[]", 1), ("ic[0]", 1), ("ic+mmgic[4G]", 4), ("ic[4.06M", 1)),
+    ],
 )
 def test_other_text_is_refused_where_it_goes_wrong(text: str, character: int) -> None:
     with pytest.raises(SettingsError, match=f"cannot be read from character {character} on"):
         parse_curriculum(text)
-
-
-def test_a_corpus_without_documents_is_refused() -> None:
-    with pytest.raises(SettingsError, match="'empty', which has no documents; those that have some: ic, mmgic"):
-        SampleOrder(parse_curriculum("empty"), CORPORA, seed=0)
 
 
 @given(size=st.integers(1, 3000), key=st.text(max_size=5))
@@ -60,22 +61,21 @@ def test_the_keyed_permutation_shuffles() -> None:
 
 def test_far_positions_cost_no_more() -> None:
     size = 62_000_000
-    order = SampleOrder(parse_curriculum("ic"), {"ic": range(size)}, seed=0)
+    order = SampleOrder([Share(range(size), 1)], stage=0, seed=0)
     assert len({visit.index for visit in order.visits(size - 512, size)}) == 512
 
 
 @given(
-    curriculum=st.sampled_from(["mmgic", "mmgic+ic", "3*mmgic+ic -> mmgic", "ic -> 2*mmgic"]),
-    epochs=st.sampled_from([1.0, 2.0, 0.5]),
+    shares=st.sampled_from([[(MMGIC, 1)], [(MMGIC, 1), (IC, 1)], [(MMGIC, 3), (IC, 1)], [(np.array([2, 5, 9]), 2)]]),
     cuts=st.lists(st.integers(0, 60), max_size=5),
     seed=st.integers(0, 5),
 )
 @hypothesis_settings(deadline=None)
 def test_the_order_does_not_depend_on_how_it_is_asked_for(
-    curriculum: str, epochs: float, cuts: list[int], seed: int
+    shares: list[tuple[Sequence[int], int]], cuts: list[int], seed: int
 ) -> None:
     def order() -> SampleOrder:
-        return SampleOrder(parse_curriculum(curriculum), CORPORA, seed, epochs)
+        return SampleOrder([Share(*share) for share in shares], 1, seed)
 
     whole = order().visits(0, 60)
     borders = sorted({0, 60, *cuts})
@@ -84,12 +84,14 @@ def test_the_order_does_not_depend_on_how_it_is_asked_for(
     assert len({(visit.index, visit.name) for visit in whole}) == 60  # no visit comes twice
 
 
-def test_passes_of_each_phase() -> None:
-    order = SampleOrder(parse_curriculum("3*mmgic+ic -> mmgic"), CORPORA, seed=1, epochs=2)
-    first, second = 2 * (3 * 7 + 5), 2 * 7
-    assert order.total == first + second
-    counts = Counter(visit.index for visit in order.visits(0, first))
-    assert counts == {**dict.fromkeys(range(7), 6), **dict.fromkeys(range(7, 12), 2)}
-    assert Counter(visit.index for visit in order.visits(first, order.total)) == dict.fromkeys(range(7), 2)
-    # beyond the end the last phase goes round again
-    assert Counter(visit.index for visit in order.visits(order.total, order.total + 7)) == dict.fromkeys(range(7), 1)
+def test_passes_of_a_stage() -> None:
+    order = SampleOrder([Share(MMGIC, 3), Share(IC, 1)], 0, seed=1)
+    assert order.size == 3 * 7 + 5
+    for start in (0, order.size):
+        counts = Counter(visit.index for visit in order.visits(start, start + order.size))
+        assert counts == {**dict.fromkeys(MMGIC, 3), **dict.fromkeys(IC, 1)}
+    passes = [order.visits(start, start + order.size) for start in (0, order.size)]
+    assert [v.index for v in passes[0]] != [v.index for v in passes[1]]
+    assert [v.index for v in SampleOrder([Share(MMGIC, 3), Share(IC, 1)], 1, seed=1).visits(0, order.size)] != [
+        v.index for v in passes[0]
+    ]

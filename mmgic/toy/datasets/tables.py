@@ -15,7 +15,7 @@ import numpy as np
 
 from mmgic.toy.datasets.samples import World, write_bytes, write_json
 from mmgic.toy.world import text
-from mmgic.toy.world.scenes import Scene
+from mmgic.toy.world.scenes import Scene, make_scene
 from mmgic.toy.world.words import CATEGORIES
 
 Record = dict[str, Any]
@@ -26,7 +26,8 @@ _PREDICATE_SYNSETS = {"holds": ["hold.v.02"], "wears": ["wear.v.01"], "on": ["al
 
 def write_first_sources(root: Path, world: World, numbers: range) -> None:
     """Writes visual_genome/ (even scenes), objects365/ (odd scenes) and vqav2/ (all of them)."""
-    visual_genome, objects365, vqav2 = VisualGenome(), Objects365(), VQAv2()
+    visual_genome, objects365 = VisualGenome(), Objects365()
+    vqav2 = VQAv2(text.categories_shown(make_scene(world.seed, "train", number) for number in numbers))
     for sample in world.samples(numbers):
         scene, image_id, jpeg = sample.scene, sample.image_id, sample.jpeg()
         rng = world.generator("tables", sample.number)
@@ -220,9 +221,11 @@ class Objects365:
 
 
 class VQAv2:
-    """Questions and ten answers each, on images named by VQAv2's rule."""
+    """Questions and ten answers each, on images named by VQAv2's rule; a question does not give its answer away."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Counter[tuple[str, str]]) -> None:
+        """`shown` counts the categories of its scenes."""
+        self._shown = shown
         self._questions: list[Record] = []
         self._annotations: list[Record] = []
 
@@ -240,7 +243,7 @@ class VQAv2:
 
     def add(self, scene: Scene, image_id: int, rng: np.random.Generator) -> str:
         """Adds one image with up to six existence questions and one about a colour; returns the image's path."""
-        asked = text.existence_questions(scene, rng, pairs=3)
+        asked = text.existence_questions(scene, rng, pairs=3, shown=self._shown)
         asked.append(text.colour_question(scene.things[int(rng.integers(len(scene.things)))]))
         for i, (question, answer) in enumerate(asked):
             question_id = image_id * 1000 + i

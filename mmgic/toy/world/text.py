@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -69,11 +70,26 @@ def colour_question(thing: Thing) -> tuple[str, str]:
     return f"What color is the {thing.category}?", thing.colour
 
 
-def existence_questions(scene: Scene, rng: np.random.Generator, pairs: int) -> list[tuple[str, str]]:
-    """`pairs` questions to answer with "yes" and as many with "no" (fewer where the scene is small), shuffled."""
+def categories_shown(scenes: Iterable[Scene]) -> Counter[tuple[str, str]]:
+    """How many of `scenes` are of a setting and show a category."""
+    return Counter((scene.setting, name) for scene in scenes for name in scene.categories)
+
+
+def existence_questions(
+    scene: Scene, rng: np.random.Generator, pairs: int, shown: Mapping[tuple[str, str], int] | None = None
+) -> list[tuple[str, str]]:
+    """`pairs` questions to answer with "yes" and as many with "no" (fewer where the scene is small), shuffled.
+
+    `shown` says how many scenes of a (setting, category) there are, as `categories_shown` counts them: what is absent
+    is then asked for as often as scenes of this setting show it, so that nobody can tell the answer from the question.
+    """
     present = [str(name) for name in rng.permutation(scene.categories)[:pairs]]
     absent = [name for name in CATEGORIES if name not in scene.categories]
-    missing = [str(name) for name in rng.permutation(absent)[: len(present)]]
+    if shown is None:
+        missing = [str(name) for name in rng.permutation(absent)[: len(present)]]
+    else:
+        weights = np.array([0.25 + shown.get((scene.setting, name), 0) for name in absent])
+        missing = [str(name) for name in rng.choice(absent, len(present), replace=False, p=weights / weights.sum())]
     asked = [(existence_question(name), "yes") for name in present]
     asked += [(existence_question(name), "no") for name in missing]
     return [asked[int(i)] for i in rng.permutation(len(asked))]

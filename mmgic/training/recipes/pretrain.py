@@ -1,4 +1,8 @@
-"""Pre-training of the language model on the token store (Section 3.2), with DeepSpeed."""
+"""Training of the language model on the token store, with DeepSpeed: pre-training (Section 3.2) and fine-tuning (3.3).
+
+Both are this recipe: which tokens are learned is the documents' own (`answer_spans`), and `training.start` says what a
+run goes on from.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,23 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mmgic.errors import InputError
 from mmgic.files import model_fingerprint
-from mmgic.model.assemble import untrained_model, vocabulary_of
-from mmgic.model.vl_llama import trainable_summary
+from mmgic.model.assemble import vocabulary_of
+from mmgic.model.llama_config import load_llama_config
+from mmgic.model.vl_llama import trainable_summary, trained_count
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import load_moments, load_parameters
-from mmgic.training.curriculum import SampleOrder, parse_curriculum
-from mmgic.training.engine import full_moments, make_engine, set_moments, single_process_group
+from mmgic.training.engine import MOMENTS, full_moments, make_engine, set_moments, single_process_group
 from mmgic.training.export import export_checkpoint
 from mmgic.training.loop import Batches, train
 from mmgic.training.metrics import read_metrics
+from mmgic.training.plan import make_plan, plan_text
 from mmgic.training.recipe import RunResult, TrainingRecipe
+from mmgic.training.start import LANGUAGE_MODEL, check_start, start_fingerprint, starting_model
 from mmgic.training.store import TokenStore, store_folder
 from mmgic.training.worker import Worker
 
@@ -40,7 +47,7 @@ class PretrainingResult(RunResult):
 
 def make_batches(settings: Settings, rank: int = 0, workers: int = 1) -> Batches:
     """Worker `rank`'s share of every step. Raises SettingsError or InputError for input that does not fit together."""
-    phases = parse_curriculum(settings.training.curriculum)
+    check_start(settings)
     vocabulary = vocabulary_of(settings)
     store = TokenStore(store_folder(settings))
     if store.manifest.vocabulary_size != vocabulary.size:
@@ -48,17 +55,31 @@ def make_batches(settings: Settings, rank: int = 0, workers: int = 1) -> Batches
             f"the token store was built for {store.manifest.vocabulary_size} token ids but {settings.model.llm} with "
             f"the codes of {settings.vision.checkpoint} has {vocabulary.size}; build the documents again with these"
         )
-    corpora = {name: store.corpus_indices(name) for name in store.corpora}
-    order = SampleOrder(phases, corpora, settings.seed, settings.training.epochs)
-    return Batches(store, order, vocabulary, settings.training, settings.loss.mask_prob, settings.seed, rank, workers)
+    plan = make_plan(settings.training, store, settings.seed)
+    return Batches(store, plan, vocabulary, settings.training, settings.loss.mask_prob, settings.seed, rank, workers)
+
+
+def describe_plan(settings: Settings) -> str:
+    """What the run will do, as text. Raises like `make_batches`."""
+    from mmgic.vision.folders import read_codebook
+
+    batches = make_batches(settings)
+    width = read_codebook(settings.vision.checkpoint).shape[1]
+    trained = trained_count(load_llama_config(settings.model.llm), batches.vocabulary, width, settings.model.lora_rank)
+    rate = settings.cluster.tokens_per_second * max(1, settings.cluster.training_workers)
+    made = read_metrics(PRETRAINING.run_folder(settings))
+    if made and not rate:
+        rate = float(np.median([step["tokens_per_second"] for step in made]))
+    return plan_text(batches.plan, batches.store, 4 * trained * (1 + len(MOMENTS)), rate)
 
 
 def _inputs(settings: Settings) -> dict[str, str]:
     store = json.dumps(asdict(TokenStore(store_folder(settings)).manifest), sort_keys=True)
     return {
         "token store": hashlib.sha256(store.encode()).hexdigest()[:16],
-        "language model": model_fingerprint(settings.model.llm) if settings.model.llm else "",
+        LANGUAGE_MODEL: model_fingerprint(settings.model.llm) if settings.model.llm else "",
         "visual tokenizer": model_fingerprint(settings.vision.checkpoint) if settings.vision.checkpoint else "",
+        "start": start_fingerprint(settings),
     }
 
 
@@ -71,7 +92,7 @@ def _train_worker(settings: Settings, worker: Worker) -> dict[str, object]:
 
 def _train_in_group(settings: Settings, worker: Worker) -> dict[str, object]:
     batches = make_batches(settings, worker.rank, worker.workers)
-    model = untrained_model(settings)
+    model = starting_model(settings)
     if settings.training.gradient_checkpointing:
         model.llama.gradient_checkpointing_enable({"use_reentrant": False})
     summary = trainable_summary(model)
@@ -83,7 +104,8 @@ def _train_in_group(settings: Settings, worker: Worker) -> dict[str, object]:
         load_parameters(worker.newest, parameters)
     engine = make_engine(model, settings.training, worker.device)
     if worker.newest:
-        set_moments(engine, parameters, load_moments(worker.newest, parameters), start)
+        taken = start - batches.plan.first_of_optimizer(start) if start < batches.steps else 0
+        set_moments(engine, parameters, load_moments(worker.newest, parameters), taken)
 
     def save(step: int) -> None:
         worker.save(step, parameters, full_moments(engine, parameters))
@@ -115,4 +137,5 @@ PRETRAINING = TrainingRecipe(
     train=_train_worker,
     export=_export,
     result=PretrainingResult,
+    plan=describe_plan,
 )

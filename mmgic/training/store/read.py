@@ -55,16 +55,31 @@ class TokenStore:
         """The tokens of each sample, int32 [indices], without touching the tokens themselves."""
         return self._lengths[np.asarray(indices, dtype=np.int64)]
 
+    def tokens(self, indices: range | np.ndarray) -> int:
+        """The tokens of the samples `indices` in all."""
+        chosen = slice(indices.start, indices.stop) if isinstance(indices, range) else indices
+        return int(self._lengths[chosen].sum(dtype=np.int64))
+
+    def identities(self, indices: range) -> tuple[np.ndarray, np.ndarray]:
+        """row_id int64 and repeat int32 of each sample, [indices]; reads these two columns of the whole store."""
+        locations = self._locations[indices.start : indices.stop]
+        shards = [self._shard(number) for number in range(len(self.manifest.shard_samples))]
+        row_ids, repeats = (np.concatenate(column) for column in zip(*(s.identities for s in shards), strict=True))
+        return row_ids[locations], repeats[locations]
+
     def sample(self, index: int) -> TrainingSample:
         """Raises IndexError outside 0 ... len - 1."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of a store of {len(self)}")
         location = int(self._locations[index])
         number = int(np.searchsorted(self._first, location, side="right")) - 1
+        return self._shard(number).sample(location - int(self._first[number]))
+
+    def _shard(self, number: int) -> _Shard:
         shard = self._shards.get(number)
         if shard is None:
             shard = self._shards[number] = _Shard(self.folder, number, self.manifest.shard_samples[number])
-        return shard.sample(location - int(self._first[number]))
+        return shard
 
     @cached_property
     def _locations(self) -> np.ndarray:
@@ -101,6 +116,10 @@ class _Shard:
         self._row_ids = batch["row_id"].to_numpy()
         self._repeats = batch["repeat"].to_numpy()
         self._templates, self._spans = batch["template"], batch["answer_spans"]
+
+    @property
+    def identities(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._row_ids, self._repeats
 
     def sample(self, row: int) -> TrainingSample:
         return TrainingSample(

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mmgic.errors import InputError
-from mmgic.model.vocabulary import VLVocabulary
+from mmgic.model.vocabulary import VOCABULARY_FILE, VLVocabulary
 from mmgic.sources.reading.files import is_safe_name
-from mmgic.training.export import VOCABULARY_FILE
 from mmgic.vision.folders import CODEBOOK, DECODER_FILES, LAVIT_FILES, WEIGHTS_FILE, read_file, save_config
 from mmgic.vision.lavit.release import Release, Shapes, save, shapes
 from mmgic.vision.network.config import VisionConfig

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -131,3 +133,28 @@ def test_existence_questions_are_balanced_and_true(index):
     assert [answer for _, answer in asked].count("yes") * 2 == len(asked) == 2 * min(3, len(scene.things))
     present = {text.existence_question(name) for name in scene.categories}
     assert all((question in present) == (answer == "yes") for question, answer in asked)
+
+
+def test_a_question_about_what_is_shown_elsewhere_does_not_give_its_answer_away():
+    """Guessing by setting and category, with the answers about as many other scenes, is hardly better than a coin."""
+    scenes = [make_scene(1, "train", number) for number in range(1500)]
+    shown = text.categories_shown(scenes)
+
+    def guessed_right(shown) -> float:
+        asked = [
+            (scene.setting, question, answer == "yes")
+            for number, scene in enumerate(scenes)
+            for question, answer in text.existence_questions(
+                scene, record_generator(0, "test", "shown", str(number)), pairs=3, shown=shown
+            )
+        ]
+        half = len(asked) // 2
+        said = Counter()
+        for setting, question, yes in asked[:half]:
+            said[setting, question] += 1 if yes else -1
+        return sum((said[setting, question] > 0) == yes for setting, question, yes in asked[half:]) / (
+            len(asked) - half
+        )
+
+    assert guessed_right(None) > 0.7
+    assert guessed_right(shown) < 0.6

@@ -24,6 +24,7 @@ from mmgic.training.run import RESULT_FILE, run
 from mmgic.training.schedule import learning_rate
 
 MakeRun = Callable[..., Settings]
+TWO_STAGES = {"curriculum": "ic -> mmgic", "max_steps": 4, "keep_checkpoints": 9}
 
 
 def trained(result: PretrainingResult) -> dict[str, torch.Tensor]:
@@ -34,16 +35,22 @@ def plain_pytorch_run(settings: Settings) -> tuple[dict[str, torch.Tensor], list
     """The paper's training written out: one document at a time, no engine, no packing, no chunks."""
     model = untrained_model(settings)
     parameters = model.trained_parameters()
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters.values() if p.ndim > 1], "weight_decay": settings.training.weight_decay},
-            {"params": [p for p in parameters.values() if p.ndim == 1], "weight_decay": 0.0},
-        ],
-        betas=(settings.training.adam_beta1, settings.training.adam_beta2),
-    )
     batches = make_batches(settings, rank=0, workers=1)
     losses, norms = [], []
     for step in range(batches.steps):
+        stage = batches.plan.stage(step)
+        if step == stage.start:  # a stage is a run of its own
+            decay = stage.training.weight_decay
+            rows = [parameters[f"embedding.{table}"] for table in ("rows", "codebook")]
+            matrices = [p for name, p in parameters.items() if p.ndim > 1 and not any(p is table for table in rows)]
+            optimizer = torch.optim.AdamW(
+                [
+                    {"params": matrices, "weight_decay": decay},
+                    {"params": rows, "weight_decay": settings.training.embedding_decay},
+                    {"params": [p for p in parameters.values() if p.ndim == 1], "weight_decay": 0.0},
+                ],
+                betas=(settings.training.adam_beta1, settings.training.adam_beta2),
+            )
         visual, text = [], []
         for micro_batch in batches(step):
             lengths = list(micro_batch.document_lengths)
@@ -56,7 +63,7 @@ def plain_pytorch_run(settings: Settings) -> tuple[dict[str, torch.Tensor], list
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(parameters.values(), settings.training.grad_clip).item())
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, batches.steps, settings.training)
+            group["lr"] = learning_rate(step - stage.start, stage.steps, stage.training)
         optimizer.step()
         losses.append(loss.item())
     return {name: parameter.detach() for name, parameter in parameters.items()}, losses, norms
@@ -64,7 +71,8 @@ def plain_pytorch_run(settings: Settings) -> tuple[dict[str, torch.Tensor], list
 
 @pytest.mark.parametrize("zero_stage", [0, 1, 2])
 def test_run_equals_plain_pytorch(tiny_run: MakeRun, tmp_path: Path, zero_stage: int) -> None:
-    settings = tiny_run(tmp_path, training={"zero_stage": zero_stage, "curriculum": "ic -> mmgic"})
+    stages = [{"max_steps": 4}, {"max_steps": 3, "learning_rate": 5e-3, "batch_size": 5, "weight_decay": 0.5}]
+    settings = tiny_run(tmp_path, training={"zero_stage": zero_stage, "curriculum": "ic -> mmgic", "stages": stages})
     assert len(make_batches(settings, 0, 1)(0)) > 1  # several micro batches a step
     result = run(PRETRAINING, settings)
     expected, losses, norms = plain_pytorch_run(settings)
@@ -75,6 +83,22 @@ def test_run_equals_plain_pytorch(tiny_run: MakeRun, tmp_path: Path, zero_stage:
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
+def test_rows_that_no_document_touches_stay_as_they_are(tiny_run: MakeRun, tmp_path: Path) -> None:
+    settings = tiny_run(tmp_path, training={"weight_decay": 1.0})
+    before = untrained_model(settings).embedding.rows.detach()
+    batches = make_batches(settings)
+    touched = torch.cat([micro.ids for step in range(batches.steps) for micro in batches(step)]).unique()
+    untouched = [row for row in range(len(before)) if row not in touched.tolist()]
+    assert untouched
+    rows = trained(run(PRETRAINING, settings))["embedding.rows"]
+    assert torch.equal(rows[untouched], before[untouched])
+    moved = (rows != before).any(1).nonzero()[:, 0].tolist()
+    assert set(range(len(before))) - set(moved) == {*untouched, 2}  # nothing follows </s>
+    decayed = tiny_run(tmp_path, training={"embedding_decay": 1.0, "name": "decayed"})
+    rows = trained(run(PRETRAINING, decayed))["embedding.rows"]
+    assert (rows[untouched].norm(dim=1) < 0.99 * before[untouched].norm(dim=1)).all()
+
+
 def test_gradient_checkpointing_changes_nothing(tiny_run: MakeRun, tmp_path: Path) -> None:
     losses = [
         run(PRETRAINING, tiny_run(tmp_path / str(on), training={"gradient_checkpointing": on, "max_steps": 2})).loss
@@ -83,17 +107,24 @@ def test_gradient_checkpointing_changes_nothing(tiny_run: MakeRun, tmp_path: Pat
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
 
 
-def test_an_interrupted_run_goes_on_exactly(tiny_run: MakeRun, tmp_path: Path) -> None:
-    settings = tiny_run(tmp_path / "whole", training={"keep_checkpoints": 9})
-    whole = run(PRETRAINING, settings)
-    # what is left of a run that was killed between its steps 4 and 6
-    folder = tmp_path / "cut" / "training" / "pretrain"
+@pytest.fixture(scope="module")
+def whole(tiny_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> PretrainingResult:
+    return run(PRETRAINING, tiny_run(tmp_path_factory.mktemp("whole"), training=TWO_STAGES))
+
+
+@pytest.mark.parametrize("newest", [2, 4, 6])
+def test_an_interrupted_run_goes_on_exactly(
+    tiny_run: MakeRun, whole: PretrainingResult, tmp_path: Path, newest: int
+) -> None:
+    """Killed in its first stage, between its stages, and in its second."""
+    folder = tmp_path / "training" / "pretrain"
     shutil.copytree(whole.run_folder, folder)
-    shutil.rmtree(folder / "checkpoint_00000006")
+    for later in checkpoints(folder)[newest // 2 :]:
+        shutil.rmtree(later)
     (folder / RESULT_FILE).unlink()
     with (folder / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 6, "lo')
-    cut = run(PRETRAINING, tiny_run(tmp_path / "cut", training={"keep_checkpoints": 9}))
+        file.write('{"step": 8, "lo')
+    cut = run(PRETRAINING, tiny_run(tmp_path, training=TWO_STAGES))
     assert (cut.steps, cut.tokens, cut.loss) == (whole.steps, whole.tokens, whole.loss)
     ours, theirs = trained(cut), trained(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -105,7 +136,7 @@ def test_an_interrupted_run_goes_on_exactly(tiny_run: MakeRun, tmp_path: Path) -
         for r in (cut, whole)
     ]
     assert timeless[0] == timeless[1]
-    assert [line["step"] for line in timeless[0]] == list(range(6))
+    assert [line["step"] for line in timeless[0]] == list(range(8))
 
 
 def test_what_a_finished_run_leaves(tiny_run: MakeRun, tmp_path: Path) -> None:

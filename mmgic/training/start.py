@@ -1,0 +1,75 @@
+"""The model that a run starts from: the language model as it is, what another run trained, or an exported model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from mmgic.errors import InputError
+from mmgic.files import model_fingerprint, read_text
+from mmgic.model.vocabulary import VOCABULARY_FILE
+from mmgic.settings import Settings
+from mmgic.training.checkpoints import checkpoints, load_parameters
+from mmgic.training.recipe import INPUTS_FILE, SETTINGS_FILE
+
+if TYPE_CHECKING:
+    from mmgic.model.vl_llama import VLLlama
+
+LANGUAGE_MODEL = "language model"  # in a run's inputs
+
+
+def starting_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
+    """What `training.start` names, or else the untrained model; `frozen` is `build_model`'s. Raises InputError if it is
+    unusable.
+
+    A run goes on with its newest checkpoint, LoRA and all. An exported model gets a new LoRA; its vocabulary, which is
+    extended already, and the rows of its visual tokens stay as they are.
+    """
+    from mmgic.model.assemble import untrained_model
+
+    start = settings.training.start
+    if not start:
+        return untrained_model(settings, frozen=frozen)
+    check_start(settings)
+    if _is_export(start):
+        return untrained_model(replace(settings, model=replace(settings.model, llm=start)), frozen=frozen)
+    before = yaml.safe_load(read_text(f"{start}/{SETTINGS_FILE}") or "")["training"]["start"]
+    model = starting_model(replace(settings, training=replace(settings.training, start=before)), frozen=frozen)
+    load_parameters(checkpoints(Path(start))[-1], model.trained_parameters())
+    return model
+
+
+def check_start(settings: Settings) -> None:
+    """Raises InputError if `training.start` names neither a run with a checkpoint nor an exported model, or a run that
+    trained another language model than `model.llm`."""
+    start = settings.training.start
+    if not start or _is_export(start):
+        return
+    inputs = read_text(f"{start}/{INPUTS_FILE}")
+    if inputs is None or not checkpoints(Path(start)):
+        raise InputError(
+            f"'training.start' is {start}, which is neither the folder of a training run with a checkpoint nor an "
+            "exported model; train that run first, or leave it empty to start from model.llm"
+        )
+    if json.loads(inputs)[LANGUAGE_MODEL] != model_fingerprint(settings.model.llm):
+        raise InputError(
+            f"{start} was trained from another language model than {settings.model.llm}; set model.llm to that one, "
+            f"or training.start to the exported model {start}/model"
+        )
+
+
+def start_fingerprint(settings: Settings) -> str:
+    """What tells the start from others; "" if it is `model.llm`. Raises like `check_start`."""
+    check_start(settings)
+    start = settings.training.start
+    if not start:
+        return ""
+    return model_fingerprint(start if _is_export(start) else checkpoints(Path(start))[-1])
+
+
+def _is_export(folder: str) -> bool:
+    return (Path(folder) / VOCABULARY_FILE).is_file()
