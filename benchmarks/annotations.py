@@ -167,7 +167,7 @@ def clean_annotations(folder: Path) -> int:
     predicates = total(table, partial(count_predicates, labels=labels, source=source, cleaning=CLEANING))
     objects += predicates
     labels = kept_labels(objects, source, CLEANING)
-    rows = (clean_image(row, labels, source, CLEANING) for block in blocks(table) for row in block)
+    rows = (clean_image(row, labels, CLEANING) for block in blocks(table) for row in block)
     return write(folder / "cleaned.parquet", rows)
 
 

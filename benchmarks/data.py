@@ -43,7 +43,7 @@ def cleaning_of(rows: list[Row], settings: Settings, patches: int) -> Callable[[
     labels = kept_labels(counts, source, cleaning)
     counts += count_predicates(rows, labels, source, cleaning)
     labels = kept_labels(counts, source, cleaning)
-    return lambda row: make_regions(clean_image(row, labels, source, cleaning), settings.regions, patches)
+    return lambda row: make_regions(clean_image(row, labels, cleaning), settings.regions, patches)
 
 
 def rate(number: int, work: Callable[[], object]) -> float:
