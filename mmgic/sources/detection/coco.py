@@ -48,8 +48,9 @@ def read_detections(
 ) -> Iterator[AnnotatedImage]:
     """`read_coco` with the labels (category id -> label) that `labels_of` makes of the category records."""
     paths, captions = annotation_paths(source), caption_paths(source)
-    finder, is_own = ImageFinder(source), own_names(source)
+    is_own = own_names(source)
     for number, (path, prefix) in enumerate(zip(paths, _prefixes(paths, source.path), strict=True)):
+        finder = ImageFinder(source, annotations=path)
         labels = labels_of(category_records(path))
         with RecordIndex() as index:
             if not index.fill("box", box_records(path)):

@@ -161,11 +161,12 @@ class ImageFinder:
     Archives unpack to different roots, so a name is tried below each image folder (`images` may name several, parted by
     |), below the source's folder, by its last two parts (`patch8/x.jpg`) and by its last part. The layout that fitted
     last is tried first: one look-up per image. An image that is nowhere gets the path below the first image folder;
-    that it is missing is found when it is read. Raises InputError if the source has none of its image folders, nor one
-    of the folders `others`.
+    that it is missing is found when it is read. Folders named after another split than the file `annotations` (train
+    or val) come last, for splits may share image names. Raises InputError if the source has none of its image folders,
+    nor one of the folders `others`.
     """
 
-    def __init__(self, source: SourceSettings, others: tuple[str, ...] = ()) -> None:
+    def __init__(self, source: SourceSettings, others: tuple[str, ...] = (), annotations: str = "") -> None:
         self._filesystem, _ = fsspec.url_to_fs(source.path)
         root, folders = source.path, image_folders(source) or [source.path]
         if not any(map(self._filesystem.isdir, (*folders, *(posixpath.join(root, other) for other in others)))):
@@ -173,21 +174,23 @@ class ImageFinder:
                 f"source '{source.name}': the image folder {' or '.join(folders)} does not exist; set its 'images' to "
                 f"the folder of the images inside {root}"
             )
-        self._layouts: list[Callable[[str], str]] = [
-            *(partial(posixpath.join, folder) for folder in (*folders, root)),
-            *(partial(_join_last, folder, parts) for parts in (2, 1) for folder in folders),
-        ]
-        self._default = self._layouts[0]
+        splits = ("", _split_name(annotations))
+        own = [folder for folder in folders if not splits[1] or _split_name(folder) in splits]
+        rest = [folder for folder in folders if folder not in own]
+        # each with what fitted last in front
+        self._layouts = [_layouts([*own, root], own), _layouts(rest, rest)]
+        self._default = partial(posixpath.join, (own or folders)[0])
         # much faster than asking through fsspec
         self._exists = self._filesystem.exists if "://" in root else os.path.exists
 
     def path(self, name: str) -> str:
         """The path of the image `name`, which `is_safe_name` must have accepted."""
-        for i, layout in enumerate(self._layouts):
-            path = layout(name)
-            if self._exists(path):
-                self._layouts.insert(0, self._layouts.pop(i))
-                return path
+        for layouts in self._layouts:
+            for i, layout in enumerate(layouts):
+                path = layout(name)
+                if self._exists(path):
+                    layouts.insert(0, layouts.pop(i))
+                    return path
         return self._default(name)
 
 
@@ -195,6 +198,20 @@ def image_folders(source: SourceSettings) -> list[str]:
     """The folders that `images` names, parted by |; none if it is empty."""
     names = [choice for choice in choices(source.images) if choice]
     return [posixpath.join(source.path, posixpath.normpath(name)) for name in names]
+
+
+def _layouts(whole: list[str], last: list[str]) -> list[Callable[[str], str]]:
+    """Ways from a name to a path: the name below each folder of `whole`, its last parts below each of `last`."""
+    return [
+        *(partial(posixpath.join, folder) for folder in whole),
+        *(partial(_join_last, folder, parts) for parts in (2, 1) for folder in last),
+    ]
+
+
+def _split_name(path: str) -> str:
+    """The split that a file or folder is named after, "" for none."""
+    found = re.search("train|val", posixpath.basename(path))
+    return found[0] if found else ""
 
 
 def _join_last(folder: str, parts: int, name: str) -> str:

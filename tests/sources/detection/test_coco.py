@@ -363,6 +363,19 @@ def test_two_named_files_are_read_together_each_with_its_captions(write):
         list(read_source(replace(source, annotations="a.json + b.json")))
 
 
+def test_splits_that_share_image_names_keep_their_images(write, tmp_path):
+    content = {"images": [image(1), image(2)], "annotations": [box(1, 1), box(2, 2)], "categories": CATEGORIES}
+    for split in ("train", "val"):
+        write(f"instances_{split}.json", content)
+        (tmp_path / f"{split}2017").mkdir()
+    for name in ("train2017/1.jpg", "train2017/2.jpg", "val2017/1.jpg"):
+        (tmp_path / name).touch()
+    source = SourceSettings(path=str(tmp_path), annotations="instances_*.json", images="train2017 | val2017 | images")
+    paths = [row["image_path"].removeprefix(f"{tmp_path}/") for row in read_source(source)]
+    # what its own split lacks may lie in the other's folder: BigDetection splits in a way of its own
+    assert paths == ["train2017/1.jpg", "train2017/2.jpg", "val2017/1.jpg", "train2017/2.jpg"]
+
+
 def test_images_of_another_dataset_are_set_aside(read):
     names = ["objects365_v1_00000007", "0123456789abcdef", "000000391895"]
     images = [image(i, file_name=f"val/{name}.jpg") for i, name in enumerate(names, start=1)]
