@@ -5,6 +5,8 @@ Everything is computed in the frame, the unit square that the whole image is squ
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +32,7 @@ LOCATIONS = (
 
 # a length that rounding put this little beside a limit is at the limit
 EPSILON = 1e-9
+PAIRS_AT_ONCE = 1 << 16  # of squares and boxes: a few MB, which stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,15 @@ def _regions(
     """The regions around one or more `objects`, sorted by id, and the drop reasons of the squares that are none."""
     boxes = np.array([[o["x"], o["y"], o["w"], o["h"]] for o in objects]) / ([row["width"], row["height"]] * 2)
     corners, sides = squares(boxes)
-    inside = intersection_over_area(corners, sides, boxes) >= settings.merge_ioa - EPSILON
-    # rounding must not cost a square the object it was made for
-    np.fill_diagonal(inside, True)
+    labels = [thing["label"] for thing in objects]
 
     regions: list[Region] = []
     drops: list[str] = []
     seen = set()
-    for i, members in enumerate(inside):
+    for i, members in enumerate(members_of_squares(corners, sides, boxes, settings.merge_ioa)):
         side = float(sides[i])
-        if members.tobytes() in seen:
+        content = hashlib.blake2b(members.tobytes(), digest_size=16).digest()  # a hundred thousand take a few MB
+        if content in seen:
             drops.append("region_duplicate")
         elif side * patches < settings.min_patches - EPSILON:
             drops.append("region_too_small")
@@ -84,13 +86,35 @@ def _regions(
             drops.append("region_too_large")
         else:
             x, y = map(float, corners[i])
-            labels = [objects[i]["label"], *(objects[j]["label"] for j in np.flatnonzero(members))]
             where = location(x + side / 2, y + side / 2)
-            unique = list(dict.fromkeys(labels))
+            unique = list(dict.fromkeys([labels[i], *map(labels.__getitem__, members.tolist())]))
             regions.append({"x": x, "y": y, "side": side, "location": where, "labels": unique, "codes": []})
         # the first square stands for its objects even if its size rules it out: duplicates go before the size rule
-        seen.add(members.tobytes())
+        seen.add(content)
     return regions, drops
+
+
+def members_of_squares(
+    corners: np.ndarray, sides: np.ndarray, boxes: np.ndarray, merge_ioa: float
+) -> Iterator[np.ndarray]:
+    """The boxes that belong to each square, its own among them: ascending int64 [members], in the squares' order.
+
+    Squares are compared with the boxes in blocks of PAIRS_AT_ONCE pairs, so memory grows with the boxes, not with
+    their square; and of the boxes with those alone that touch the block.
+    """
+    starts, ends = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    least = merge_ioa - EPSILON
+    step = max(1, PAIRS_AT_ONCE // len(boxes))
+    for first in range(0, len(boxes), step):
+        own = np.arange(first, min(first + step, len(boxes)))
+        left, right = corners[own].min(axis=0), (corners[own] + sides[own, None]).max(axis=0)
+        touching = (starts < right).all(axis=1) & (ends > left).all(axis=1) if least > 0 else np.ones(len(boxes), bool)
+        touching[own] = True
+        near = np.flatnonzero(touching)
+        inside = intersection_over_area(corners[own], sides[own], boxes[near]) >= least
+        inside |= own[:, None] == near  # rounding must not cost a square the object it was made for
+        for row in inside:
+            yield near[row]
 
 
 def _id_order(thing: Object) -> tuple[bool, int, str]:
@@ -114,10 +138,13 @@ def squares(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def intersection_over_area(corners: np.ndarray, sides: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """IoA(S_i, R_j) = Area(S_i and R_j) / Area(R_j) of every square i and box j: float [N, N]."""
-    start = np.maximum(corners[:, None], boxes[None, :, :2])
-    end = np.minimum(corners[:, None] + sides[:, None, None], boxes[None, :, :2] + boxes[None, :, 2:])
-    shared = np.clip(end - start, 0, None) / boxes[None, :, 2:]
-    return np.asarray(shared.prod(axis=2))
+    shares = []
+    for axis in (0, 1):  # one after the other: rows of two numbers are slow to work on
+        first, last = boxes[:, axis], boxes[:, axis] + boxes[:, 2 + axis]
+        start = np.maximum(corners[:, axis, None], first)
+        end = np.minimum((corners[:, axis] + sides)[:, None], last)
+        shares.append(np.clip(end - start, 0, None) / boxes[:, 2 + axis])
+    return np.asarray(shares[0] * shares[1])
 
 
 def location(x: float, y: float) -> str:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -5,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmgic.regions import LOCATIONS, crop_region, intersection_over_area, location, make_regions, squares
+from mmgic.regions import (
+    LOCATIONS,
+    crop_region,
+    intersection_over_area,
+    location,
+    make_regions,
+    members_of_squares,
+    squares,
+)
 from mmgic.schema import IMAGE_WITH_REGIONS, KEPT, reject
 from mmgic.settings import RegionSettings
 
@@ -200,6 +210,39 @@ def test_regions_of_any_image(boxes, shuffler):
     shuffler.shuffle(objects)
     assert make_regions({**row, "objects": objects, "drops": []}, RegionSettings(), 16)["regions"] == made
     assert pa.array(made, type=IMAGE_WITH_REGIONS.field("regions").type.value_type).to_pylist() == made
+
+
+@given(st.lists(grid_boxes(), min_size=1, max_size=30), st.integers(1, 40), st.sampled_from([0.0, 0.3, 0.8, 1.0]))
+@settings(deadline=None)
+def test_blocks_of_pairs_find_what_all_pairs_at_once_find(boxes, pairs, merge_ioa):
+    frame = np.array(boxes) / GRID
+    corners, sides = squares(frame)
+    inside = intersection_over_area(corners, sides, frame) >= merge_ioa - 1e-9
+    np.fill_diagonal(inside, True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmgic.regions.PAIRS_AT_ONCE", pairs)
+        found = [members.tolist() for members in members_of_squares(corners, sides, frame, merge_ioa)]
+    assert found == [np.flatnonzero(row).tolist() for row in inside]
+
+
+@pytest.mark.parametrize("edges", [(90, 180), (30, 600)])
+def test_memory_does_not_grow_with_the_square_of_the_boxes(edges):
+    draw = np.random.default_rng(0)
+    number = 4000
+    lengths = draw.uniform(*edges, (number, 2))
+    starts = draw.uniform(0, 1000 - lengths)
+    things = [
+        thing(i, f"label {i % 50}", *box) for i, box in enumerate(np.concatenate([starts, lengths], axis=1).tolist())
+    ]
+    row = image(*things, width=1000, height=1000)
+    tracemalloc.start()
+    try:
+        made = make_regions(row, RegionSettings(), 16)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(made["regions"]) > 1000
+    assert peak < 30 << 20  # one matrix of all pairs alone takes 128 MB
 
 
 def test_a_crop_is_the_mapped_rectangle_of_the_original():

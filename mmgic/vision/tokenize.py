@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -34,6 +35,8 @@ from mmgic.vision.folders import load_tokenizer
 from mmgic.vision.network.selector import record_noise
 from mmgic.vision.preprocess import normalise, squash
 
+MOST_FRAMES = 512  # of one row that are in memory at once: 77 MB at 224 pixels
+
 Row = dict[str, Any]
 Untokenized = ImageWithRegions | CaptionedImage | Interleaved
 Tokenized = TokenizedImage | TokenizedPair | Interleaved
@@ -53,8 +56,13 @@ class Frames:
         return [i for i in range(len(self.pixels) + len(self.failures)) if i not in self.failures]
 
 
-def load_frames(row: Row, size: int) -> Frames:
-    """Decodes, crops and resizes the frames of one row to `size` pixels. Of an unreadable image no region is cut."""
+def load_frames(row: Row, size: int) -> Frames | None:
+    """Decodes, crops and resizes the frames of one row to `size` pixels. Of an unreadable image no region is cut.
+
+    None for a row of more than MOST_FRAMES frames: `TokenizeImages` reads these itself, a batch at a time.
+    """
+    if len(row.get("regions", ())) >= MOST_FRAMES:
+        return None
     pixels, failures = [], {}
     images = row.get("images", [row])
     for number, image in enumerate(images):
@@ -101,19 +109,33 @@ class TokenizeImages:
         size = self.model.config.image_size
         # a row that was set aside before has no frames
         nothing = Frames(np.empty((0, 3, size, size), np.uint8), {})
-        loaded = [row.pop("prepared", None) or (load_frames(row, size) if row["keep"] else nothing) for row in given]
+        ready = [row.pop("prepared", None) or (load_frames(row, size) if row["keep"] else nothing) for row in given]
+        many = {i: self._encode_many(row) for i, row in enumerate(given) if ready[i] is None}
+        loaded = [frames or nothing for frames in ready]
         noise = [
             self.noise(row["source"], row["image_id"], number)
             for row, frames in zip(given, loaded, strict=True)
             for number in frames.numbers
         ]
         codes = iter(self.encode_frames(torch.from_numpy(np.concatenate([f.pixels for f in loaded])), noise))
+        found = [({number: next(codes) for number in frames.numbers}, frames.failures) for frames in loaded]
         return [
-            with_codes(cast(Untokenized, row), {n: next(codes) for n in frames.numbers}, frames.failures)
-            if row["keep"]
-            else cast(Untokenized, row)
-            for row, frames in zip(given, loaded, strict=True)
+            with_codes(cast(Untokenized, row), *many.get(i, found[i])) if row["keep"] else cast(Untokenized, row)
+            for i, row in enumerate(given)
         ]
+
+    def _encode_many(self, row: Row) -> tuple[dict[int, list[int]], dict[int, Failure]]:
+        """The codes of each frame of a row of many regions, or why there are none."""
+        codes: list[list[int]] = []
+        try:
+            frames = iter(read_frames(row))
+            while some := list(islice(frames, self.settings.batch_size)):
+                pixels = torch.stack([squash(frame, self.model.config.image_size) for frame in some])
+                noise = [self.noise(row["source"], row["image_id"], len(codes) + i) for i in range(len(some))]
+                codes += self.encode_frames(pixels, noise)
+        except ImageError as error:
+            return {}, {0: (error.reason, error.detail)}
+        return dict(enumerate(codes)), {}
 
     def encode(self, pixels: Tensor, source: str, record_id: str) -> list[list[int]]:
         """Codes of all frames, uint8 [F, 3, S, S], of one record."""

@@ -76,6 +76,19 @@ def test_rows_fit_the_schema_and_codes_are_those_of_the_frames(rows, stage):
     assert region["codes"] == codes.tolist()
 
 
+def test_rows_of_many_regions_have_the_same_codes_from_fewer_frames_at_once(rows, stage, folder, monkeypatch):
+    gone = make_row("/nowhere.png", "5", [(0, 0, 0.5)] * 3)
+    expected = stage([*rows, gone])
+    few = TokenizeImages(folder, VisionSettings(batch_size=8), seed=5)
+    most = []
+    whole = few.encode_frames
+    monkeypatch.setattr(few, "encode_frames", lambda pixels, noise: most.append(len(pixels)) or whole(pixels, noise))
+    monkeypatch.setattr("mmgic.vision.tokenize.MOST_FRAMES", 2)
+    assert load_frames(rows[3], 32) is None
+    assert few([*rows, gone]) == expected
+    assert sorted(most) == [3, 3, 4]  # the rows of few regions together, and each of the others alone
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.permutations(range(4)), st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_a_record_is_the_same_in_every_batch(rows, stage, order, sizes):
