@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TypeVar
+from urllib.parse import quote, urljoin, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -31,6 +33,7 @@ _RETRIED = (408, 425, 429, 500, 502, 503, 504)
 _NO_IMAGE = ("text/", "audio/", "video/", "application/json", "application/xhtml", "application/xml")
 # The opt-outs that img2dataset honours; a value may begin with the name of the only agent that it is meant for.
 _OPT_OUTS = ("noai", "noimageai", "noindex", "noimageindex")
+_NOT_SENT = re.compile(r"[^!-~]+")
 _AGENT = "mmgic"
 _PARAMETERS = ("max-snippet", "max-image-preview", "max-video-preview", "unavailable_after")
 
@@ -105,13 +108,13 @@ class Fetcher:
             attempt += 1
 
     async def _follow(self, url: str, use: Callable[[bytes], T]) -> T:
-        target = _parsed(url)
         for _ in range(MAX_REDIRECTS + 1):
+            target = as_it_came(url)
             async with self._place(target) as host:
                 answer = await self._request(target.with_user(None), host)
                 if isinstance(answer, bytes):
                     return await asyncio.get_running_loop().run_in_executor(self._users, use, answer)
-            target = target.join(_parsed(answer))
+            url = urljoin(url, answer)
         raise ImageError("download_failed", f"more than {MAX_REDIRECTS} redirects")
 
     @asynccontextmanager
@@ -193,11 +196,25 @@ class Fetcher:
         raise ImageError("image_too_large", f"more than {limit} bytes")
 
 
-def _parsed(url: str) -> URL:
+def as_it_came(url: str) -> URL:
+    """`url` with its path and query character by character: a signature, or a url inside a url, is about these.
+
+    Only what no request can carry, blanks and characters beyond ASCII, is percent-encoded; the host is made ASCII.
+    Raises ImageError (download_failed) if it is no url.
+    """
     try:
-        return URL(url)
+        parts = urlsplit(url)
+        host = URL(f"{parts.scheme}://{parts.netloc}")
+        path, query = (_NOT_SENT.sub(_encoded, part) for part in (parts.path, parts.query))
+        return URL.build(
+            scheme=host.scheme, authority=host.raw_authority, path=path or "/", query_string=query, encoded=True
+        )
     except ValueError as error:
         raise ImageError("download_failed", f"not a url that can be asked for: {error}") from None
+
+
+def _encoded(found: re.Match[str]) -> str:
+    return quote(found[0], safe="", errors="surrogateescape")  # a server's header may hold bytes of any encoding
 
 
 def opt_out(values: Iterable[str]) -> str:

@@ -49,6 +49,7 @@ class Site:
     def __init__(self, port: int) -> None:
         self.port = port
         self.seen: Counter[str] = Counter()
+        self.targets: list[str] = []  # as they arrived
         self.agents: set[str] = set()
         self.times: list[float] = []
         self.now = self.most = 0
@@ -88,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path.removeprefix("/")
         with site.lock:
             site.seen[path] += 1
+            site.targets.append(self.path)
             site.agents.add(self.headers["User-Agent"])
             site.times.append(time.monotonic())
             site.now += 1

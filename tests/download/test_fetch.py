@@ -3,11 +3,12 @@ from __future__ import annotations
 import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import quote
 
 import pytest
 
 from mmgic.download import addresses
-from mmgic.download.fetch import opt_out, retry_after
+from mmgic.download.fetch import as_it_came, opt_out, retry_after
 from mmgic.images import read_image
 
 
@@ -66,6 +67,32 @@ def test_a_name_that_changes_its_address_is_refused_when_it_does(site, download,
 def test_only_http_urls_are_asked_for(download):
     rows = download("ftp://example.org/a.jpg", "file:///etc/passwd", "http://", "http://[nonsense/", "data:image/png,x")
     assert outcomes(rows) == ["download_refused"] * 2 + ["download_failed"] * 2 + ["download_refused"]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "?X-Amz-Credential=AKIA%2F20260101%2Fus-east-1&X-Amz-Signature=a%2Bb%3D&X-Amz-Date=20260101T000000Z",
+        "?sig=a+b%20c%7Ed&se=2026-01-01T00%3A00%3A00Z",
+        "?url=https%3A%2F%2Fexample.org%2Fa%2520b.jpg%3Fw%3D1%26h%3D2",
+        "?src=https://example.org/a.jpg?w=1&h=2",
+        "/https://example.org/a//b.jpg",
+        "/a%2Fb/../%2e%2e/c;v=1/d,e(f)[g]'h'!$*@:=|^`{}%zz",
+        "?a&b=&=c&&d=%",
+    ],
+)
+def test_urls_go_out_as_they_came(site, download, tail):
+    rows = download(site.url(f"postscript{tail}"), site.url(f"go/{quote(site.url(f'postscript{tail}'), safe='')}"))
+    assert outcomes(rows) == ["image_undecodable"] * 2
+    assert [target for target in site.targets if target.startswith("/postscript")] == [f"/postscript{tail}"] * 2
+
+
+def test_only_what_no_request_can_carry_is_encoded(site, download):
+    rows = download(site.url("postscript/caf\u00e9 1%20.jpg?q=\u00fc"), site.url("go/%2Fpostscript%2Fcaf%C3%A9"))
+    assert outcomes(rows) == ["image_undecodable"] * 2
+    # a header's bytes beyond ASCII are sent as these bytes
+    assert {"/postscript/caf%C3%A9%201%20.jpg?q=%C3%BC", "/postscript/caf%E9"} <= set(site.targets)
+    assert str(as_it_came("HTTPS://B\u00fccher.example:8443/a?b#c")) == "https://xn--bcher-kva.example:8443/a?b"
 
 
 def test_too_many_redirects(site, download):

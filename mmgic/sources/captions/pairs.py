@@ -18,7 +18,7 @@ from mmgic.sources.rows import first_stays, source_key
 def http_url(value: Any) -> str:
     """`value` without blanks around it, if it is an http(s) url of one line; otherwise ""."""
     url = value.strip() if isinstance(value, str) else ""
-    return url if url.startswith(("http://", "https://")) and len(url.split()) == 1 else ""
+    return url if url.lower().startswith(("http://", "https://")) and len(url.split()) == 1 else ""
 
 
 def url_id(url: str) -> str:
