@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import KEPT, AnyRow, Document, DocumentKey, UnfitDocument, reject
 
@@ -33,7 +31,7 @@ def kept_document(
     num_regions: int = 0,
     answer_spans: Sequence[Sequence[int]] = (),
 ) -> Document:
-    num_codes = int((np.asarray(input_ids) >= vocabulary.first_code).sum())
+    num_codes = sum(map(vocabulary.first_code.__le__, input_ids))
     return {
         **key,
         "with_descriptions": with_descriptions,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from mmgic.documents.cached_ids import cached_ids
 from mmgic.documents.template import Segment
 from mmgic.errors import InputError
 from mmgic.model.visual_tokens import IMG, text_tokens
@@ -23,15 +24,7 @@ if TYPE_CHECKING:
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """The ids of each text of `texts`."""
-    encoded: list[list[int]] = tokenizer(
-        list(texts),
-        add_special_tokens=False,
-        split_special_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )["input_ids"]
-    return encoded
+    return list(map(cached_ids(tokenizer), texts))
 
 
 def encode_parts(
@@ -59,11 +52,11 @@ def encode_continuation(tokenizer: PreTrainedTokenizerBase, context: str, text: 
 
     Raises InputError if `context`'s ids are no prefix of `context + text`'s: the tokenizer merges across the border.
     """
-    return join_continuation(context, text, *encode_texts(tokenizer, [context, context + text]))
-
-
-def join_continuation(context: str, text: str, before: list[int], whole: list[int]) -> tuple[list[int], list[int]]:
-    """`encode_continuation` of ids that are at hand: `before` those of `context`, `whole` those of `context + text`."""
+    ids_of = cached_ids(tokenizer)
+    before, rest = ids_of(context), ids_of.after(context, text)
+    if rest is not None:
+        return before, rest
+    whole = ids_of(context + text)
     if whole[: len(before)] != before:
         raise InputError(
             f"the tokenizer joins {context[-8:]!r} and {text[:8]!r} into one token; "

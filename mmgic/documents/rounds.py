@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmgic.documents.columns import kept_document, key_columns, rejected_document
-from mmgic.documents.encode import encode_parts, encode_texts, join_continuation, start_and_end
+from mmgic.documents.encode import encode_continuation, encode_parts, start_and_end
 from mmgic.documents.tasks import DETAILED_CAPTION_INSTRUCTIONS, TEMPLATES, Round, TaskTemplate, make_round
 from mmgic.documents.template import to_text
 from mmgic.documents.writing import DocumentMaker, Writing
@@ -105,12 +105,10 @@ def _encode(
     """The ids of each round's instruction and response."""
     parts = [part for r in rounds for part in (r.instruction[:-1], _after_first_words(r))]
     encoded = iter(encode_parts(writing.tokenizer, writing.vocabulary, parts, images))
-    borders = [(str(r.instruction[-1]), _first_words(r)) for r in rounds]
-    texts = iter(encode_texts(writing.tokenizer, [text for ask, words in borders for text in (ask, ask + words)]))
     result = []
-    for ask, words in borders:
+    for made in rounds:
         before, rest = next(encoded), next(encoded)
-        ask_ids, word_ids = join_continuation(ask, words, next(texts), next(texts))
+        ask_ids, word_ids = encode_continuation(writing.tokenizer, str(made.instruction[-1]), _first_words(made))
         result.append(([*before, *ask_ids], [*word_ids, *rest]))
     return result
 

@@ -59,13 +59,14 @@ class VLVocabulary:
 
     def image_tokens(self, codes: Sequence[int] | np.ndarray) -> list[int]:
         """[IMG], the ids of `codes`, [/IMG]. Raises InputError for a code outside the codebook."""
-        codes = np.asarray(codes, dtype=np.int64)
-        if codes.size and not 0 <= codes.min() <= codes.max() < self.num_codes:
+        numbers = codes.tolist() if isinstance(codes, np.ndarray) else codes
+        if len(numbers) and not 0 <= min(numbers) <= max(numbers) < self.num_codes:
             raise InputError(
-                f"the visual codes reach from {codes.min()} to {codes.max()} but the codebook has {self.num_codes} "
+                f"the visual codes reach from {min(numbers)} to {max(numbers)} but the codebook has {self.num_codes} "
                 "entries; tokenize the images with the visual tokenizer that the model is built for"
             )
-        return [self.img, *self.code_to_id(codes).tolist(), self.end_img]
+        first = self.first_code
+        return [self.img, *[first + number for number in numbers], self.end_img]
 
 
 def read_vocabulary(folder: str | Path) -> VLVocabulary | None:
