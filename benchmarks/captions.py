@@ -14,14 +14,14 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+from alternating import THREADS, Way, print_rates, rates
+
+os.environ.update(HF_HUB_OFFLINE="1")
 # vLLM in this process, so that its CPU time is counted like all other
 os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_NO_USAGE_STATS="1", VLLM_LOGGING_LEVEL="ERROR")
 
@@ -73,17 +73,7 @@ def widened(folder: Path, layers: int, width: int) -> str:
     return str(folder)
 
 
-def rate(number: int, work: Callable[[], object]) -> float:
-    """`number` things per second of CPU time of `work`, the better of two runs."""
-    seconds = []
-    for _ in range(2):
-        started = time.process_time()
-        work()
-        seconds.append(time.process_time() - started)
-    return number / min(seconds)
-
-
-def our_rate(settings: CaptionSettings, pixels: np.ndarray) -> float:
+def our_way(settings: CaptionSettings, pixels: np.ndarray) -> Way:
     captioner = Captioner(settings, torch.device("cpu"))
     draws = np.random.default_rng(0).random((len(pixels), settings.candidates, settings.max_new_tokens), np.float32)
 
@@ -93,10 +83,10 @@ def our_rate(settings: CaptionSettings, pixels: np.ndarray) -> float:
             some = slice(start, start + settings.images_per_batch)
             captioner.propose(features[some], draws[some])
 
-    return rate(len(pixels) * settings.candidates, work)
+    return work
 
 
-def library_rates(settings: CaptionSettings, images: list[Image.Image]) -> tuple[float, float]:
+def library_ways(settings: CaptionSettings, images: list[Image.Image]) -> tuple[Way, Way]:
     """`Blip2ForConditionalGeneration.generate` in batches of the same size, and one candidate at a time."""
     model = Blip2ForConditionalGeneration.from_pretrained(settings.blip2, dtype=torch.float32).eval()
     processor = Blip2Processor.from_pretrained(settings.blip2)
@@ -110,12 +100,11 @@ def library_rates(settings: CaptionSettings, images: list[Image.Image]) -> tuple
             )
             processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
-    batched = rate(len(repeated), lambda: work(repeated, settings.images_per_batch * settings.candidates))
     few = repeated[: settings.candidates]
-    return batched, rate(len(few), lambda: work(few, 1))
+    return lambda: work(repeated, settings.images_per_batch * settings.candidates), lambda: work(few, 1)
 
 
-def vllm_rate(settings: CaptionSettings, images: list[Image.Image]) -> float:
+def vllm_way(settings: CaptionSettings, images: list[Image.Image]) -> Way:
     from vllm import LLM, SamplingParams
 
     llm = LLM(
@@ -137,21 +126,19 @@ def vllm_rate(settings: CaptionSettings, images: list[Image.Image]) -> float:
         prompts: list[Any] = [{"prompt": "", "multi_modal_data": {"image": image}} for image in images]
         llm.generate(prompts, sampling, use_tqdm=False)
 
-    return rate(len(images) * settings.candidates, work)
+    return work
 
 
 def print_speed(settings: CaptionSettings, rows: list[Row], with_vllm: bool) -> None:
     read = ReadImage(settings, "caption")
     pixels = np.stack([ready.blip2 for ready in map(read, rows) if isinstance(ready, Pixels)])
     images = [Image.open(row["image_path"]).convert("RGB") for row in rows]
-    ours = our_rate(settings, pixels)
-    batched, single = library_rates(settings, images)
-    rates = {"ours": ours, "generate, batched": batched, "generate, one by one": single}
+    batched, single = library_ways(settings, images)
+    ways = {"ours": our_way(settings, pixels), "generate, batched": batched, "generate, one by one": single}
     if with_vllm:
-        rates["vLLM, n=10"] = vllm_rate(settings, images)
-    print(f"{'candidates on one core':<24} {'/s':>9} {'ours is':>9}")
-    for name, value in rates.items():
-        print(f"{name:<24} {value:>9,.1f} {ours / value:>8.2f}x", flush=True)
+        ways["vLLM, n=10"] = vllm_way(settings, images)
+    amounts = dict.fromkeys(ways, len(images) * settings.candidates) | {"generate, one by one": settings.candidates}
+    print_rates(rates(amounts, ways), "generate, batched", "candidates/s")
 
 
 def print_quality(settings: CaptionSettings, rows: list[Row], references: list[list[str]]) -> None:
@@ -181,7 +168,7 @@ def main() -> None:
     parser.add_argument("--language-width", type=int, default=768)
     parser.add_argument("--no-vllm", action="store_true")
     flags = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     disable_progress_bar()
     settings = CaptionSettings(
         blip2=str(TOY_WEIGHTS / "blip2"),

@@ -1,34 +1,37 @@
-"""Speed of the data stages on one core, each beside what the same work costs in the bare library.
+"""Speed of the data stages on one core, each beside what the same work costs in the bare library, in turns.
 
-    python benchmarks/data.py                    # toy sizes, about a minute on one CPU core
-    python benchmarks/data.py --scenes 2000      # longer, steadier
+    python benchmarks/data.py                        # toy sizes, about two minutes on one CPU core
+    python benchmarks/data.py --only documents       # or instructions, or images
 
-Records: cleaning (F.2), regions (F.3) and documents (F.6, F.7) of one image, and documents alone, beside `tokenizers`
-encoding the finished texts alone. Images: photos and their regions from JPEG files to codes, beside the model's forward
-pass on pixels that are ready in memory.
+Documents (F.6, F.7) and instruction rounds (H) beside `tokenizers` encoding the finished texts alone, and with cleaning
+(F.2) and regions (F.3). Images: photos and their regions from JPEG files to codes, beside the model's forward pass on
+pixels that are ready in memory. Seconds are those of the process.
 """
 
 import argparse
-import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+from alternating import ROUNDS, THREADS, Way, print_rates, rates
 
+# isort: split
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 
 from mmgic.cleaning.clean import clean_image
 from mmgic.cleaning.counting import count_objects, count_predicates
 from mmgic.cleaning.labels import kept_labels
+from mmgic.documents.cached_ids import cached_ids
 from mmgic.documents.multi_grained import MakeDocument
+from mmgic.documents.rounds import MakeRounds
 from mmgic.images import read_image
 from mmgic.model.vocabulary import VLVocabulary
+from mmgic.pipelines.common import sources_of
 from mmgic.presets import preset
 from mmgic.regions import crop_region, make_regions
-from mmgic.settings import Settings, load_settings
+from mmgic.settings import Settings, SourceSettings, load_settings
 from mmgic.sources.formats import read_source
 from mmgic.stages.rows import Row
 from mmgic.toy.datasets.write import make_world
@@ -36,9 +39,9 @@ from mmgic.vision.preprocess import preprocess
 from mmgic.vision.tokenize import TokenizeImages
 
 
-def cleaning_of(rows: list[Row], settings: Settings, patches: int) -> Callable[[Row], Row]:
-    """The cleaning and regions of a row of Visual Genome's, with the label counts of `rows`."""
-    source, cleaning = settings.sources[0], settings.cleaning
+def cleaning_of(rows: list[Row], source: SourceSettings, settings: Settings, patches: int) -> Callable[[Row], Row]:
+    """The cleaning and regions of a row of `source`, with the label counts of `rows`."""
+    cleaning = settings.cleaning
     counts = count_objects(rows, source, cleaning)
     labels = kept_labels(counts, source, cleaning)
     counts += count_predicates(rows, labels, source, cleaning)
@@ -46,21 +49,8 @@ def cleaning_of(rows: list[Row], settings: Settings, patches: int) -> Callable[[
     return lambda row: make_regions(clean_image(row, labels, cleaning), settings.regions, patches)
 
 
-def rate(number: int, work: Callable[[], object]) -> float:
-    """`number` things per second of CPU time of `work`, the better of two runs."""
-    seconds = []
-    for _ in range(2):
-        started = time.process_time()
-        work()
-        seconds.append(time.process_time() - started)
-    return number / min(seconds)
-
-
-def image_rates(rows: list[Row], tokenize: TokenizeImages) -> tuple[float, float, list[Row]]:
-    """Frames (images and regions) per second through the stage, through the bare forward pass, and the stage's rows."""
-    tokenized: list[Row] = []
-    frames = sum(1 + len(row["regions"]) for row in rows)
-    ours = rate(frames, lambda: (tokenized.clear(), tokenized.extend(tokenize(rows))))
+def image_ways(rows: list[Row], tokenize: TokenizeImages) -> dict[str, Way]:
+    """Photos and their regions through the stage, and the bare forward pass on pixels that are ready in memory."""
     ready = []
     for row in rows:
         image = read_image(row["image_path"])
@@ -71,44 +61,74 @@ def image_rates(rows: list[Row], tokenize: TokenizeImages) -> tuple[float, float
         for pixels in ready:
             tokenize.model.encode(pixels, selection="argmax")
 
-    return ours, rate(frames, forward), [row for row in tokenized if row["keep"]]
+    return {"the stage": lambda: tokenize(rows), "model alone": forward}
 
 
-def document_rates(rows: list[Row], settings: Settings, num_codes: int) -> tuple[float, float]:
-    """Documents per second from rows, and of encoding their finished texts alone."""
-    bare = Tokenizer.from_file(str(Path(settings.model.llm) / "tokenizer.json"))
-    vocabulary = VLVocabulary(bare.get_vocab_size(), num_codes)
-    make = MakeDocument.of(settings, vocabulary, descriptions=settings.descriptions, repeat=0)
-    documents: list[Row] = []
-    ours = rate(len(rows), lambda: (documents.clear(), documents.extend(map(make, rows))))
-    texts = [document["text"].replace("[IMG]", "") for document in documents]
-    return ours, rate(len(rows), lambda: [bare.encode(text, add_special_tokens=False) for text in texts])
+def document_ways(rows: list[Row], make: Callable[[Row], Row], bare: Tokenizer) -> dict[str, Way]:
+    """Documents made of `rows`, and the encoding of their finished texts alone: one by one, and all in one call."""
+    texts = [document["text"].replace("[IMG]", "") for document in map(make, rows) if document["keep"]]
+
+    def documents() -> None:
+        cached_ids.cache_clear()  # no round finds what the one before it remembered
+        for row in rows:
+            make(row)
+
+    return {
+        "documents": documents,
+        "tokenizers alone, one by one": lambda: [bare.encode(text, add_special_tokens=False) for text in texts],
+        "tokenizers alone, in one batch": lambda: bare.encode_batch_fast(texts, add_special_tokens=False),
+    }
+
+
+def compare(what: str, amount: float, ways: dict[str, Way], bare: str, rounds: int) -> None:
+    print(f"\n{what}: {amount:,.0f} of them, one core, {rounds} rounds", flush=True)
+    print_rates(rates(dict.fromkeys(ways, amount), ways, rounds), bare, "/s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=200)
-    scenes = parser.parse_args().scenes
-    torch.set_num_threads(1)
+    parser.add_argument("--scenes", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", choices=("documents", "instructions", "images"))
+    flags = parser.parse_args()
+    torch.set_num_threads(THREADS)
     with tempfile.TemporaryDirectory() as folder:
-        settings = load_settings(preset("toy"), None, [f"output={folder}"])
-        make_world(Path(folder) / "world", scenes, 0)
+        settings = load_settings(preset("toy-all"), None, [f"output={folder}"])
+        make_world(Path(folder) / "world", flags.scenes, 0)
         tokenize = TokenizeImages(settings.vision.checkpoint, settings.vision, settings.seed)
         config = tokenize.model.config
-        annotated = list(read_source(settings.sources[0]))
-        clean = cleaning_of(annotated, settings, config.grid)
-        cleaned = rate(len(annotated), lambda: list(map(clean, annotated)))
+        bare = Tokenizer.from_file(str(Path(settings.model.llm) / "tokenizer.json"))
+        vocabulary = VLVocabulary(bare.get_vocab_size(), config.codebook_size)
+        source = next(source for source in settings.sources if source.format == "visual_genome")
+        annotated = list(read_source(source))
+        clean = cleaning_of(annotated, source, settings, config.grid)
         rows = [row for row in map(clean, annotated) if row["keep"]]
-        images, forward, tokenized = image_rates(rows, tokenize)
-        documents, encoding = document_rates(tokenized, settings, config.codebook_size)
-    records = 1 / (1 / cleaned + 1 / documents)
-    print(f"{'one core':<12} {'ours /s':>12} {'bare library /s':>16} {'ratio':>7}")
-    for name, ours, bare in (
-        ("records", records, encoding),
-        ("documents", documents, encoding),
-        ("images", images, forward),
-    ):
-        print(f"{name:<12} {ours:>12,.0f} {bare:>16,.0f} {ours / bare:>7.2f}")
+        if flags.only in (None, "documents"):
+            codes = np.random.default_rng(0).integers(0, config.codebook_size, (1 << 16, config.patches // 3)).tolist()
+            coded = [with_any_codes(row, codes) for row in rows]
+            make = MakeDocument.of(settings, vocabulary, descriptions=settings.descriptions, repeat=0)
+            ways = document_ways(coded, make, bare)
+            ways["cleaning, regions and documents"] = lambda: [
+                make(with_any_codes(clean(row), codes)) for row in annotated
+            ]
+            compare("documents of annotated images", len(rows), ways, "tokenizers alone, one by one", flags.rounds)
+        if flags.only in (None, "instructions"):
+            asked = [row for source in sources_of(settings, "sft") for row in read_source(source) if row["keep"]]
+            for row in asked:
+                row["images"] = [{**image, "codes": [1, 2, 3]} for image in row["images"]]
+            rounds = MakeRounds.of(settings, vocabulary, corpora={row["source"]: "sft" for row in asked})
+            ways = document_ways(asked, rounds, bare)
+            compare("instruction documents", len(asked), ways, "tokenizers alone, one by one", flags.rounds)
+        if flags.only in (None, "images"):
+            frames = sum(1 + len(row["regions"]) for row in rows)
+            compare("frames", frames, image_ways(rows, tokenize), "model alone", flags.rounds)
+
+
+def with_any_codes(row: Row, codes: list[list[int]]) -> Row:
+    """The row as if tokenized: documents depend on how many codes there are, and not on which."""
+    drawn = row["row_id"] % (len(codes) - 64)
+    regions = [{**region, "codes": codes[drawn + i]} for i, region in enumerate(row["regions"][:63], 1)]
+    return {**row, "codes": codes[drawn], "regions": regions}
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ import io
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
+from alternating import ROUNDS, Way, print_rates, rates
+
+# isort: split
 import aiohttp
 import numpy as np
 from aiohttp import web
@@ -66,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--milliseconds", type=float, default=20)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
     ready: Any = multiprocessing.Queue()
     server = multiprocessing.Process(target=serve, args=(ready, arguments.milliseconds / 1000), daemon=True)
@@ -73,23 +75,20 @@ def main() -> None:
     port = ready.get()
     urls = [f"http://127.0.0.1:{port}/{i}.jpg" for i in range(arguments.images)]
 
-    with measured("bare client", arguments.images):
-        asyncio.run(bare(urls))
     settings = DownloadSettings(concurrency=CONCURRENCY, per_host=CONCURRENCY, allow_private_addresses=True)
     rows = [captioned_image("s", str(i), 0, url=url) for i, url in enumerate(urls)]
-    with tempfile.TemporaryDirectory() as folder, measured("download", arguments.images):
-        download = DownloadImages(settings, folder)
-        kept = [row["keep"] for i in range(0, len(rows), 1000) for row in download(rows[i : i + 1000])]
+
+    def download() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            fetch = DownloadImages(settings, folder)
+            kept = [row["keep"] for i in range(0, len(rows), 1000) for row in fetch(rows[i : i + 1000])]
+        assert all(kept)
+
+    ways: dict[str, Way] = {"bare client": lambda: asyncio.run(bare(urls)), "download": download}
+    amounts = dict.fromkeys(ways, len(urls))
+    for name, clock in (("images per CPU second", time.process_time), ("images/s", time.perf_counter)):
+        print_rates(rates(amounts, ways, arguments.rounds, clock), "bare client", name)
     server.kill()
-    assert all(kept)
-
-
-@contextmanager
-def measured(name: str, images: int) -> Iterator[None]:
-    wall, processor = time.perf_counter(), time.process_time()
-    yield
-    wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    print(f"{name}: {1000 * processor / images:.2f} ms of CPU an image, {images / wall:,.0f} images/s", flush=True)
 
 
 if __name__ == "__main__":

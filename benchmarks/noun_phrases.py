@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import multiprocessing
-import os
 import resource
 import sys
 import tempfile
@@ -23,8 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from alternating import print_rates, rates
 
+# isort: split
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,7 +51,6 @@ from mmgic.toy.world.text import captions
 ROWS = 1000  # of a call, as in the stage
 ROWS_PER_FILE = 250_000
 SCENES = 2000
-ROUNDS = 6
 PHRASES_PER_CAPTION = 3.5
 ZIPF = 1.25
 
@@ -64,8 +63,8 @@ def texts(number: int) -> list[str]:
     return [found[i % len(found)] for i in range(number)]
 
 
-def extraction(pipeline: str, number: int) -> tuple[float, float, float]:
-    """Captions per second of the stage, of `nlp.pipe` alone, and of it with its noun chunks; the best of ROUNDS."""
+def extraction(pipeline: str, number: int) -> dict[str, list[float]]:
+    """Captions per second of the stage, of `nlp.pipe` alone, and of it with its noun chunks, round by round."""
     extract = ExtractPhrases(pipeline, {"blip": "caption_coco"})
     nlp = extract.nlp
     lines = texts(number)
@@ -84,13 +83,8 @@ def extraction(pipeline: str, number: int) -> tuple[float, float, float]:
         for doc in nlp.pipe(lines, batch_size=BATCH):
             list(doc.noun_chunks)
 
-    best = dict.fromkeys((ours, parsing, chunks), float("inf"))
-    for _ in range(ROUNDS):
-        for work in best:
-            began = time.process_time()
-            work()
-            best[work] = min(best[work], time.process_time() - began)
-    return number / best[ours], number / best[parsing], number / best[chunks]
+    ways = {"nlp.pipe alone": parsing, "nlp.pipe and its noun chunks": chunks, "the stage": ours}
+    return rates(dict.fromkeys(ways, number), ways)
 
 
 def write_synthetic(folder: Path, number: int) -> None:
@@ -172,11 +166,8 @@ def main() -> None:
         with multiprocessing.get_context("spawn").Pool(1) as fresh:
             found = fresh.apply(selection, (Path(folder), limits))
             rows = fresh.apply(row_rate, (Path(folder), limits))
-    ours, parsing, chunks = extraction(arguments.pipeline, arguments.captions)
-    print(f"extraction, {arguments.captions:,} captions, one core    captions/s     ratio to nlp.pipe alone")
-    for name, rate in (("nlp.pipe alone", parsing), ("nlp.pipe and its noun chunks", chunks), ("the stage", ours)):
-        print(f"  {name:<44} {rate:>12,.0f} {rate / parsing:>12.2f}")
-    print(f"  the stage against nlp.pipe and its noun chunks {ours / chunks:>23.2f}")
+    print(f"extraction, {arguments.captions:,} captions, one core")
+    print_rates(extraction(arguments.pipeline, arguments.captions), "nlp.pipe and its noun chunks", "captions/s")
     count, smallest, draw = found["seconds"]
     print(
         f"selection, {arguments.synthetic:,} captions: {found['occurrences']:,} phrases, {found['distinct']:,} "

@@ -13,11 +13,16 @@ one-hot of the codebook per token. On a CPU, seconds are those of the process, s
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import median
 
+from alternating import ROUNDS, THREADS, Way, print_rates, rates
+
+# isort: split
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,15 +45,15 @@ class Clock:
         return min(self.once(work) for _ in range(self.repeats))
 
     def once(self, work: Callable[[], object]) -> float:
-        if self.device.type == "cpu":
-            started = time.process_time()
-            work()
-            return time.process_time() - started
-        torch.cuda.synchronize()
-        started = time.perf_counter()
+        started = self.now()
         work()
+        return self.now() - started
+
+    def now(self) -> float:
+        if self.device.type == "cpu":
+            return time.process_time()
         torch.cuda.synchronize()
-        return time.perf_counter() - started
+        return time.perf_counter()
 
 
 def matmul_peak(dtype: torch.dtype, clock: Clock) -> float:
@@ -147,44 +152,43 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="images of a forward pass (default: 2 on a CPU, toy 64; 64 on a GPU)")
     parser.add_argument("--dtypes", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
     parser.add_argument("--compile", action="store_true", help="ours also through torch.compile")
-    parser.add_argument("--repeats", type=int, help="(default: 1 on a CPU, 5 on a GPU)")
-    parser.add_argument("--threads", type=int, default=1, help="of a CPU")
+    parser.add_argument("--repeats", type=int, default=ROUNDS, help="in turns")
     arguments = parser.parse_args()
 
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(THREADS)
     device = torch.device(arguments.device)
     on_cpu = device.type == "cpu"
     config = VisionConfig() if arguments.size == "released" else load_config(TOY_WEIGHTS / "clip")
     cut = {"depth": arguments.depth, "merger_depth": arguments.merger_depth}
     config = replace(config, **{name: depth for name, depth in cut.items() if depth})
     batch = arguments.batch or (2 if on_cpu and arguments.size == "released" else 64)
-    clock = Clock(device, arguments.repeats or (1 if on_cpu else 5))
+    clock = Clock(device, arguments.repeats)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(batch, 3, config.image_size, config.image_size, generator=generator).to(device)
     noise = gumbel_noise((batch, config.patches, 2), generator, torch.device("cpu")).to(device)
     blocks = f"{config.depth} + {config.merger_depth} blocks"
     print(f"{arguments.size} size ({blocks} of width {config.width}), batches of {batch}, {device}", flush=True)
-    print(f"{'':<22}{'images/s':>10}{'TFLOP/s':>10}{'of peak':>10}{'x plain':>10}", flush=True)
+    print(f"{'':<22}{'TFLOP/s':>10}{'of peak':>10}", flush=True)
     for name in arguments.dtypes:
         dtype = getattr(torch, name)
         peak = matmul_peak(dtype, clock)
-        print(f"{name + ' matmul':<22}{'':>10}{peak / 1e12:>10.3f}", flush=True)
+        print(f"{name + ' matmul':<22}{peak / 1e12:>10.3f}", flush=True)
         model = random_tokenizer(config, dtype, device)
         codes = model.encode(pixels, noise=noise)
         work = operations(config, sum(map(len, codes)) / batch) * batch
-        plain = clock.best(lambda model=model: plain_encode(model, pixels, noise))  # type: ignore[misc]
-        ways = [("plain", plain)]
-        ways.append(("ours", clock.best(lambda model=model: model.encode(pixels, noise=noise))))  # type: ignore[misc]
+        ways: dict[str, Way] = {
+            "plain": lambda model=model: plain_encode(model, pixels, noise),  # type: ignore[misc]
+            "ours": lambda model=model: model.encode(pixels, noise=noise),  # type: ignore[misc]
+        }
         if arguments.compile:
-            model.compile_trunk()
-            ways.append(("compiled", clock.best(lambda model=model: model.encode(pixels, noise=noise))))  # type: ignore[misc]
-        for way, seconds in ways:
-            share = work / seconds / peak
-            print(
-                f"{name + ' ' + way:<22}{batch / seconds:>10.3f}{work / seconds / 1e12:>10.3f}{share:>10.1%}"
-                f"{plain / seconds:>10.2f}",
-                flush=True,
-            )
+            compiled = copy.deepcopy(model)
+            compiled.compile_trunk()
+            ways["compiled"] = lambda compiled=compiled: compiled.encode(pixels, noise=noise)  # type: ignore[misc]
+        found = rates(dict.fromkeys(ways, batch), ways, clock.repeats, clock.now)
+        print_rates(found, "plain", "images/s")
+        for way, values in found.items():
+            done = work / batch * median(values)
+            print(f"{name + ' ' + way:<22}{done / 1e12:>10.3f}{done / peak:>10.1%}", flush=True)
         if dtype is torch.float32:
             other = plain_encode(model, pixels, noise)
             same = sum(int((a == b).sum()) if len(a) == len(b) else 0 for a, b in zip(codes, other, strict=True))

@@ -1,9 +1,9 @@
 """Training tokens per second of the loop, beside what the same batches cost in bare PyTorch.
 
-    python benchmarks/training.py      # a toy-sized random Llama, about a minute on one core
+    python benchmarks/training.py      # a toy-sized random Llama, about four minutes on one core
     python benchmarks/training.py --hidden 512 --layers 8 --steps 20 --device cuda --dtype bfloat16
 
-One process, random weights and random documents, so nothing has to be there before. Three rows: the loop as
+One process, random weights and random documents, so nothing has to be there before. Three ways in turns: the loop as
 pre-training runs it (store, packing, DeepSpeed, metrics); the same micro batches through the same model with nothing
 but forward, backward and AdamW; and the same documents padded to rows, one document each, as without packing. The first
 step of each is left out.
@@ -16,7 +16,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
+from alternating import ROUNDS, THREADS, print_rates
+
+# isort: split
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,6 +40,7 @@ from mmgic.training.run import run
 from mmgic.training.store import build_store
 from mmgic.vision.folders import CODEBOOK, WEIGHTS_FILE
 
+BARE = "bare PyTorch, same micro batches"
 TEXT_SIZE, NUM_CODES, CODE_WIDTH = 1000, 512, 16
 
 
@@ -49,22 +54,36 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     flags = parser.parse_args()
+    torch.set_num_threads(THREADS)
     with tempfile.TemporaryDirectory() as folder:
         settings = write_inputs(Path(folder), flags)
         device = torch.device(flags.device)
         print(trainable_summary(untrained_model(settings)))
-        lines = read_metrics(Path(run(PRETRAINING, settings).run_folder))[1:]
-        loop = sum(line["tokens"] for line in lines) / sum(line["seconds"] for line in lines)
-        waiting = sum(line["data_wait"] * line["seconds"] for line in lines) / sum(line["seconds"] for line in lines)
         batches = make_batches(settings, rank=0, workers=1)
         steps = [[micro.to(device) for micro in batches(step)] for step in range(flags.steps)]
-        bare = bare_speed(settings, device, steps, packed_loss)
-        padded = bare_speed(settings, device, steps, padded_loss)
-    print(f"{'':42}{'tokens/s':>10}{'of bare':>9}{'waiting for data':>18}")
-    print(f"{'training loop':42}{loop:10,.0f}{loop / bare:9.1%}{waiting:18.2%}")
-    print(f"{'bare PyTorch, same micro batches':42}{bare:10,.0f}{1:9.1%}")
-    print(f"{'bare PyTorch, one padded row a document':42}{padded:10,.0f}{padded / bare:9.1%}")
+        waited: list[float] = []
+        ways = {
+            "training loop": lambda number: loop_speed(settings, number, waited),
+            BARE: lambda _: bare_speed(settings, device, steps, packed_loss),
+            "bare PyTorch, one padded row a document": lambda _: bare_speed(settings, device, steps, padded_loss),
+        }
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(flags.rounds):
+            for name in list(ways) if number % 2 == 0 else reversed(ways):
+                found[name].append(ways[name](number))
+    print(f"{flags.rounds} rounds in turns, {THREADS} thread; waiting for data {median(waited):.2%} of the loop's time")
+    print_rates(found, BARE, "tokens/s")
+
+
+def loop_speed(settings: Settings, number: int, waited: list[float]) -> float:
+    """Tokens per second of a run of its own, without its first step; the share that it waits for data is added."""
+    run_of_its_own = merge(settings, {"training": {"name": f"round_{number}"}})
+    lines = read_metrics(Path(run(PRETRAINING, run_of_its_own).run_folder))[1:]
+    seconds = sum(line["seconds"] for line in lines)
+    waited.append(sum(line["data_wait"] * line["seconds"] for line in lines) / seconds)
+    return float(sum(line["tokens"] for line in lines) / seconds)
 
 
 def bare_speed(
