@@ -35,7 +35,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     check_corpus(settings, flags.only)
     ensure_world(settings)
     checked = replace(settings, sources=sources_of(settings, flags.only)) if flags.only else settings
-    refuse_problems(checked, ["data"])
+    refuse_problems(checked, ["tables" if flags.only else "data"])
     with ray_session():
         if flags.only:
             build_tables(settings, flags.only)

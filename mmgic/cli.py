@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mmgic.errors import InputError
+from mmgic.errors import InputError, explained
+from mmgic.paths import plain_arguments
 from mmgic.presets import PRESETS, preset
-from mmgic.settings import Settings, SettingsError, load_settings, to_yaml
+from mmgic.settings import Settings, load_settings, to_yaml
 
 
 def add_settings_flags(parser: argparse.ArgumentParser, default: str = "toy") -> None:
@@ -44,7 +46,7 @@ def run_job(
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flags(parser)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(plain_arguments(sys.argv[1:]))
 
     def job() -> None:
         settings = settings_from(arguments)
@@ -57,17 +59,19 @@ def run_job(
 
 
 def report_errors(work: Callable[[], None]) -> int:
-    """Calls `work` and returns the exit code: 0, or 2 after printing the sentence of a user's error."""
+    """Calls `work` and returns the exit code: 0, or 2 after printing the sentence of an error that is not our fault."""
     try:
         work()
-    except (SettingsError, InputError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.strerror is None:  # not the system's answer about a file
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of what is printed has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if not (sentence := explained(error)):
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror}; give a path that can be read or written", file=sys.stderr)
+        print(f"error: {sentence}", file=sys.stderr)
         return 2
     return 0
 
@@ -110,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     hub_cli.add_parser(commands)
     statistics_cli.add_parser(commands)
 
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_args(plain_arguments(sys.argv[1:] if arguments is None else arguments))
     return report_errors(lambda: parsed.run(parsed))
 
 

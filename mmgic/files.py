@@ -11,17 +11,33 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
-from mmgic.errors import InputError
+from mmgic.errors import InputError, about
+from mmgic.paths import is_local, plain
 
 
-def absolute(folder: str | os.PathLike[str]) -> str:
-    """`folder` as every process of a cluster understands it: a URL as it is, a local path from the root."""
-    folder = os.fspath(folder)
-    return folder.rstrip("/") if "://" in folder else os.path.abspath(folder)
+def filesystem_of(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Where `path` lies, and its path there. Raises InputError for a store that this installation cannot open."""
+    path = plain(path)
+    if is_local(path):  # fsspec would part a folder's name at "::"
+        return LocalFileSystem(), os.path.abspath(path)
+    try:
+        filesystem, inner = fsspec.url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        raise InputError(
+            f"{path} cannot be opened ({error}); install the driver of that store, or give another path"
+        ) from None
+    return filesystem, str(inner)
+
+
+def open_file(path: str) -> IO[bytes]:
+    """The file at `path`, to read its bytes. Raises like `filesystem_of`, and OSError."""
+    filesystem, inner = filesystem_of(path)
+    return cast(IO[bytes], filesystem.open(inner, "rb"))
 
 
 def find_files(pattern: str) -> list[str]:
@@ -29,9 +45,9 @@ def find_files(pattern: str) -> list[str]:
 
     Its folders are taken as they are, for a folder may be called anything, and so is the name of a file that is there.
     """
-    filesystem, path = fsspec.url_to_fs(pattern)
+    filesystem, path = filesystem_of(pattern)
     found = _matches(filesystem, path)
-    return [filesystem.unstrip_protocol(file) for file in found] if "://" in pattern else found
+    return found if is_local(pattern) else [filesystem.unstrip_protocol(file) for file in found]
 
 
 def _matches(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:
@@ -52,7 +68,7 @@ def _is_pattern(name: str) -> bool:
 def file_digest(path: str) -> str:
     """SHA-256 of a file's bytes, in memory of one block. Raises InputError if it cannot be read."""
     try:
-        with fsspec.open(path, "rb") as file:
+        with open_file(path) as file:
             digest = hashlib.sha256()
             while block := file.read(1 << 20):
                 digest.update(block)
@@ -83,7 +99,7 @@ def model_fingerprint(folder: str | os.PathLike[str]) -> str:
 
 def read_text(path: str) -> str | None:
     """The text of a file, or None if there is none."""
-    filesystem, path = fsspec.url_to_fs(path)
+    filesystem, path = filesystem_of(path)
     return str(filesystem.read_text(path, encoding="utf-8")) if filesystem.exists(path) else None
 
 
@@ -94,7 +110,7 @@ def write_text(path: str, text: str) -> None:
 
 
 def remove(folder: str) -> None:
-    filesystem, path = fsspec.url_to_fs(folder)
+    filesystem, path = filesystem_of(folder)
     if filesystem.exists(path):
         filesystem.rm(path, recursive=True)
 
@@ -105,7 +121,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    yield unfinished
+    with about(folder):
+        yield unfinished
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 
@@ -117,11 +134,11 @@ def whole_file(path: str) -> Iterator[IO[bytes]]:
     A task that was thought lost and the one that does its work again may write one path at once: each writes a file of
     its own, and the last to finish stands.
     """
-    filesystem, path = fsspec.url_to_fs(path)
+    filesystem, path = filesystem_of(path)
     filesystem.makedirs(posixpath.dirname(path), exist_ok=True)
     unfinished = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.unfinished"  # two machines may give one pid
     try:
-        with filesystem.open(unfinished, "wb") as file:
+        with about(path), filesystem.open(unfinished, "wb") as file:
             yield file
         filesystem.mv(unfinished, path)
     except BaseException:

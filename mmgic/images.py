@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import fsspec
 import numpy as np
 from fsspec.core import split_protocol
 from PIL import Image, UnidentifiedImageError
+
+from mmgic.files import filesystem_of, open_file
+from mmgic.paths import is_local
 
 MAX_PIXELS = 89_478_485  # where Pillow starts to suspect a decompression bomb; 268 MB decoded
 MAX_SLICE_BYTES = 1 << 28  # of a slice, whatever the table says
@@ -114,14 +116,15 @@ def _open(path: str) -> IO[bytes]:
     """The file at `path`, or the bytes of a slice in one ranged read."""
     match = _SLICE.fullmatch(path)
     protocol, _ = split_protocol(match[1] if match else path)
-    if (protocol or "file") not in STORES or "::" in path:  # a::b is read by way of both
+    # of a url a::b is read by way of both
+    if not is_local(path) and ((protocol or "file") not in STORES or "::" in path):
         raise ImageError("image_missing", f"{path}: images are read from local files and object stores alone")
     if match is None:
-        return fsspec.open(path, "rb").open()
+        return open_file(path)
     archive, offset, length = match[1], int(match[2]), int(match[3])
     if length > MAX_SLICE_BYTES:
         raise ImageError("image_too_large", f"{path}: a slice of more than {MAX_SLICE_BYTES} bytes")
-    filesystem, inner = fsspec.url_to_fs(archive)
+    filesystem, inner = filesystem_of(archive)
     content = filesystem.cat_file(inner, start=offset, end=offset + length)
     if not length or len(content) != length:
         raise ImageError("image_undecodable", f"{path}: the slice is empty or reaches beyond the end of its file")

@@ -20,6 +20,7 @@ from mmgic.analysis.words import MarkedWord, marked_words
 from mmgic.documents.folders import document_tables
 from mmgic.errors import InputError
 from mmgic.evaluation.results import AskedItem, label, read_items
+from mmgic.files import write_text
 from mmgic.images import ImageError, read_image
 from mmgic.pipelines.places import places_of
 from mmgic.settings import Settings, to_yaml
@@ -112,7 +113,7 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
         answered=_answered(output_folder, summary),
     )
     path = output_folder / REPORT_FILE
-    path.write_text(page, encoding="utf-8")
+    write_text(str(path), page)
     return path
 
 

@@ -21,7 +21,8 @@ from mmgic.analysis.phrases import FREQUENCIES, Frequencies, read_frequencies
 from mmgic.descriptions.reading import Descriptions, load_descriptions
 from mmgic.documents.folders import document_tables, documents_folder
 from mmgic.errors import InputError
-from mmgic.files import absolute, find_files, read_text
+from mmgic.files import find_files, read_text
+from mmgic.paths import absolute
 from mmgic.schema import CORPORA
 from mmgic.settings import DocumentSettings
 from mmgic.stages.places import Places

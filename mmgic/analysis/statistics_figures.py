@@ -14,6 +14,7 @@ from mmgic.analysis.figures import new_axes, svg
 from mmgic.analysis.frequency import Curve
 from mmgic.analysis.phrases import frequency_axes
 from mmgic.analysis.statistics import RARE, Statistics
+from mmgic.files import write_text
 
 STATISTICS = "stats.json"
 
@@ -28,9 +29,9 @@ def write_statistics(found: Statistics, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for title, (figure, axes) in _figures(found).items():
         name = title.replace(" ", "_")
-        (folder / f"{name}.svg").write_text(svg(figure, axes, title), encoding="utf-8")
+        write_text(str(folder / f"{name}.svg"), svg(figure, axes, title))
         figure.savefig(folder / f"{name}.png", dpi=160, facecolor="white", metadata={"Software": None})
-    (folder / STATISTICS).write_text(json.dumps(dataclasses.asdict(found), indent=2) + "\n", encoding="utf-8")
+    write_text(str(folder / STATISTICS), json.dumps(dataclasses.asdict(found), indent=2) + "\n")
 
 
 def _figures(found: Statistics) -> dict[str, tuple[Figure, Axes]]:

@@ -8,9 +8,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import fsspec
-
 from mmgic.checks.problems import Findings
+from mmgic.errors import InputError
+from mmgic.files import filesystem_of
+from mmgic.paths import is_local
 
 # A Unix socket's path has at most 107 bytes; Ray puts its own below RAY_TMPDIR, else TMPDIR, else /tmp.
 SOCKET_BYTES = 107
@@ -18,10 +19,22 @@ RAY_SOCKET_BYTES = len("/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/
 LEAST_TMP_BYTES = 1 << 30
 
 
-def check_output(output: str, findings: Findings, needed_bytes: int = 0) -> None:
-    """Adds a problem if nothing can be written to `output`, or if a local disk lacks `needed_bytes`."""
+def check_output(output: str, findings: Findings, needed_bytes: int = 0, tables_alone: bool = False) -> None:
+    """Adds a problem if nothing can be written to `output`, or if a local disk lacks `needed_bytes`.
+
+    `tables_alone` may lie in an object store; what is memory-mapped, as the token store is, or trained, may not.
+    """
+    if output.startswith("memory:"):
+        findings.problem(f"'output' is {output}, which each process has for itself; set it to a folder")
+        return
+    if not is_local(output) and not tables_alone:
+        findings.problem(
+            f"'output' is {output}; the token store, training and evaluation need a disk: set it to a folder that "
+            "every machine mounts. jobs/build_data.py --only builds the tables of one corpus there"
+        )
+        return
     try:
-        filesystem, path = fsspec.url_to_fs(output)
+        filesystem, path = filesystem_of(output)
         there = path
         while there and not filesystem.exists(there) and os.path.dirname(there) != there:
             there = os.path.dirname(there)
@@ -31,17 +44,15 @@ def check_output(output: str, findings: Findings, needed_bytes: int = 0) -> None
         probe = f"{there.rstrip('/')}/.mmgic-{secrets.token_hex(4)}"
         filesystem.pipe_file(probe, b"")
         filesystem.rm_file(probe)
-    except (ValueError, ImportError) as error:
-        findings.problem(
-            f"'output' is {output}, a place that cannot be opened ({error}); install its driver or choose another"
-        )
+    except InputError as error:
+        findings.problem(f"'output': {error}")
         return
     except OSError as error:
         findings.problem(
             f"'output' is {output}, where nothing can be written ({error.strerror or error}); choose another"
         )
         return
-    if "://" in output:
+    if not is_local(output):
         return
     free = shutil.disk_usage(there or "/").free
     if free < needed_bytes:

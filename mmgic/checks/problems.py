@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mmgic.errors import InputError
-from mmgic.settings import SettingsError
+from mmgic.errors import explained
 
 T = TypeVar("T")
 
@@ -30,8 +29,8 @@ class Findings:
         """What `check` returns, or None if it raises the sentence of a user's error, which becomes a problem."""
         try:
             return check()
-        except (InputError, SettingsError) as error:
-            self.problem(str(error))
-        except OSError as error:
-            self.problem(f"{error.filename or 'a file'}: {error.strerror or error}")
+        except Exception as error:
+            if not (sentence := explained(error)):
+                raise
+            self.problem(sentence)
         return None

@@ -20,6 +20,7 @@ from mmgic.checks.problems import Findings
 from mmgic.checks.sources import annotation_bytes, check_sources
 from mmgic.errors import InputError
 from mmgic.model.pretrained import weight_files
+from mmgic.paths import is_local
 from mmgic.pipelines.common import check_sources as check_names
 from mmgic.pipelines.common import sources_of
 from mmgic.pipelines.merge import check_merging
@@ -29,7 +30,7 @@ from mmgic.sources.formats import FORMATS
 from mmgic.stages.tables import read_manifest
 from mmgic.training.start import check_start
 
-Work = Literal["labels", "data", "training", "evaluation"]
+Work = Literal["labels", "tables", "data", "training", "evaluation"]  # data: the tables and the token store
 WORKS: tuple[Work, ...] = get_args(Work)
 
 # of the bytes of annotations: what the tables that are made of them take, all stages together
@@ -40,18 +41,21 @@ def check_run(settings: Settings, works: Collection[Work] = WORKS) -> Findings:
     """What of `settings` would stop the `works`, and what was looked at. Takes seconds and starts nothing."""
     findings = Findings()
     check_temporary(findings)
-    if {"labels", "data"} & set(works):
-        _check_data(settings, findings, labels_alone="data" not in works)
-    if {"data", "training", "evaluation"} & set(works):
+    tables = bool({"tables", "data"} & set(works))
+    if tables or "labels" in works:
+        _check_data(settings, findings, labels_alone=not tables)
+    if tables or {"training", "evaluation"} & set(works):
         check_visual_tokenizer(settings, findings)
-    if {"data", "training"} & set(works):
+    if tables or "training" in works:
         check_language_model(settings, findings, weights="training" in works)
     if "training" in works:
         findings.attempt(lambda: check_start(settings))
     if "evaluation" in works and _world_is_there(settings):
         check_evaluation(settings, findings)
-    check_cluster(settings, findings, data="data" in works, training="training" in works)
-    check_output(settings.output, findings, _space(settings, works))
+    check_cluster(settings, findings, data=tables, training="training" in works)
+    check_output(
+        settings.output, findings, _space(settings, works), tables_alone={"labels", "tables"}.issuperset(works)
+    )
     return findings
 
 
@@ -66,7 +70,7 @@ def _check_data(settings: Settings, findings: Findings, labels_alone: bool) -> N
     corpora: tuple[Corpus, ...] = ("mmgic",) if labels_alone else CORPORA
     if _world_is_there(settings):
         for corpus in corpora:
-            done = read_manifest(f"{settings.output}/{corpus}/tokens") is not None
+            done = is_local(settings.output) and read_manifest(f"{settings.output}/{corpus}/tokens") is not None
             check_sources(sources_of(settings, corpus), findings, images=not (done or labels_alone))
     else:
         findings.note(f"the toy world is not made yet; the job writes it to {settings.output}/world")
@@ -83,7 +87,7 @@ def _check_data(settings: Settings, findings: Findings, labels_alone: bool) -> N
 def _space(settings: Settings, works: Collection[Work]) -> int:
     """Bytes that the run writes, about: tables, and the exported model with the trained part's checkpoints."""
     needed = 0
-    if "data" in works:
+    if {"tables", "data"} & set(works):
         needed += TABLE_BYTES * sum(annotation_bytes(source) for source in settings.sources)
     if "training" in works:
         try:

@@ -12,10 +12,8 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any
 
-import fsspec
-
 from mmgic.checks.problems import Findings
-from mmgic.files import find_files
+from mmgic.files import filesystem_of, find_files
 from mmgic.images import ImageError, read_image
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import read_source
@@ -78,7 +76,7 @@ def annotation_bytes(source: SourceSettings) -> int:
     total = 0
     for pattern in annotation_files(source):
         try:
-            filesystem, _ = fsspec.url_to_fs(pattern)
+            filesystem, _ = filesystem_of(pattern)
             total += sum(filesystem.size(path) or 0 for path in find_files(pattern))
         except (OSError, ValueError, ImportError):
             continue  # the reader says what is wrong with it

@@ -6,10 +6,8 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import fsspec
-
 from mmgic.errors import InputError
-from mmgic.files import find_files
+from mmgic.files import filesystem_of, find_files
 from mmgic.schema import KEPT, Verdict, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import stream_json, text_id
@@ -57,7 +55,7 @@ def _karpathy(path: str) -> dict[str, str]:
 
 
 def _flickr30k(folder: str) -> frozenset[str]:
-    filesystem, _ = fsspec.url_to_fs(folder)
+    filesystem, _ = filesystem_of(folder)
     lists = find_files(posixpath.join(folder, "*.txt"))
     lines = (line.strip() for path in lists for line in filesystem.read_text(path, encoding="utf-8").splitlines())
     ids = frozenset(line.removesuffix(".jpg") for line in lines if line.removesuffix(".jpg").isdecimal())

@@ -12,10 +12,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import fsspec
-
 from mmgic.errors import InputError
-from mmgic.files import write_text
+from mmgic.files import filesystem_of, write_text
 
 VERDICTS = ("", "accept", "edit", "reject")
 _PERSONAL = ("verdict", "edit")
@@ -73,7 +71,7 @@ def _cell(text: str) -> str:
 def _read(path: str) -> str:
     """The text with its line ends as they are, so that what is kept is kept to the byte."""
     try:
-        filesystem, local = fsspec.url_to_fs(path)
+        filesystem, local = filesystem_of(path)
         return bytes(filesystem.cat_file(local)).decode() if filesystem.exists(local) else ""
     except OSError as error:
         raise InputError(f"cannot read the review file {path}: {error.strerror or error}") from None

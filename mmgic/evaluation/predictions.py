@@ -12,6 +12,7 @@ from typing import Any
 from mmgic.errors import InputError
 from mmgic.evaluation.benchmark import Item, ItemAnswer
 from mmgic.evaluation.files import read_records, require, some
+from mmgic.files import write_text
 
 Record = dict[str, Any]
 
@@ -39,7 +40,7 @@ class RecordFile:
         records = [self._record(item, answer) for item, answer in zip(items, answers, strict=True)]
         lines = [json.dumps(record) for record in records]
         text = "\n".join(lines) if self.lines else "[" + ",\n".join(lines) + "]"
-        path.write_text(f"{text}\n", encoding="utf-8")
+        write_text(str(path), f"{text}\n")
 
     def _record(self, item: Item, answer: ItemAnswer) -> Record:
         record: Record = {self.id: item.id}

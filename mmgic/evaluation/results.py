@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgic.evaluation.benchmark import Score
+from mmgic.files import write_text
 
 SCORES_FILE, ITEMS_FILE = "scores.json", "items.jsonl"
 Scores = Mapping[str, Score]
@@ -106,7 +107,7 @@ def summarize_parts(parts: Sequence[Scores]) -> dict[str, Score]:
 
 def write_results(folder: Path, results: Results) -> None:
     text = json.dumps(asdict(results, dict_factory=with_printed), indent=2)
-    (folder / SCORES_FILE).write_text(f"{text}\n", encoding="utf-8")
+    write_text(str(folder / SCORES_FILE), f"{text}\n")
 
 
 def with_printed(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def _scores(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Score]:
 
 def write_items(folder: Path, items: Sequence[AskedItem]) -> None:
     lines = [json.dumps(asdict(item)) for item in items]
-    (folder / ITEMS_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(str(folder / ITEMS_FILE), "".join(f"{line}\n" for line in lines))
 
 
 def read_items(folder: Path) -> list[AskedItem]:

@@ -18,6 +18,7 @@ from mmgic.evaluation.registry import find
 from mmgic.evaluation.results import AskedItem, BenchmarkResult, Results, write_items, write_results
 from mmgic.evaluation.scoring import benchmark_result, score_part
 from mmgic.evaluation.visual_codes import ImageCodes, other_images
+from mmgic.files import write_text
 from mmgic.settings import BenchmarkSettings, Settings, to_yaml
 
 SETTINGS_FILE = "settings.yaml"
@@ -65,7 +66,7 @@ def evaluate(
         benchmarks=tuple(found),
     )
     write_items(folder, asked)
-    (folder / SETTINGS_FILE).write_text(to_yaml(settings), encoding="utf-8")
+    write_text(str(folder / SETTINGS_FILE), to_yaml(settings))
     write_results(folder, results)
     return results
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +16,7 @@ import yaml
 
 from mmgic.documents.folders import tokens_tables
 from mmgic.errors import InputError
-from mmgic.files import absolute, file_digest, read_text, remove, write_text
+from mmgic.files import file_digest, filesystem_of, read_text, remove, write_text
 from mmgic.hub.card import dataset_card
 from mmgic.hub.layout import (
     CARD,
@@ -32,6 +31,7 @@ from mmgic.hub.layout import (
     check_columns,
 )
 from mmgic.images import ImageError, read_bytes
+from mmgic.paths import absolute
 from mmgic.pipelines.places import places_near
 from mmgic.stages import tables
 from mmgic.stages.places import Places
@@ -56,14 +56,14 @@ def export(dataset: str, folder: str, images: bool = False, shard_bytes: int = S
     if not found:
         raise InputError(f"{dataset} holds no finished table; give the folder of a stage that has a {tables.MANIFEST}")
     rows = _one_dataset(found)
-    filesystem, path = fsspec.url_to_fs(folder)
+    filesystem, path = filesystem_of(folder)
     if filesystem.exists(path) and any(posixpath.basename(n) != UNFINISHED for n in filesystem.ls(path, detail=False)):
         raise InputError(f"{folder} is not empty; delete it or export to another folder")
     embed = _embedding(rows.schema, found[0].name, places_near(dataset)) if images else None
     unfinished = posixpath.join(folder, UNFINISHED)
     remove(unfinished)  # what an export that was cut short left
 
-    _, made = fsspec.url_to_fs(unfinished)
+    _, made = filesystem_of(unfinished)
     shards = _write_shards(rows, unfinished, embed, shard_bytes)
     files = {}
     for number, (name, size) in enumerate(shards):
@@ -116,7 +116,7 @@ def _write_shards(
     table: pyarrow.dataset.Dataset, folder: str, embed: _Embedding | None, shard_bytes: int
 ) -> list[tuple[str, int]]:
     """Writes the rows in files of about `shard_bytes` and returns each one's name in `folder` and its size."""
-    filesystem, path = fsspec.url_to_fs(folder)
+    filesystem, path = filesystem_of(folder)
     filesystem.makedirs(posixpath.join(path, DATA), exist_ok=True)
     schema = embed.schema if embed else table.schema.remove_metadata()
     batches = (

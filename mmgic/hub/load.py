@@ -6,13 +6,12 @@ import posixpath
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from mmgic.errors import InputError
-from mmgic.files import absolute, file_digest, find_files, read_text, whole_file, write_text
+from mmgic.files import file_digest, filesystem_of, find_files, open_file, read_text, whole_file, write_text
 from mmgic.hub.layout import (
     DATA,
     IMAGE,
@@ -24,6 +23,7 @@ from mmgic.hub.layout import (
     check_columns,
     read_record,
 )
+from mmgic.paths import absolute
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin
 from mmgic.stages.places import Places
@@ -56,7 +56,7 @@ def import_dataset(folder: str, output: str, images: str = "") -> Table:
     if not record:
         recipe = {**recipe, "settings": {"files": {posixpath.basename(f): file_digest(f) for f in files}}}
     fresh = read_text(posixpath.join(output, tables.SETTINGS)) is None
-    filesystem, path = fsspec.url_to_fs(output)
+    filesystem, path = filesystem_of(output)
     if fresh and filesystem.exists(path) and filesystem.ls(path):
         raise InputError(f"{output} is not empty; delete it or import to another folder")
     nonce = recipe.get("nonce")  # of rows that were fetched: this is that very table
@@ -98,7 +98,7 @@ def _places(output: str, stage: str) -> Places:
 
 
 def _record(folder: str) -> ExportRecord | None:
-    filesystem, path = fsspec.url_to_fs(folder)
+    filesystem, path = filesystem_of(folder)
     if not filesystem.isdir(path):
         raise InputError(f"{folder} is not a folder; give one that 'mmgic export' wrote")
     where = posixpath.join(path, RECORD)
@@ -116,7 +116,7 @@ def _files(folder: str, record: ExportRecord | None) -> list[str]:
         raise InputError(f"{folder} holds no {DATA}/*.parquet; give a folder that 'mmgic export' wrote")
     if record is None:
         return found
-    filesystem, _ = fsspec.url_to_fs(folder)
+    filesystem, _ = filesystem_of(folder)
     files = []
     for name, entry in record.files.items():
         path = posixpath.join(folder, name)
@@ -135,7 +135,7 @@ def _checked_schema(files: list[str]) -> pa.Schema:
     first: pa.Schema | None = None
     for path in files:
         try:
-            with fsspec.open(path, "rb") as file:
+            with open_file(path) as file:
                 parquet = pq.ParquetFile(file)
                 schema, metadata = parquet.schema_arrow.remove_metadata(), parquet.metadata
         except (pa.ArrowInvalid, OSError) as error:
@@ -178,7 +178,7 @@ def _write_rows(files: list[str], schema: pa.Schema, output: str, images: str, p
 def _tables(files: list[str], schema: pa.Schema, kept: pa.Schema, images: str, places: Places) -> Iterator[pa.Table]:
     columns = schema.names if images else kept.names
     for path in files:
-        with fsspec.open(path, "rb") as file:
+        with open_file(path) as file:
             parquet = pq.ParquetFile(file)
             size = IMAGES_AT_ONCE if images else ROWS_PER_FILE
             for batch in parquet.iter_batches(batch_size=size, columns=columns):

@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from mmgic.files import absolute, file_digest, find_files
+from mmgic.files import file_digest, find_files
+from mmgic.paths import absolute
 from mmgic.pipelines.common import sources_of
 from mmgic.pipelines.places import places_of
 from mmgic.schema import SCHEMAS, Corpus

@@ -45,9 +45,9 @@ def build(settings: Settings) -> BuildReport:
     Needs Ray, and prints a line of counts per stage. Raises SettingsError or InputError for settings, files or tables
     that cannot be used.
     """
+    folder = store_folder(settings)
     tables = [table for corpus in _corpora(settings) for table in build_tables(settings, corpus)]
     documents = [table.folder for table in document_tables(tables, settings.documents)]
-    folder = store_folder(settings)
     store = build_store(documents, folder, vocabulary_of(settings).size)
     print(f"store: {store.samples:,} documents of {store.tokens:,} tokens in {folder}", flush=True)
     return BuildReport(tuple(tables), store, folder)

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from mmgic.files import absolute, read_text
+from mmgic.files import read_text
+from mmgic.paths import absolute
 from mmgic.settings import Settings, SourceSettings
 from mmgic.sources.reading.files import image_folders
 from mmgic.stages.places import Places

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from mmgic.errors import UserError
+
 N = TypeVar("N", int, float)
 T = TypeVar("T")
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """The settings cannot be used; the message says which key is wrong and what to write instead."""
 
 

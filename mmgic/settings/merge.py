@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from mmgic.paths import absolute, plain
 from mmgic.settings.fields import SettingsError, check
 from mmgic.settings.run import Settings
 
@@ -66,8 +67,6 @@ def to_yaml(settings: Any) -> str:
 def with_absolute_paths(settings: T) -> T:
     """`settings` with its paths from the root, for processes that run in a folder of their own. It is about `output`
     and what models are trained from; an empty path stays empty."""
-    from mmgic.files import absolute  # it brings fsspec along, which settings do without
-
     updates: dict[str, Any] = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
@@ -81,7 +80,7 @@ def with_absolute_paths(settings: T) -> T:
 def _read_config(path: str | Path) -> dict[str, Any]:
     example = "write lines such as 'training: {batch_size: 512}'"
     try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        loaded = yaml.safe_load(Path(plain(str(path))).read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -138,6 +137,8 @@ def _convert(value: Any, kind: Any, name: str, current: Any) -> Any:
     accepted: tuple[type, ...] = (int, float) if kind is float else (kind,)
     if isinstance(value, bool) is not (kind is bool) or not isinstance(value, accepted):
         raise SettingsError(f"'{name}' takes {_NOUNS[kind]}, not {value!r}")
+    if kind is str and value != current:  # a default such as ~/.cache stays as it is written
+        return plain(str(value))
     return kind(value)
 
 

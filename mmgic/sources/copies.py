@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mmgic.errors import about
 from mmgic.schema import CaptionedImage, Interleaved, reject
 
 T = TypeVar("T", CaptionedImage, Interleaved)
@@ -42,7 +43,7 @@ def later_copies_on_disk(parts: Iterable[NDArray[np.void]]) -> NDArray[np.int64]
     The entries lie in files of TMPDIR meanwhile, 24 bytes each.
     """
     found = []
-    with ExitStack() as files:
+    with about(tempfile.gettempdir()), ExitStack() as files:
         partitions = [files.enter_context(tempfile.TemporaryFile()) for _ in range(PARTITIONS)]
         for part in parts:
             numbers = part["content"] % PARTITIONS

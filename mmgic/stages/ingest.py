@@ -16,7 +16,7 @@ from mmgic.schema import reject
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin, checkpoint_folder, finish
 from mmgic.stages.places import Places
-from mmgic.stages.reporting import StageTally, raise_problem, reporting, stage_progress, start_tally
+from mmgic.stages.reporting import StageTally, reporting, sentences, stage_progress, start_tally
 from mmgic.stages.rows import Row, to_table
 from mmgic.stages.tables import Manifest, Table
 
@@ -43,24 +43,17 @@ def ingest(
         return done
 
     tally = start_tally(0)
-    with stage_progress(name, None, tally):
+    with stage_progress(name, None, tally), sentences(output, tally):
         read = ray.remote(_read_rows)
-        tasks = [
-            read.remote(reader, name, places, number, schema, rows_per_file, tally)
-            for number, reader in enumerate(readers)
-        ]
-        try:
-            rows = sum(ray.get(tasks))
-        except ray.exceptions.RayError as error:
-            for task in tasks:
-                ray.cancel(task)
-            raise_problem(tally)
-            if isinstance(error, ray.exceptions.RayTaskError):  # a fault of ours: its stack trace is wanted
-                raise
-            raise InputError(
-                f"a process that read the sources of {output} was killed ({_first_line(error)}); if it was for memory, "
-                "give the machine more of it or lower cluster.rows_per_block, and run again"
-            ) from None
+        # The others are not cancelled if one fails, for Ray may abort with them: they stop at their next block.
+        rows = sum(
+            ray.get(
+                [
+                    read.remote(reader, name, places, number, schema, rows_per_file, tally)
+                    for number, reader in enumerate(readers)
+                ]
+            )
+        )
     if not rows:
         raise InputError(f"the sources hold no images, so {output} stays empty; check their 'path' and 'annotations'")
     written = tables.open_table(output)
@@ -91,7 +84,9 @@ def _read_rows(
             tables.write_part(path, _refused_aside(block, schema, name))
             total += len(block)
             tally.add(block[0]["row_id"], len(block), 0)
-    write_text(note, str(total))
+            if tally.problem():
+                return total  # another source cannot be read
+        write_text(note, str(total))
     return total
 
 
@@ -107,7 +102,3 @@ def _refused_aside(rows: list[Row], schema: pa.Schema, stage: str) -> pa.Table:
         problem = f"the record cannot be stored ({type(error).__name__}: {error})"
         known = {name: row[name] for name in ("row_id", "source", "image_id")}
         return to_table([{**known, **reject("bad_record", problem.encode(errors="replace").decode())}], schema)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow.compute as pc
 import yaml
 
 from mmgic.errors import InputError
@@ -46,11 +47,18 @@ def finish(output: str, manifest: Manifest, max_error_rate: float) -> Table:
     errors = {reason: manifest.reasons[reason] for reason in ERRORS if reason in manifest.reasons}
     if sum(errors.values()) > max_error_rate * manifest.rows_in:
         found = ", ".join(f"{reason} {number:,}" for reason, number in errors.items())
-        raise too_many_errors(manifest.name, output, found, max_error_rate)
+        rows = tables.open_table(output).head(1, filter=~pc.field("keep") & pc.field("reason").isin(list(errors)))
+        [example] = rows.to_pylist()
+        raise too_many_errors(manifest.name, output, f"{found}; such as {error_of(example)}", max_error_rate)
     tables.write_manifest(output, manifest)
     remove(checkpoint_folder(output))
     print(manifest.summary(), flush=True)
     return Table(output, manifest)
+
+
+def error_of(row: Mapping[str, Any]) -> str:
+    """Which record was set aside, and why, for a sentence."""
+    return f"{row['source']}:{row['image_id']}, {row['reason']}: {row['detail']}"
 
 
 def too_many_errors(stage: str, output: str, found: str, max_error_rate: float) -> InputError:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext, TaskPoolStrategy
 
+from mmgic.stages.reporting import sentences
 from mmgic.stages.rows import Row
 from mmgic.stages.session import execution_context
 from mmgic.stages.tables import Table
@@ -37,7 +38,7 @@ def map_blocks(
     table: Table, work: Callable[[pa.Table], pa.Table], workers: int = 2, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """What `work` returns for each block of a table's rows, kept or not, in any order; it sees `columns` alone."""
-    with DataContext.current(execution_context()):
+    with DataContext.current(execution_context()), sentences(table.folder):
         parts = ray.data.read_parquet(
             table.folder, columns=None if columns is None else list(columns), partitioning=None
         ).map_batches(work, batch_size=None, batch_format="pyarrow", compute=TaskPoolStrategy(size=workers))

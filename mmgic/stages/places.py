@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mmgic.files import absolute
+from mmgic.paths import absolute
 from mmgic.stages.tables import Table, find_table, finished_tables
 
 Row = dict[str, Any]

@@ -12,8 +12,21 @@ from typing import Any
 import ray
 from ray.util.metrics import Gauge
 
-from mmgic.errors import InputError
+from mmgic.errors import InputError, explained
 from mmgic.stages.progress import Tallies, progress_line
+
+# What Ray raises if a process, a machine or its room is gone, and not the work in it
+_LOST = (
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.RayActorError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.OutOfDiskError,
+    ray.exceptions.ObjectStoreFullError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.RaySystemError,
+    ray.exceptions.LocalRayletDiedError,
+)
 
 
 @dataclass(frozen=True)
@@ -66,15 +79,34 @@ def stage_progress(name: str, total: int | None, tally: StageTally) -> Any:
 
 @contextmanager
 def reporting(tally: StageTally) -> Iterator[None]:
-    """In a worker: hands the sentence of an InputError to the driver, where only a stack trace would arrive."""
+    """In a worker: hands the sentence of an error to the driver, where only a stack trace would arrive."""
     try:
         yield
-    except InputError as error:
-        tally.fail(str(error))
+    except Exception as error:
+        if sentence := explained(error):
+            tally.fail(sentence)
         raise
 
 
-def raise_problem(tally: StageTally) -> None:
-    """In the driver: raises the InputError that a worker reported, if one did."""
-    if problem := tally.problem():
-        raise InputError(problem) from None
+@contextmanager
+def sentences(output: str, tally: StageTally | None = None) -> Iterator[None]:
+    """In the driver: what Ray raises for work on `output` becomes an InputError, unless it is a fault of ours.
+
+    A sentence that a worker reported to `tally` is the first to be told.
+    """
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        sentence = (tally.problem() if tally else "") or explained(error)
+        if not sentence and isinstance(error, _LOST):
+            sentence = (
+                f"a process that worked on {output} was lost ({_first_line(error)}); if it was for memory or disk, "
+                "give the machine more of it or lower cluster.rows_per_block, and run again"
+            )
+        if not sentence:
+            raise  # its stack trace is wanted
+        raise InputError(sentence) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -20,7 +20,7 @@ from mmgic.errors import InputError
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import begin, checkpoint_folder, finish
 from mmgic.stages.places import Places
-from mmgic.stages.reporting import StageTally, raise_problem, stage_progress, start_tally
+from mmgic.stages.reporting import StageTally, sentences, stage_progress, start_tally
 from mmgic.stages.session import execution_context
 from mmgic.stages.stage import Stage
 from mmgic.stages.tables import Manifest, Table
@@ -48,7 +48,7 @@ def run_stage(stage: Stage, table: Table, places: Places) -> Table:
         raise InputError(f"no row of {table.folder} was kept for stage '{stage.name}' ({table.manifest.summary()})")
     max_error_rate = stage.resources.max_error_rate
     tally = start_tally(max_error_rate * rows)
-    with stage_progress(stage.name, rows, tally):
+    with stage_progress(stage.name, rows, tally), sentences(output, tally):
         _write_rows(stage, table, places, tally)
     written = tables.open_table(output)
     tables.check_same_ids(read, written, selection, rows)
@@ -89,12 +89,8 @@ def _write_rows(stage: Stage, table: Table, places: Places, tally: StageTally) -
             made = blocks.map_batches(worker.__call__, compute=TaskPoolStrategy(size=resources.workers), **batches)
         # What `prepare` returns cuts blocks small (Ray keeps them under 128 MiB); the files need not be.
         files = {"min_rows_per_file": resources.rows_per_block} if stage.prepare else {}
-        try:
-            # as many tasks as the work has, so that a block is made and written by one task
-            made.write_parquet(output, concurrency=resources.workers, **files)
-        except ray.exceptions.RayError:
-            raise_problem(tally)
-            raise
+        # as many tasks as the work has, so that a block is made and written by one task
+        made.write_parquet(output, concurrency=resources.workers, **files)
 
 
 def _kept_rows(table: Table, sources: Sequence[str]) -> Dataset:

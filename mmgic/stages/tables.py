@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +21,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from mmgic.errors import InputError
-from mmgic.files import absolute, find_files, read_text, whole_file, write_text
+from mmgic.files import filesystem_of, find_files, read_text, whole_file, write_text
+from mmgic.paths import absolute
 
 MANIFEST = "manifest.json"
 SETTINGS = "settings.yaml"
@@ -100,9 +100,9 @@ def write_manifest(folder: str, manifest: Manifest) -> None:
 
 def open_table(*folders: str) -> pyarrow.dataset.Dataset:
     """The Parquet files of one table, or of several with one schema. Raises InputError if there are none."""
-    filesystem, _ = fsspec.url_to_fs(absolute(folders[0]))
+    filesystem, _ = filesystem_of(absolute(folders[0]))
     found = [file for folder in folders for file in find_files(posixpath.join(absolute(folder), "*.parquet"))]
-    files = [fsspec.url_to_fs(file)[1] for file in found]
+    files = [filesystem_of(file)[1] for file in found]
     if not files:
         raise InputError(f"{folders[0]} holds no table; run the stage that makes it first")
     return pyarrow.dataset.dataset(files, filesystem=filesystem, format="parquet")
@@ -111,7 +111,7 @@ def open_table(*folders: str) -> pyarrow.dataset.Dataset:
 def finished_tables(folder: str) -> list[Table]:
     """The finished tables in `folder`, itself or at any depth below it, each after the one that it was made from."""
     root = absolute(folder)
-    filesystem, path = fsspec.url_to_fs(root)
+    filesystem, path = filesystem_of(root)
     manifests = (file for file in filesystem.find(path) if posixpath.basename(file) == MANIFEST)
     below = (posixpath.relpath(posixpath.dirname(manifest), path) for manifest in manifests)
     folders = [root if name == "." else posixpath.join(root, name) for name in below]

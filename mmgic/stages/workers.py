@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from ray.util.metrics import Counter as CounterMetric
 
-from mmgic.stages.lifecycle import ERRORS, too_many_errors
+from mmgic.stages.lifecycle import ERRORS, error_of, too_many_errors
 from mmgic.stages.places import Places
 from mmgic.stages.reporting import StageTally, reporting
 from mmgic.stages.rows import Row, Transform, to_table
@@ -60,11 +60,11 @@ class StageWorker:
             raise RuntimeError(f"the transform of stage '{self.stage.name}' did not return one row for each row")
         for outcome, number in Counter(row["reason"] or "kept" for row in results).items():
             _metrics().inc(number, {"stage": self.stage.name, "outcome": outcome})
-        errors = [f"{row['reason']}: {row['detail']}" for row in results if row["reason"] in ERRORS]
+        errors = [row for row in results if row["reason"] in ERRORS]
         within_limit = not rows or self.tally.add(rows[0]["row_id"], len(rows), len(errors))
         if errors and not within_limit:
             limit, output = self.stage.resources.max_error_rate, self.places.folder(self.stage.name)
-            raise too_many_errors(self.stage.name, output, f"such as {errors[-1]}", limit)
+            raise too_many_errors(self.stage.name, output, f"such as {error_of(errors[-1])}", limit)
 
 
 @functools.cache

@@ -24,9 +24,10 @@ from ray.autoscaler.sdk import request_resources
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
 from ray.util.metrics import Gauge
 
-from mmgic.errors import InputError
+from mmgic.errors import InputError, UserError, explained
 from mmgic.files import read_text, write_text
 from mmgic.settings import ClusterSettings, Settings, SettingsError, computed, to_yaml, with_absolute_paths
+from mmgic.stages.session import join_cluster
 from mmgic.training.recipe import INPUTS_FILE, RESULT_FILE, SETTINGS_FILE, R, TrainingRecipe
 from mmgic.training.worker import Worker
 
@@ -164,8 +165,7 @@ def check_resources(cluster: ClusterSettings) -> None:
 
     Raises SettingsError if it has not; Ray would wait for ever.
     """
-    if not ray.is_initialized():
-        ray.init()
+    join_cluster()
     if missing := _missing(cluster):
         if cluster.wait_for_nodes_s:
             print(f"waiting up to {cluster.wait_for_nodes_s:.0f} s for nodes: {missing}", flush=True)
@@ -200,12 +200,14 @@ def _resources(cluster: ClusterSettings) -> dict[str, float]:
     return {"CPU": 1.0, "GPU": cluster.training_gpus} if cluster.training_gpus else {"CPU": 1.0}
 
 
-def _user_error(error: TrainingFailedError) -> BaseException | None:
-    """The SettingsError or InputError of a worker that ended the run, if it was one."""
+def _user_error(error: TrainingFailedError) -> UserError | None:
+    """What ended the run in a worker, if it is a user's to put right."""
     pending: list[BaseException] = list(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else []
     while pending:
         failure = pending.pop()
-        if isinstance(failure, (SettingsError, InputError)):
+        if isinstance(failure, UserError):
             return failure
+        if sentence := explained(failure):
+            return InputError(sentence)
         pending += [cause for cause in (failure.__cause__, getattr(failure, "_base_exc", None)) if cause]
     return None

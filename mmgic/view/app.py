@@ -18,8 +18,8 @@ from nicegui import app, run, ui
 
 from mmgic.documents.folders import tokens_tables
 from mmgic.errors import InputError
-from mmgic.files import absolute
 from mmgic.images import ImageError, read_image
+from mmgic.paths import absolute
 from mmgic.pipelines.places import places_near
 from mmgic.stages import tables
 from mmgic.view.access import TokenGate

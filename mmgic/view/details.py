@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from mmgic.errors import InputError
-from mmgic.files import absolute, read_text
+from mmgic.files import read_text
 from mmgic.model.llama_config import load_llama_config
 from mmgic.model.text_tokenizer import load_text_tokenizer
+from mmgic.paths import absolute
 from mmgic.stages import tables
 
 Row = Mapping[str, Any]

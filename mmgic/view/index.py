@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmgic.errors import InputError
-from mmgic.files import absolute
+from mmgic.files import filesystem_of
+from mmgic.paths import absolute
 from mmgic.stages import tables
 
 _GROUPS = 32  # row groups that are kept in memory, of a few MB each
@@ -56,7 +56,7 @@ class TableIndex:
     def __init__(self, folder: str) -> None:
         if tables.read_manifest(folder) is None:
             raise InputError(f"{folder} holds no finished table; give a folder that has a {tables.MANIFEST}")
-        self.filesystem, _ = fsspec.url_to_fs(absolute(folder))
+        self.filesystem, _ = filesystem_of(absolute(folder))
         self.schema = tables.open_table(folder).schema
         self.files: list[str] = sorted(tables.open_table(folder).files)
         self._database = duckdb.connect()

@@ -131,9 +131,10 @@ def test_an_output_that_is_a_file(tmp_path: Path) -> None:
 
 def test_an_output_of_an_unknown_kind() -> None:
     findings = Findings()
-    check_output("nosuch://bucket/x", findings)
+    check_output("nosuch://bucket/x", findings, tables_alone=True)
     [problem] = findings.problems
-    assert "cannot be opened" in problem
+    assert "nosuch://bucket/x cannot be opened" in problem
+    assert "install the driver" in problem
 
 
 def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
@@ -232,6 +233,21 @@ def test_a_job_is_refused_with_all_problems(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"2 things stop this run:\n  1\. source 'gone'.*\n  2\. "):
         refuse_problems(settings, ["data"])
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("memory://out", "which each process has for itself"),
+        ("s3://bucket/out", "the token store, training and evaluation need a disk"),
+        ("nonsense://out", "the token store, training and evaluation need a disk"),
+    ],
+)
+def test_outputs_that_are_no_folder_are_refused(tmp_path: Path, output: str, said: str) -> None:
+    settings = replace(settings_for(tmp_path, write_coco(tmp_path / "coco")), output=output)
+    [problem] = check_run(settings, ["data"]).problems
+    assert problem.startswith(f"'output' is {output}")
+    assert said in problem
 
 
 def test_a_benchmark_without_its_images(tmp_path: Path) -> None:

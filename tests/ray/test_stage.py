@@ -5,7 +5,9 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -112,7 +114,9 @@ def test_sources_choose_rows_and_workers_do_not_matter(table: Table, tmp_path: P
 
 
 def test_what_was_made_of_a_table_that_is_gone_is_refused(table: Table, tmp_path: Path) -> None:
-    fetched, later = str(tmp_path / "fetched"), str(tmp_path / "later")
+    # a folder's name is no pattern: the table of a sibling that would fit it is another's
+    shutil.copytree(table.folder, tmp_path / "fetched%" / "draw")
+    fetched, later = str(tmp_path / "f[e]tched?"), str(tmp_path / "later")
     for _ in range(2):  # the second time all is done
         driver.run(driver.run(table, fetched, repeatable=False, sources=("b",)), later)
     remove(fetched)
@@ -183,7 +187,7 @@ def fail_often(row: dict) -> dict:
 
 def test_a_failing_row_is_set_aside_and_too_many_stop_the_stage(table: Table, tmp_path: Path) -> None:
     output, make = str(tmp_path / "out"), partial(EachRow, fail_often)
-    with pytest.raises(InputError, match=r"more than 5.0% .*stage_error: KeyError: 'boom'.*delete"):
+    with pytest.raises(InputError, match=r"more than 5.0% .*such as [ab]:\d+, stage_error: KeyError: 'boom'.*delete"):
         driver.run(table, output, make_transform=make)
     assert tables.find_table(f"{output}/draw") is None
     tolerant = driver.run(table, str(tmp_path / "tolerant"), make_transform=make, max_error_rate=0.5).manifest
@@ -255,12 +259,23 @@ def test_ingest_goes_on_after_a_source_was_cut_short(tmp_path: Path) -> None:
     assert (manifest.rows_out, manifest.sources["b"]["rows"]) == (ROWS + 60, 60)
 
 
+def test_one_bad_source_among_six_ends_in_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def full() -> list[dict]:
+        yield from numbers("b", 50)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    good = [partial(numbers, str(i), 5000) for i in range(5)]
+    with pytest.raises(InputError, match=r"^/.*: SQLite says: database or disk is full; make room there"):
+        ingest("numbers", Places(str(tmp_path)), driver.NUMBERS, [*good[:3], full, *good[3:]], {}, rows_per_file=20)
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
 def test_a_reader_that_is_killed_ends_in_a_sentence(tmp_path: Path) -> None:
     def killed() -> list[dict]:
         yield from numbers("b", 50)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(InputError, match=r"a process that read the sources of .*numbers was killed \(.*\); if it was"):
+    with pytest.raises(InputError, match=r"a process that worked on .*numbers was lost \(.*\); if it was"):
         ingest("numbers", Places(str(tmp_path)), driver.NUMBERS, [killed], {}, rows_per_file=20)
 
 

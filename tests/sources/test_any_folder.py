@@ -15,6 +15,7 @@ from mmgic.files import file_digests, find_files
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import read_source
 from mmgic.sources.reading.files import annotation_files
+from mmgic.sources.reading.sorting import Column, Sorter
 from mmgic.stages import tables
 
 CONVERSATION = [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hi."}]
@@ -64,6 +65,16 @@ def test_lists_and_tables_are_found(folder: Path) -> None:
     tables.write_manifest(f"{folder}/table", tables.Manifest("table", "", 1, 1, 1, {}, {}, {}, 0.0))
     assert tables.open_table(f"{folder}/table").to_table() == rows
     assert [table.folder for table in tables.finished_tables(str(folder))] == [f"{folder}/table"]
+
+
+def test_csv_files_are_sorted_from_that_folder_alone(folder: Path) -> None:
+    for sibling in folder.parent.iterdir():
+        (sibling / "a[1].csv").write_text("id,name\n7,sibling's\n")
+        (sibling / "a1.csv").write_text("id,name\n8,neighbour's\n")
+    (folder / "a[1].csv").write_text("id,name\n1,own\n")
+    with Sorter() as sorter:
+        groups = sorter.csv_groups([str(folder / "a[1].csv")], [Column(("id",)), Column(("name",))])
+        assert list(groups) == [("1", [("1", 0, "own")])]
 
 
 def test_file_names_may_hold_marks_too(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mmgic.errors import InputError
 from mmgic.schema import CaptionedImage, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import UrlRows, captioned_image, http_url, url_id
-from mmgic.sources.reading.files import ImageFinder, collapse_spaces, is_safe_name, source_file, stream_json
+from mmgic.sources.reading.files import ImageFinder, collapse_spaces, source_file, stream_json
 from mmgic.sources.reading.index import RecordIndex
 
 
@@ -36,15 +36,18 @@ def read_blip_captions(source: SourceSettings) -> Iterator[CaptionedImage]:
         for records, record in enumerate(stream_json(web, "item"), start=1):
             name, caption = _fields(record)
             synthesized = next(iter(index.get("synthetic", name)), "")
-            if http_url(name) or not is_safe_name(name):
+            path = ""
+            if not http_url(name):
+                finder = finder or ImageFinder(source)
+                path = finder.path(name)
+            if not path:
                 row = rows.row(name, f"record {records}", caption_origin=caption, caption_coco=synthesized)
             else:
-                finder = finder or ImageFinder(source)
                 row = captioned_image(
                     source.name,
                     name,
                     index.times_seen(name),
-                    image_path=finder.path(name),
+                    image_path=path,
                     caption_origin=caption,
                     caption_coco=synthesized,
                 )

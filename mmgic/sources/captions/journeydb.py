@@ -12,7 +12,7 @@ from typing import Any
 from mmgic.schema import KEPT, CaptionedImage, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import bad_pair, captioned_image
-from mmgic.sources.reading.files import ImageFinder, collapse_spaces, is_safe_name
+from mmgic.sources.reading.files import ImageFinder, collapse_spaces
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.records import json_lines, source_records
 
@@ -35,7 +35,8 @@ def _row(
         detail = f"{where} is no JSON object" if record is None else f"{where} has no img_path"
         return bad_pair(source, where, index.times_seen(where), detail)
     name = name.removeprefix("./")
-    if not is_safe_name(name):
+    path = finder.path(name)
+    if not path:
         detail = f"{where}: img_path {name[:200]!r} is no name inside the image folder"
         return bad_pair(source, where, index.times_seen(where), detail)
     image_id = name.rpartition("/")[2].rpartition(".")[0] or name
@@ -44,4 +45,4 @@ def _row(
     words = len(caption.split())
     verdict = KEPT if words >= MIN_WORDS else reject("no_caption", f"Task2 has a caption of {words} words")
     seen = index.times_seen(image_id)
-    return captioned_image(source, image_id, seen, image_path=finder.path(name), caption_capsfusion=caption, **verdict)
+    return captioned_image(source, image_id, seen, image_path=path, caption_capsfusion=caption, **verdict)

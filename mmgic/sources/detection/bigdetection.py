@@ -20,7 +20,8 @@ import pyarrow as pa
 from mmgic.schema import Object
 from mmgic.sources.detection.coco import box_records, category_labels, category_records, coco_objects, not_detection
 from mmgic.sources.detection.open_images_content import Content
-from mmgic.sources.reading.files import file_stem, image_size, is_safe_name, stream_json, text_id
+from mmgic.sources.reading.files import file_stem, image_size, stream_json, text_id
+from mmgic.sources.reading.near_names import inner_parts
 from mmgic.sources.reading.sorting import Group, Sorter
 
 _BINS = (0.0, 0.5, 0.9, 0.95, 0.99)
@@ -148,9 +149,8 @@ def _images(file: int, path: str) -> Iterator[tuple[str, int, int, str, int, int
     position = 0
     for position, entry in enumerate(stream_json(path, "images.item"), start=1):
         record = entry if isinstance(entry, dict) else {}
-        name: Any = record.get("file_name")
         width, height = image_size(record) or (0, 0)
-        stem = file_stem(name) if is_safe_name(name) else ""
+        stem = "".join(map(file_stem, inner_parts(record.get("file_name"))[-1:]))
         yield stem, file, position, text_id(record.get("id")), width, height
     if not position:
         raise not_detection(path, "images")

@@ -22,7 +22,6 @@ from mmgic.sources.reading.files import (
     file_stem,
     image_size,
     is_number,
-    is_safe_name,
     own_names,
     stream_json,
     text_id,
@@ -125,9 +124,10 @@ def _image_row(
         return bad_record(source.name, f"{prefix}#{position}", 0, f"record {position} of the 'images' list has no id")
     times_seen = index.times_seen(own_id)
     name, size = record.get("file_name"), image_size(record)
-    if not is_safe_name(name):
+    path = finder.path(name)
+    if not path:
         return bad_record(source.name, image_id, times_seen, f"file_name {name!r} is no name inside the image folder")
-    if not is_own(file_stem(name)):
+    if not is_own(file_stem(path)):
         verdict = reject("other_dataset", f"file_name {name!r} is none of this dataset's")
         return annotated_image(source.name, image_id, times_seen, **verdict)
     if size is None:
@@ -137,7 +137,7 @@ def _image_row(
         source.name,
         image_id,
         times_seen,
-        image_path=finder.path(name),
+        image_path=path,
         width=size[0],
         height=size[1],
         caption=first_caption(index, own_id),

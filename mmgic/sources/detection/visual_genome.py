@@ -22,7 +22,6 @@ from mmgic.sources.reading.files import (
     format_files,
     image_size,
     is_number,
-    is_safe_name,
     stream_json,
     text_id,
 )
@@ -81,7 +80,8 @@ def _image_row(
         return bad_record(source.name, f"#{position}", 0, f"record {position} of image_data.json has no image_id")
     times_seen = index.times_seen(image_id)
     name, size = _image_name(record.get("url")), image_size(record)
-    if not is_safe_name(name):
+    path = finder.path(name)
+    if not path:
         detail = f"url {record.get('url')!r} does not end in folder and file"
         return bad_record(source.name, image_id, times_seen, detail)
     if size is None:
@@ -92,7 +92,7 @@ def _image_row(
         source.name,
         image_id,
         times_seen,
-        image_path=finder.path(name),
+        image_path=path,
         width=size[0],
         height=size[1],
         caption=first_caption(index, image_id),

@@ -14,8 +14,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-import fsspec
-
+from mmgic.files import filesystem_of
 from mmgic.schema import Interleaved, Part, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.pictures import Pictures
@@ -64,7 +63,7 @@ def _folder_row(source: SourceSettings, where: str, entry: Any, index: RecordInd
     if not is_safe_name(folder) or not seed.isdecimal():
         verdict = reject("bad_record", f"{where} names no folder with a sample")
         return interleaved(source.name, where, 0, "image_editing", **verdict)
-    filesystem, prompt = fsspec.url_to_fs(posixpath.join(source.path, folder, "prompt.json"))
+    filesystem, prompt = filesystem_of(posixpath.join(source.path, folder, "prompt.json"))
     try:
         fields = load_json(filesystem.cat_file(prompt).decode())
     except (OSError, ValueError, RecursionError):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-import fsspec
-
 from mmgic.errors import InputError
-from mmgic.files import whole_file
+from mmgic.files import filesystem_of, whole_file
 from mmgic.settings import SourceSettings
-from mmgic.sources.reading.files import ImageFinder, image_folders, is_safe_name
+from mmgic.sources.reading.files import ImageFinder, image_folders
+from mmgic.sources.reading.near_names import inner_parts
 
 MAX_BYTES = 64 << 20  # of an image inside a Parquet file
 UNPACKED = "unpacked"  # folder in the source's image folder
@@ -34,16 +33,16 @@ class Pictures:
         if isinstance(content, bytes) and 0 < len(content) <= MAX_BYTES:
             return self._unpack(content, record)
         name = image.get("path") if isinstance(image, dict) else image
-        if not isinstance(name, str) or not is_safe_name(name := name.removeprefix("./")):
+        if not isinstance(name, str) or not inner_parts(name):
             return ""
         self._finder = self._finder or ImageFinder(self._source)
-        return self._finder.path(name)
+        return self._finder.path(name.removeprefix("./"))
 
     def _unpack(self, content: bytes, record: str) -> str:
         suffix = next((name for mark, name in _SUFFIXES.items() if content.startswith(mark)), "img")
         safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in record)
         path = posixpath.join(self._folder, f"{safe}.{suffix}")
-        filesystem, inner = fsspec.url_to_fs(path)
+        filesystem, inner = filesystem_of(path)
         try:
             if not filesystem.exists(inner) or filesystem.size(inner) != len(content):
                 with whole_file(path) as file:

@@ -13,18 +13,20 @@ import fsspec
 import ijson
 
 from mmgic.errors import InputError
-from mmgic.files import find_files
+from mmgic.files import filesystem_of, find_files
+from mmgic.paths import is_local
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import FORMATS
 from mmgic.sources.reading.json_text import mended_blocks
+from mmgic.sources.reading.near_names import NearNames
 
 
 def check_folder(source: SourceSettings) -> None:
     """Raises InputError if the source's folder is missing."""
     try:
-        filesystem, _ = fsspec.url_to_fs(source.path)
-    except (ValueError, ImportError) as error:
-        raise InputError(f"source '{source.name}': the path '{source.path}' cannot be opened: {error}") from None
+        filesystem, _ = filesystem_of(source.path)
+    except InputError as error:
+        raise InputError(f"source '{source.name}': {error}") from None
     if not source.path or not filesystem.isdir(source.path):
         raise InputError(
             f"source '{source.name}': the folder '{source.path}' does not exist; set its 'path' to the dataset's folder"
@@ -39,7 +41,7 @@ def source_file(source: SourceSettings, name: str, setting: str) -> str:
             f"source '{source.name}' names no {setting} file; set its '{setting}' to a file in {source.path}"
         )
     path = posixpath.join(source.path, name)
-    filesystem, _ = fsspec.url_to_fs(path)
+    filesystem, _ = filesystem_of(path)
     if not filesystem.exists(path):
         raise InputError(f"source '{source.name}': there is no file {path}; put the dataset's {setting} file there")
     return path
@@ -160,14 +162,14 @@ class ImageFinder:
 
     Archives unpack to different roots, so a name is tried below each image folder (`images` may name several, parted by
     |), below the source's folder, by its last two parts (`patch8/x.jpg`) and by its last part. The layout that fitted
-    last is tried first: one look-up per image. An image that is nowhere gets the path below the first image folder;
-    that it is missing is found when it is read. Folders named after another split than the file `annotations` (train
-    or val) come last, for splits may share image names. Raises InputError if the source has none of its image folders,
-    nor one of the folders `others`.
+    last is tried first: one look-up per image. Folders named after another split than the file `annotations` (train or
+    val) come last, for splits may share image names. What no layout finds is looked for by `NearNames`. An image that
+    is nowhere gets the path below the first image folder; that it is missing is found when it is read. Raises
+    InputError if the source has none of its image folders, nor one of the folders `others`.
     """
 
     def __init__(self, source: SourceSettings, others: tuple[str, ...] = (), annotations: str = "") -> None:
-        self._filesystem, _ = fsspec.url_to_fs(source.path)
+        self._filesystem, _ = filesystem_of(source.path)
         root, folders = source.path, image_folders(source) or [source.path]
         if not any(map(self._filesystem.isdir, (*folders, *(posixpath.join(root, other) for other in others)))):
             raise InputError(
@@ -180,18 +182,20 @@ class ImageFinder:
         # each with what fitted last in front
         self._layouts = [_layouts([*own, root], own), _layouts(rest, rest)]
         self._default = partial(posixpath.join, (own or folders)[0])
+        self._near, self._folders = NearNames(self._filesystem), (*own, *rest, root)
         # much faster than asking through fsspec
-        self._exists = self._filesystem.exists if "://" in root else os.path.exists
+        self._exists = os.path.exists if is_local(root) else self._filesystem.exists
 
-    def path(self, name: str) -> str:
-        """The path of the image `name`, which `is_safe_name` must have accepted."""
-        for layouts in self._layouts:
+    def path(self, name: Any) -> str:
+        """The path of the image `name`; "" if that is no name inside a folder, and no image is near it."""
+        is_safe = is_safe_name(name)
+        for layouts in self._layouts if is_safe else ():
             for i, layout in enumerate(layouts):
                 path = layout(name)
                 if self._exists(path):
                     layouts.insert(0, layouts.pop(i))
                     return path
-        return self._default(name)
+        return self._near.find(name, self._folders) or (self._default(name) if is_safe else "")
 
 
 def image_folders(source: SourceSettings) -> list[str]:

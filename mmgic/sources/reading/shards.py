@@ -17,15 +17,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-import fsspec
-
 from mmgic.errors import InputError
-from mmgic.files import find_files
+from mmgic.files import filesystem_of, find_files, open_file
 from mmgic.images import slice_path
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import image_folders, image_size, is_safe_name
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
+from mmgic.sources.reading.near_names import NearNames
 from mmgic.sources.reading.records import parquet_records
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
@@ -56,7 +55,7 @@ def read_shard(path: str) -> Iterator[ShardSample]:
     """
     sample: ShardSample | None = None
     try:
-        with fsspec.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:", errors="replace") as tar:
+        with open_file(path) as file, tarfile.open(fileobj=file, mode="r:", errors="replace") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # it would keep them all
                 match = _MEMBER.fullmatch(member.name)
@@ -103,8 +102,9 @@ class LocalImages:
     def __init__(self, source: SourceSettings, index: RecordIndex) -> None:
         """Stores the urls of shards in `index`, which must not be built yet. No folder means no images at hand."""
         self._index = index
-        self._filesystem, _ = fsspec.url_to_fs(source.path)
+        self._filesystem, _ = filesystem_of(source.path)
         self._folders = [folder for folder in image_folders(source) if self._filesystem.isdir(folder)]
+        self._near = NearNames(self._filesystem)
         downloaded = chain.from_iterable(map(_downloaded, self._folders))
         self._has_urls = bool(index.fill("image", downloaded)) if self._folders else False
 
@@ -119,10 +119,8 @@ class LocalImages:
         return named or str(self.by_url(url).get("image_path", ""))
 
     def _by_name(self, name: Any) -> str:
-        if not is_safe_name(name):
-            return ""
-        paths = (posixpath.join(folder, name) for folder in self._folders)
-        return next(filter(self._filesystem.exists, paths), "")
+        paths = (posixpath.join(folder, name) for folder in self._folders) if is_safe_name(name) else ()
+        return next(filter(self._filesystem.exists, paths), "") or self._near.find(name, self._folders)
 
 
 def shard_files(folder: str, pattern: str = "*.tar") -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import fsspec
 import pyarrow as pa
 
 from mmgic.errors import InputError
+from mmgic.files import filesystem_of
 
 _MEMORY = "1GB"  # of DuckDB; beside it live only the rows of one batch and the images' own
 _QUIET = "SET enable_progress_bar = false"  # of one connection
@@ -113,15 +115,16 @@ class Sorter:
         return _groups(self._database.cursor(), query)
 
     def _reader(self, path: str) -> str:
-        filesystem, local = fsspec.url_to_fs(path)
+        filesystem, local = filesystem_of(path)
         if "file" in filesystem.protocol:
             path = local
         elif type(filesystem) not in self._remote:
             self._database.register_filesystem(filesystem)
             self._remote.add(type(filesystem))
         columns = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in csv_header(path))
+        name = re.sub(r"([*?[])", r"[\1]", path)  # to DuckDB these marks are a pattern, alone in brackets themselves
         return (
-            f"read_csv({_text(path)}, columns={{{columns}}}, auto_detect=false, header=true, delim=',', quote='\"', "
+            f"read_csv({_text(name)}, columns={{{columns}}}, auto_detect=false, header=true, delim=',', quote='\"', "
             "escape='\"', store_rejects=true, rejects_limit=0)"
         )
 

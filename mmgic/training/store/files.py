@@ -18,6 +18,7 @@ from typing import Any
 
 from mmgic.documents.folders import documents_folder
 from mmgic.errors import InputError
+from mmgic.paths import absolute, is_local
 from mmgic.settings import Settings
 
 MANIFEST = "store.json"
@@ -26,8 +27,12 @@ LENGTHS = "lengths.npy"
 
 
 def store_folder(settings: Settings) -> Path:
-    """Where the token store of a run's recipe lies; the output folder is local."""
-    return Path(settings.output) / documents_folder("store", settings.documents, of_recipe=True)
+    """Where the token store of a run's recipe lies. Raises InputError if the output is no folder of a disk."""
+    if not is_local(settings.output):
+        raise InputError(
+            f"'output' is {settings.output}; the token store is memory-mapped: set it to a folder on a disk"
+        )
+    return Path(absolute(settings.output)) / documents_folder("store", settings.documents, of_recipe=True)
 
 
 def shard_path(folder: Path, number: int) -> Path:

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
 
-from mmgic.errors import InputError
-from mmgic.files import absolute, read_text, write_text
+from mmgic.errors import InputError, about
+from mmgic.files import read_text, write_text
+from mmgic.paths import absolute
 from mmgic.stages import tables
 from mmgic.training.store.files import (
     LENGTHS,
@@ -39,7 +40,11 @@ def build_store(documents: Sequence[str | Path], folder: str | Path, vocabulary_
     Memory holds one shard and about 40 bytes a sample. Raises InputError for a table that is missing or unfinished, for
     token ids outside the vocabulary, for a document that is there twice and if nothing was kept.
     """
-    folder = Path(folder)
+    with about(folder):
+        return _build(documents, Path(folder), vocabulary_size)
+
+
+def _build(documents: Sequence[str | Path], folder: Path, vocabulary_size: int) -> StoreManifest:
     inputs = [_fingerprint(str(table)) for table in documents]
     if all(inputs) and (folder / MANIFEST).exists():
         manifest = read_store_manifest(folder)
