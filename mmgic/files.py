@@ -44,6 +44,7 @@ def find_files(pattern: str) -> list[str]:
     """The files that `pattern` names, sorted: a path whose last part may hold * ? or [. Local ones are whole paths.
 
     Its folders are taken as they are, for a folder may be called anything, and so is the name of a file that is there.
+    A pattern names no hidden files.
     """
     filesystem, path = filesystem_of(pattern)
     found = _matches(filesystem, path)
@@ -57,8 +58,14 @@ def _matches(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:
     if not _is_pattern(name) or not filesystem.isdir(folder):
         return []
     paths = [posixpath.join(folder, posixpath.basename(file)) for file in filesystem.ls(folder, detail=False)]
-    fits = (file for file in paths if fnmatch.fnmatchcase(posixpath.basename(file), name))
+    shown = (file for file in paths if not is_hidden(posixpath.basename(file)))
+    fits = (file for file in shown if fnmatch.fnmatchcase(posixpath.basename(file), name))
     return sorted(file for file in fits if filesystem.isfile(file))
+
+
+def is_hidden(path: str) -> bool:
+    """If a part of `path` is what systems put beside data: `.DS_Store`, `._image.jpg`, `__MACOSX/image.jpg`."""
+    return any(part == "__MACOSX" or (part.startswith(".") and part.strip(".")) for part in path.split("/"))
 
 
 def _is_pattern(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 An image is named by a path of the local disk or of an object store (STORES), or by a slice of an uncompressed archive
 such as a tar shard, written `/data/00012.tar#bytes=OFFSET-LENGTH`: LENGTH bytes from byte OFFSET on are the image file.
+With `#upright` after either, the image is turned as its EXIF tag says.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import IO
 
 import numpy as np
 from fsspec.core import split_protocol
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mmgic.files import filesystem_of, open_file
 from mmgic.paths import is_local
@@ -32,7 +33,9 @@ DECODERS = tuple(
 # writer's choice, maybe a private one; where these stores are, this machine's own settings say.
 STORES = ("file", "local", "memory", "s3", "s3a", "gs", "gcs")
 
+UPRIGHT = "#upright"
 _SLICE = re.compile(r"(.+)#bytes=(\d+)-(\d+)")
+_TURNED = frozenset(range(5, 9))  # EXIF orientations that swap width and height
 
 
 class ImageError(Exception):
@@ -52,12 +55,12 @@ def slice_path(archive: str, offset: int, length: int) -> str:
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The image at `path`, or in a slice of an archive, as RGB of 8 bits, pixels as stored.
 
-    An EXIF orientation is not applied, because the datasets' boxes count stored pixels. Of an animation the first frame
-    is taken, transparency is left out, and 16-bit grey values keep their upper 8 bits.
+    Without UPRIGHT an EXIF orientation is not applied, because most datasets' boxes count stored pixels. Of an
+    animation the first frame is taken, transparency is left out, and 16-bit grey values keep their upper 8 bits.
     Raises ImageError (image_missing, image_too_large, image_undecodable).
     """
     with _reasons(str(path)), _open(str(path)) as file:
-        return decode_image(file, str(path), max_pixels)
+        return decode_image(file, str(path), max_pixels, str(path).endswith(UPRIGHT))
 
 
 def read_bytes(path: str | Path, max_bytes: int = MAX_SLICE_BYTES) -> bytes:
@@ -74,15 +77,17 @@ def read_bytes(path: str | Path, max_bytes: int = MAX_SLICE_BYTES) -> bytes:
 
 
 def stored_size(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels of the image at `path`, from its header. Raises ImageError like `read_image`."""
+    """Width and height in pixels of the image that `read_image` returns, from its header. Raises ImageError like it."""
     with _reasons(str(path)), _open(str(path)) as file, Image.open(file, formats=DECODERS) as image:
-        return image.size
+        turned = str(path).endswith(UPRIGHT) and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        return (image.height, image.width) if turned else image.size
 
 
-def decode_image(file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode_image(file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS, upright: bool = False) -> Image.Image:
     """The image in an open file, as `read_image` returns it. `name` is for the errors.
 
-    The header is read first: an image of more than `max_pixels` pixels is never decoded.
+    `upright` turns it as its EXIF tag says. The header is read first: an image of more than `max_pixels` pixels is
+    never decoded.
     Raises ImageError (image_too_large, image_undecodable).
     """
     with _reasons(name), Image.open(file, formats=DECODERS) as image:
@@ -90,7 +95,7 @@ def decode_image(file: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> Im
             raise ImageError("image_too_large", f"{image.width} x {image.height}: more than {max_pixels} pixels")
         if image.mode == "F":
             raise ImageError("image_undecodable", f"{name}: its pixels are floats, of which no range is known")
-        return to_rgb(image)
+        return to_rgb(ImageOps.exif_transpose(image) if upright else image)
 
 
 @contextmanager
@@ -114,6 +119,7 @@ def _reasons(name: str) -> Iterator[None]:
 
 def _open(path: str) -> IO[bytes]:
     """The file at `path`, or the bytes of a slice in one ranged read."""
+    path = path.removesuffix(UPRIGHT)
     match = _SLICE.fullmatch(path)
     protocol, _ = split_protocol(match[1] if match else path)
     # of a url a::b is read by way of both

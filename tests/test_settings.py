@@ -130,3 +130,11 @@ def test_any_unknown_key_is_refused(key: str) -> None:
 def test_an_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(SettingsError, match="did you mean 'mmgic-7b'"):
         preset("mmgic7b")
+
+
+@pytest.mark.parametrize("text", ["sources: []\noutput: a\nsources: []\n", "training:\n  seed: 1\n  seed: 1\n"])
+def test_a_key_that_comes_twice_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "my.yaml").write_text(text)
+    name, first, second = ("sources", 1, 3) if "sources" in text else ("seed", 2, 3)
+    with pytest.raises(SettingsError, match=f"my.yaml: '{name}' is on line {first} and again on line {second}"):
+        load_settings(Settings(), tmp_path / "my.yaml")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmgic.errors import InputError
-from mmgic.files import filesystem_of, find_files
+from mmgic.files import find_files
 from mmgic.schema import KEPT, Verdict, reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.reading.files import stream_json, text_id
+from mmgic.sources.reading.files import text_id
+from mmgic.sources.reading.json_files import stream_json
+from mmgic.sources.reading.opening import text_lines
 
 # F.2: restval, which captioning work trains on, is validation here
 _HELD_OUT = {"test": "heldout_split"}
@@ -51,16 +54,25 @@ def _karpathy(path: str) -> dict[str, str]:
         raise InputError(
             f"{path} lists no images with a 'cocoid'; set 'karpathy' to dataset_coco.json of Karpathy's split"
         )
+    if unknown := sorted(set(splits.values()) - {"train", *_HELD_OUT, *_VALIDATION}):
+        raise InputError(f"{path} has images of the split '{unknown[0]}'; it should be train, restval, val or test")
     return splits
 
 
 def _flickr30k(folder: str) -> frozenset[str]:
-    filesystem, _ = filesystem_of(folder)
-    lists = find_files(posixpath.join(folder, "*.txt"))
-    lines = (line.strip() for path in lists for line in filesystem.read_text(path, encoding="utf-8").splitlines())
-    ids = frozenset(line.removesuffix(".jpg") for line in lines if line.removesuffix(".jpg").isdecimal())
+    ids = frozenset(photo for path in find_files(posixpath.join(folder, "*.txt")) for photo in _photo_ids(path))
     if not ids:
         raise InputError(
             f"{folder} holds no lists of Flickr photo ids; set 'flickr30k' to the folder of its id lists (*.txt)"
         )
     return ids
+
+
+def _photo_ids(path: str) -> list[str]:
+    """The ids of a list, a photo a line; none of a text that is no list. Raises InputError for a list's odd line."""
+    lines = {number: posixpath.basename((line or "").strip()) for number, line in text_lines(path)}
+    ids = {number: re.sub(r"\.jpe?g$", "", line, flags=re.IGNORECASE) for number, line in lines.items()}
+    odd = [number for number, photo in ids.items() if not photo.isdecimal()]
+    if odd and len(odd) < len(ids):
+        raise InputError(f"line {odd[0]} of {path} is no Flickr photo id, as others are; correct or remove it")
+    return [] if odd else list(ids.values())

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import fsspec
+from typing import Any
 
 from mmgic.descriptions import KINDS, Kind
 from mmgic.descriptions.parse import STATUSES
 from mmgic.errors import InputError
+from mmgic.sources.reading.json_files import json_lines
 
 _EXAMPLE = '{"kind": "object", "label": "sunglasses", "description": "..."}'
 
@@ -44,21 +43,13 @@ def load_descriptions(path: str | Path) -> Descriptions:
     is not of this form or that contradicts an earlier one.
     """
     lines: dict[str, dict[tuple[Kind, str], _Line]] = {"": {}}
-    try:
-        with fsspec.open(str(path), "rt", encoding="utf-8") as file:
-            for number, text in enumerate(file, 1):
-                if text.strip():
-                    line = _parse(text, f"{path}, line {number}")
-                    before = lines.setdefault(line.source, {}).setdefault((line.kind, line.label), line)
-                    if before != line:
-                        raise InputError(
-                            f"{path}, line {number}: the {line.kind} '{line.label}' has two descriptions; keep one of "
-                            "them"
-                        )
-    except OSError as error:
-        raise InputError(f"cannot read the label descriptions {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; write the label descriptions as UTF-8 JSON lines") from None
+    for number, record in json_lines(str(path)):
+        line = _parse(record, f"{path}, line {number}")
+        before = lines.setdefault(line.source, {}).setdefault((line.kind, line.label), line)
+        if before != line:
+            raise InputError(
+                f"{path}, line {number}: the {line.kind} '{line.label}' has two descriptions; keep one of them"
+            )
     general = lines.pop("")
     sources = {source: _descriptions({**general, **own}.values()) for source, own in lines.items()}
     return _descriptions(general.values(), sources)
@@ -92,12 +83,10 @@ def _descriptions(lines: Iterable[_Line], sources: Mapping[str, Descriptions] | 
     )
 
 
-def _parse(text: str, where: str) -> _Line:
-    try:
-        record = json.loads(text)
-    except json.JSONDecodeError:
-        raise InputError(f"{where}: this is not JSON; write lines such as {_EXAMPLE}") from None
-    if not isinstance(record, dict) or record.get("kind") not in KINDS:
+def _parse(record: dict[str, Any] | None, where: str) -> _Line:
+    if record is None:
+        raise InputError(f"{where}: this is no JSON object; write lines such as {_EXAMPLE}")
+    if record.get("kind") not in KINDS:
         raise InputError(f"{where}: 'kind' must be object, attribute or relationship, as in {_EXAMPLE}")
     source, status = record.get("source", ""), record.get("status", "described")
     if not isinstance(source, str):

@@ -56,6 +56,9 @@ class SourceSettings(Group):
     keep_depictions: bool = True  # Open Images: drawings and the like (IsDepiction)
     # Open Images with BigDetection's boxes as `annotations`: least IoU of a pair (F.1)
     min_pairing_iou: float = number(0.9, 0, 1)
+    # Boxes and sizes count the pixels of photos that are turned as their EXIF tag says, as CVAT and others write them;
+    # such photos are then read so everywhere. Otherwise pixels count as they are stored, as in COCO.
+    upright: bool = False
     description_field: str = "cat_info"  # V3Det: which of a category's descriptions is used
 
 

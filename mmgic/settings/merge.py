@@ -77,12 +77,26 @@ def with_absolute_paths(settings: T) -> T:
     return dataclasses.replace(settings, **updates)  # type: ignore[type-var]
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice, of which YAML would keep the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            name, line = getattr(key, "value", None), key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and lines.setdefault(name, line) != line:
+                raise SettingsError(f"'{name}' is on line {lines[name]} and again on line {line}; join the two")
+        return super().construct_mapping(node, deep)
+
+
 def _read_config(path: str | Path) -> dict[str, Any]:
     example = "write lines such as 'training: {batch_size: 512}'"
     try:
-        loaded = yaml.safe_load(Path(plain(str(path))).read_text(encoding="utf-8"))
+        loaded = yaml.load(Path(plain(str(path))).read_text(encoding="utf-8"), _UniqueKeys)  # a safe loader
     except OSError as error:
         raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise SettingsError(f"{path} is not a YAML file; {example}") from None
     if not isinstance(loaded, dict):

@@ -79,6 +79,8 @@ def read_frames(row: Row) -> Iterator[Any]:
     # a source that gives no sizes has width 0
     if row.get("width") and image.size != (row["width"], row["height"]):
         detail = f"{image.width} x {image.height} decoded, {row['width']} x {row['height']} annotated"
+        if image.size == (row["height"], row["width"]):
+            detail += "; if an EXIF tag turns it, set 'upright' of its source"
         raise ImageError("size_mismatch", detail)
     yield image
     for region in row.get("regions", ()):

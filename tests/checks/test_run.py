@@ -92,9 +92,9 @@ def test_eleven_things_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert error.startswith("error: 11 thing(s) would stop 'toy':")
     expected = [
         "source 'unpacked': 3 of 3 sampled images cannot be opened, such as",
-        f"{tmp_path}/cut/instances.json is damaged, cut short or not JSON",
+        f"{tmp_path}/cut/instances.json is JSON that is cut short",
         f"source 'gone': the folder '{tmp_path}/gone' does not exist",
-        f"cannot read the label descriptions {tmp_path}/descriptions.jsonl",
+        f"cannot read {tmp_path}/descriptions.jsonl",
         f"captions.blip2 is '{tmp_path}/blip2', without a readable config.json",
         "a model of type 'llama'; it takes one of type 'clip'",
         f"{tmp_path}/tokenizer is no visual tokenizer",

@@ -19,8 +19,8 @@ def test_reads_the_three_kinds(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ("{'kind'}", "line 2: this is not JSON"),
-        ("[1]", "line 2: 'kind' must be"),
+        ("{'kind'}", "line 2: this is no JSON object"),
+        ("[1]", "line 2: this is no JSON object"),
         (line(kind="colour"), "line 2: 'kind' must be object, attribute or relationship"),
         (line(label=" "), "line 2: 'label' and 'description' must be text"),
         (line(description=3), "line 2: 'label' and 'description' must be text"),
@@ -35,5 +35,5 @@ def test_a_bad_line_is_named_by_its_number(tmp_path, bad, message):
 
 
 def test_a_missing_file_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"cannot read the label descriptions .*none\.jsonl: No such file"):
+    with pytest.raises(InputError, match=r"cannot read .*none\.jsonl: No such file"):
         load_descriptions(tmp_path / "none.jsonl")

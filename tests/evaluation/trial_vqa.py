@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mmgic.evaluation.benchmark import Benchmark, Item, Score
 from mmgic.evaluation.examples import Examples, write_images
-from mmgic.evaluation.files import read_json
 from mmgic.evaluation.predictions import RecordFile
+from mmgic.sources.reading.json_files import read_json
 
 IMAGES, IMAGE_NAME = "coco/val2014", "COCO_val2014_{:012d}.jpg"
 

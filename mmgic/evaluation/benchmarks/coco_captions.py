@@ -10,9 +10,10 @@ from typing import Any
 from mmgic.errors import InputError
 from mmgic.evaluation.benchmark import Benchmark, Item, ItemId, Score
 from mmgic.evaluation.examples import Examples, write_images
-from mmgic.evaluation.files import read_json, require
+from mmgic.evaluation.files import require
 from mmgic.evaluation.predictions import RecordFile
 from mmgic.evaluation.scorers.cider import score_captions
+from mmgic.sources.reading.json_files import read_json
 
 IMAGES, IMAGE_NAME = "coco/val2014", "COCO_val2014_{:012d}.jpg"
 

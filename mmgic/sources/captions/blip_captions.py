@@ -14,8 +14,9 @@ from mmgic.errors import InputError
 from mmgic.schema import CaptionedImage, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import UrlRows, captioned_image, http_url, url_id
-from mmgic.sources.reading.files import ImageFinder, collapse_spaces, source_file, stream_json
+from mmgic.sources.reading.files import ImageFinder, collapse_spaces, source_file
 from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.json_files import stream_json
 
 
 def read_blip_captions(source: SourceSettings) -> Iterator[CaptionedImage]:

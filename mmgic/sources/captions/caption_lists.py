@@ -10,8 +10,8 @@ from typing import Any
 from mmgic.schema import CaptionedImage
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import url_rows
-from mmgic.sources.reading.files import stream_json
-from mmgic.sources.reading.records import text_lines
+from mmgic.sources.reading.json_files import stream_json
+from mmgic.sources.reading.opening import text_lines
 
 Records = Iterator[tuple[int, dict[str, Any]]]  # number from 1; url and caption_origin
 

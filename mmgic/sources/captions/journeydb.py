@@ -14,7 +14,8 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import bad_pair, captioned_image
 from mmgic.sources.reading.files import ImageFinder, collapse_spaces
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import json_lines, source_records
+from mmgic.sources.reading.json_files import json_lines
+from mmgic.sources.reading.records import source_records
 
 MIN_WORDS = 5  # what is shorter tells nothing in detail; the least length of F.4
 

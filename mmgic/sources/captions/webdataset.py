@@ -15,7 +15,7 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import captioned_image, http_url, url_id
 from mmgic.sources.reading.files import collapse_spaces
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.shards import ShardSample, read_shard, shard_files, shard_records
+from mmgic.sources.reading.shards import ShardSample, find_shards, read_shard, shard_files, shard_records
 
 _COLUMNS = {
     "caption_origin": ("caption_origin", "laion_2b"),
@@ -25,11 +25,11 @@ _COLUMNS = {
 
 
 def read_webdataset(source: SourceSettings) -> Iterator[CaptionedImage]:
-    """Yields a row per sample of each `*.tar` in the source's folder, and one per url that only its Parquet knows.
+    """Yields a row per sample of each shard in the source's folder, and one per url that only its Parquet knows.
 
     A url that could not be fetched is set aside as `download_failed`. See `mmgic.sources.read_source`.
     """
-    shards = shard_files(source.path)
+    shards = find_shards(source.path)
     if not shards:
         raise InputError(f"source '{source.name}': {source.path} holds no *.tar; set its 'path' to the shards' folder")
     tables = set(shard_files(source.path, "*.parquet"))
@@ -54,7 +54,7 @@ def _row(source: str, shard: str, sample: ShardSample, index: RecordIndex) -> Ca
         captions["caption_origin"] = _caption(sample.fields, ("caption", "text"))
     verdict = KEPT if any(captions.values()) else reject("no_caption", f"{sample.key} has no caption")
     if not sample.image_path:
-        verdict = reject("image_missing", f"{shard}.tar holds no image with the key {sample.key}")
+        verdict = reject("image_missing", f"the shard {shard} holds no image with the key {sample.key}")
     image_id = url_id(url) if url else f"{shard}/{sample.key}"
     return captioned_image(
         source,
@@ -76,7 +76,7 @@ def _absent_row(source: str, shard: str, record: dict[str, Any], index: RecordIn
     url = http_url(record["url"])
     image_id = url_id(url) if url else f"{shard}/{record['key']}"
     if record["status"] == "success":
-        verdict = reject("image_missing", f"{shard}.parquet lists {record['key']}, {shard}.tar does not")
+        verdict = reject("image_missing", f"{shard}.parquet lists {record['key']}, the shard {shard} does not")
     else:
         verdict = reject("download_failed", str(record["error_message"] or record["status"]))
     return captioned_image(source, image_id, index.times_seen(image_id), url=url, **verdict)

@@ -20,7 +20,8 @@ import pyarrow as pa
 from mmgic.schema import Object
 from mmgic.sources.detection.coco import box_records, category_labels, category_records, coco_objects, not_detection
 from mmgic.sources.detection.open_images_content import Content
-from mmgic.sources.reading.files import file_stem, image_size, stream_json, text_id
+from mmgic.sources.reading.files import file_stem, image_size, text_id
+from mmgic.sources.reading.json_files import stream_json
 from mmgic.sources.reading.near_names import inner_parts
 from mmgic.sources.reading.sorting import Group, Sorter
 

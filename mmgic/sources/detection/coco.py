@@ -2,6 +2,8 @@
 
 {"images": [{"id", "file_name", "width", "height"}], "annotations": [{"id", "image_id", "category_id", "bbox",
 "iscrowd"}], "categories": [{"id", "name"}]}; `bbox` is x, y, w, h in pixels. The three lists may stand in any order.
+Tools also write numbers as text, a box as an object of its sides, and `coco_url` or `url` for `file_name`. A size that
+the record lacks is read from the picture's header.
 """
 
 from __future__ import annotations
@@ -9,24 +11,27 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from mmgic.errors import InputError
+from mmgic.images import ImageError, stored_size
 from mmgic.schema import AnnotatedImage, Object, count_drops, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.detection import objects365
 from mmgic.sources.detection.coco_captions import caption_paths, first_caption, index_captions
 from mmgic.sources.reading.files import (
+    PACKED,
     ImageFinder,
     annotation_paths,
+    as_number,
     collapse_spaces,
     file_stem,
     image_size,
-    is_number,
     own_names,
-    stream_json,
     text_id,
 )
 from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.json_files import has_list, stream_json
 from mmgic.sources.rows import annotated_image, bad_record
 
 
@@ -52,7 +57,7 @@ def read_detections(
         finder = ImageFinder(source, annotations=path)
         labels = labels_of(category_records(path))
         with RecordIndex() as index:
-            if not index.fill("box", box_records(path)):
+            if not index.fill("box", box_records(path)) and not has_list(path, "annotations"):
                 raise not_detection(path, "annotations")
             index_captions(index, captions[number : number + 1] if len(captions) == len(paths) else captions)
             index.build()
@@ -71,7 +76,7 @@ def _prefixes(paths: list[str], folder: str) -> list[str]:
     names = [posixpath.basename(path) for path in paths]
     if len(set(names)) < len(names):
         names = [path.removeprefix(folder).lstrip("/") for path in paths]
-    return [f"{name.removesuffix('.json')}/" for name in names] if len(paths) > 1 else [""]
+    return [f"{name.removesuffix(PACKED).removesuffix('.json')}/" for name in names] if len(paths) > 1 else [""]
 
 
 def not_detection(path: str, missing: str) -> InputError:
@@ -123,15 +128,19 @@ def _image_row(
     if not own_id:
         return bad_record(source.name, f"{prefix}#{position}", 0, f"record {position} of the 'images' list has no id")
     times_seen = index.times_seen(own_id)
-    name, size = record.get("file_name"), image_size(record)
+    name = file_name(record)
     path = finder.path(name)
     if not path:
         return bad_record(source.name, image_id, times_seen, f"file_name {name!r} is no name inside the image folder")
     if not is_own(file_stem(path)):
         verdict = reject("other_dataset", f"file_name {name!r} is none of this dataset's")
         return annotated_image(source.name, image_id, times_seen, **verdict)
-    if size is None:
-        return bad_record(source.name, image_id, times_seen, "the record has no usable width and height")
+    try:
+        size = image_size(record) or stored_size(path)
+    except ImageError as error:
+        detail = f"the record has no usable width and height, and {error.detail}"
+        verdict = reject(error.reason, detail)
+        return annotated_image(source.name, image_id, times_seen, image_path=path, **verdict)
     objects, drops = coco_objects(index.get("box", own_id), labels)
     return annotated_image(
         source.name,
@@ -146,27 +155,77 @@ def _image_row(
     )
 
 
+def file_name(record: dict[str, Any]) -> Any:
+    """The name of an image record's file; some tools give its address alone, whose last two parts are the name."""
+    if record.get("file_name"):
+        return record["file_name"]
+    url = record.get("coco_url") or record.get("url")
+    return unquote("/".join(urlsplit(url).path.split("/")[-2:])).lstrip("/") if isinstance(url, str) else None
+
+
 def coco_objects(boxes: list[Any], labels: dict[str, str]) -> tuple[list[Object], list[str]]:
-    """The objects of one image, and the reasons of the annotations that give none."""
+    """The objects of one image, and the reasons of the annotations that give none.
+
+    The same label and box twice is one object. An id that other objects have too, as of tools that write 0 for all, is
+    told apart by the annotation's position.
+    """
     objects: list[Object] = []
     drops: list[str] = []
     seen: set[Any] = set()  # ids, and labels with their boxes
-    for position, (annotation_id, categories, box, crowd) in enumerate(boxes):
+    for position, (annotation_id, categories, given, crowd) in enumerate(boxes):
         own_id = text_id(annotation_id) or f"#{position:06d}"
+        box = box_edges(given)
         categories = categories if isinstance(categories, list) else [categories]
         for i, category in enumerate(categories or [None]):
             object_id = f"{own_id}/{i}" if i else own_id
             label = labels.get(text_id(category))
-            if crowd:
+            if _is_true(crowd):
                 drops.append("object_crowd")
             elif label is None:
                 drops.append("object_label_unknown")
-            elif not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
+            elif box is None:
                 drops.append("object_bad_box")
-            elif object_id in seen or (label, *box) in seen:
+            elif (label, *box) in seen:
                 drops.append("object_duplicate")
             else:
+                object_id = object_id if object_id not in seen else f"{object_id}#{position}"
                 seen |= {object_id, (label, *box)}
-                x, y, w, h = map(float, box)
+                x, y, w, h = box
                 objects.append({"object_id": object_id, "label": label, "synset": "", "x": x, "y": y, "w": w, "h": h})
     return objects, drops
+
+
+# how the sides of a box are called: the left upper corner, and its size or the right lower corner
+_CORNER = (("x", "y"), ("left", "top"), ("xmin", "ymin"), ("x1", "y1"), ("x_min", "y_min"))
+_SIZE = (("w", "h"), ("width", "height"))
+_OTHER_CORNER = (("right", "bottom"), ("xmax", "ymax"), ("x2", "y2"), ("x_max", "y_max"))
+
+
+def box_edges(given: Any) -> tuple[float, float, float, float] | None:
+    """x, y, w, h of a box that is a list, a text of a list, or an object of its sides; None if it is none of them."""
+    if isinstance(given, str):
+        given = given.strip(" []()").replace(",", " ").split()
+    if isinstance(given, dict):
+        given = _named_edges({str(name).lower(): value for name, value in given.items()})
+    numbers = [number for value in given if (number := as_number(value)) is not None] if isinstance(given, list) else []
+    if len(numbers) != 4 or len(given) != 4:
+        return None
+    x, y, w, h = numbers
+    return x, y, w, h
+
+
+def _named_edges(sides: dict[str, Any]) -> list[Any]:
+    x, y = next(((sides[x], sides[y]) for x, y in _CORNER if x in sides and y in sides), (None, None))
+    if size := next(((sides[w], sides[h]) for w, h in _SIZE if w in sides and h in sides), None):
+        return [x, y, *size]
+    corners = ((sides[right], sides[bottom]) for right, bottom in _OTHER_CORNER if right in sides and bottom in sides)
+    left, top, right, bottom = map(as_number, (x, y, *next(corners, (None, None))))
+    if left is None or top is None or right is None or bottom is None:
+        return []
+    return [left, top, right - left, bottom - top]
+
+
+def _is_true(value: Any) -> bool:
+    """If a flag is set, which some tools write as text."""
+    said = value.strip().lower() if isinstance(value, str) else value
+    return said not in ("0", "0.0", "false", "no", "none") and bool(said)

@@ -7,8 +7,9 @@ from typing import Any
 
 from mmgic.errors import InputError
 from mmgic.settings import SourceSettings
-from mmgic.sources.reading.files import collapse_spaces, source_files, stream_json, text_id
+from mmgic.sources.reading.files import collapse_spaces, source_files, text_id
 from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.json_files import stream_json
 
 
 def caption_paths(source: SourceSettings) -> list[str]:

@@ -7,16 +7,13 @@ longest one stays, of equally long ones that of the lowest annotator id.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
-from mmgic.errors import InputError
 from mmgic.sources.reading.files import collapse_spaces, is_number, text_id
-from mmgic.sources.reading.json_text import load_json
+from mmgic.sources.reading.json_files import json_lines
 from mmgic.sources.reading.sorting import BadLine, Group, Sorter
 
 _COLUMNS = {"image_id": pa.string(), "shortness": pa.int64(), "annotator": pa.int64(), "text": pa.string()}
@@ -34,28 +31,14 @@ def best_narrative(rows: Iterable[tuple[Any, ...]]) -> str:
 
 
 def _narratives(path: str, bad_lines: list[BadLine]) -> Iterator[tuple[str, int, int, str]]:
-    try:
-        with fsspec.open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                record = _record(line)
-                image_id, text = text_id(record.get("image_id")), collapse_spaces(record.get("caption"))
-                if not image_id:
-                    bad_lines.append(BadLine(path, number, "the line is no JSON object with an image_id"))
-                elif text:
-                    yield image_id, -len(text), _number(record.get("annotator_id")), text
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    for number, found in json_lines(path):
+        record = found or {}
+        image_id, text = text_id(record.get("image_id")), collapse_spaces(record.get("caption"))
+        if not image_id:
+            bad_lines.append(BadLine(path, number, "the line is no JSON object with an image_id"))
+        elif text:
+            yield image_id, -len(text), _number(record.get("annotator_id")), text
 
 
 def _number(value: Any) -> int:
-    return int(value) if is_number(value) and math.isfinite(value) else 0
-
-
-def _record(line: bytes) -> dict[str, Any]:
-    try:
-        record = load_json(line.decode())
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    return int(value) if is_number(value) and abs(value) < 2**63 else 0

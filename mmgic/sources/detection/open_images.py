@@ -18,7 +18,6 @@ from operator import itemgetter
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.files import find_files
 from mmgic.images import ImageError, stored_size
 from mmgic.schema import AnnotatedImage, count_drops, reject
 from mmgic.settings import SourceSettings
@@ -34,7 +33,15 @@ from mmgic.sources.detection.open_images_content import (
     read_names,
 )
 from mmgic.sources.formats import FORMATS
-from mmgic.sources.reading.files import ImageFinder, check_folder, is_safe_name, joined_files, own_names
+from mmgic.sources.reading.files import (
+    PACKED,
+    ImageFinder,
+    check_folder,
+    is_safe_name,
+    joined_files,
+    own_names,
+    packed_files,
+)
 from mmgic.sources.reading.sorting import BadLine, Group, Sorter, merge_groups
 from mmgic.sources.rows import annotated_image, bad_record
 
@@ -88,7 +95,7 @@ def read_open_images(source: SourceSettings) -> Iterator[AnnotatedImage]:
             for image, measured in block:
                 yield from reader.rows(image, *measured)
         for path, line, problem in sorted((bad.path, bad.line, bad.problem) for bad in (*sorter.bad_lines, *bad_lines)):
-            name = posixpath.basename(path)
+            name = posixpath.basename(path).removesuffix(PACKED)
             yield bad_record(source.name, f"{name}#{line}", 0, f"line {line} of {name}: {problem}")
         if reader.detections:
             for image_id, strays in reader.detections.strays():
@@ -126,7 +133,7 @@ def _find(source: SourceSettings) -> _Files:
 
 
 def _matches(source: SourceSettings, pattern: str) -> list[str]:
-    return find_files(posixpath.join(source.path, pattern))
+    return packed_files(posixpath.join(source.path, pattern))
 
 
 def _per_split(source: SourceSettings, paths: list[str]) -> dict[str, str]:

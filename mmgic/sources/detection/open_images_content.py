@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import fsspec
-
 from mmgic.errors import InputError
 from mmgic.schema import Attribute, Object, Relationship
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import collapse_spaces
+from mmgic.sources.reading.opening import open_text
 from mmgic.sources.reading.sorting import Column
 
 Row = tuple[Any, ...]
@@ -85,9 +84,9 @@ def _pairs(paths: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in paths:
         try:
-            with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+            with open_text(path) as file:
                 lines = [line for line in csv.reader(file) if len(line) >= 2]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except csv.Error as error:
             raise InputError(f"cannot read {path} as lines of id,name: {error}") from None
         if lines and lines[0][0].strip().casefold() in _HEADERS:
             lines = lines[1:]

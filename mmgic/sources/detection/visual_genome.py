@@ -18,14 +18,14 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.detection.coco_captions import caption_paths, first_caption, index_captions
 from mmgic.sources.reading.files import (
     ImageFinder,
+    as_number,
     collapse_spaces,
     format_files,
     image_size,
-    is_number,
-    stream_json,
     text_id,
 )
 from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.json_files import stream_json
 from mmgic.sources.rows import annotated_image, bad_record
 
 _TABLES = ("objects", "attributes", "relationships")  # also the order of the files in the registry
@@ -140,15 +140,16 @@ def _join(tables: dict[str, list[dict[str, Any]]], attach_merged_attributes: boo
 
 def _add_object(content: _Content, record: dict[str, Any]) -> None:
     object_id, label = _id(record, "object_id"), _label(_first_name(record))
-    box = [record.get(side) for side in ("x", "y", "w", "h")]
-    if not object_id or not all(map(is_number, box)):
+    x, y, w, h = (as_number(record.get(side)) for side in ("x", "y", "w", "h"))
+    if not object_id or x is None or y is None or w is None or h is None:
         content.drops.append("object_bad_box")
-    elif object_id in content.objects:
+    elif _is_again(content.objects.get(object_id), label, (x, y, w, h)):
         content.drops.append("object_duplicate")
     elif not label:
         content.drops.append("object_no_name")
     else:
-        x, y, w, h = map(float, box)  # type: ignore[arg-type]
+        if object_id in content.objects:  # another object; what names the id means the first one
+            object_id = f"{object_id}#{len(content.objects)}"
         synset = " ".join(dict.fromkeys(filter(None, map(collapse_spaces, _list(record.get("synsets"))))))
         content.objects[object_id] = {
             "object_id": object_id,
@@ -161,6 +162,10 @@ def _add_object(content: _Content, record: dict[str, Any]) -> None:
         }
         for merged_id in map(text_id, _list(record.get("merged_object_ids"))):
             content.merged.setdefault(merged_id, object_id)
+
+
+def _is_again(known: Object | None, label: str, box: tuple[float, ...]) -> bool:
+    return known is not None and (known["label"], known["x"], known["y"], known["w"], known["h"]) == (label, *box)
 
 
 def _add_attributes(content: _Content, record: dict[str, Any], attach_merged: bool) -> None:

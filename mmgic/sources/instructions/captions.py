@@ -14,8 +14,9 @@ from mmgic.errors import InputError
 from mmgic.schema import KEPT, Interleaved, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import http_url, url_id
-from mmgic.sources.reading.files import annotation_paths, collapse_spaces, is_safe_name, stream_json, text_id
+from mmgic.sources.reading.files import annotation_paths, collapse_spaces, is_safe_name, text_id
 from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.json_files import stream_json
 from mmgic.sources.reading.records import source_records, table_records
 from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, row_image, text_part

@@ -17,6 +17,11 @@ Turn = tuple[str, str]  # question, answer
 _ASKS = frozenset({"human", "user"})
 _ANSWERS = frozenset({"gpt", "assistant", "chatgpt", "bing", "bard", "model", "claude", "palm"})
 _IMAGE = re.compile(r"<\s*image\s*>", re.IGNORECASE)
+# Conversations mark an image or another medium on a line of its own, or where a message begins or ends. Anything else,
+# or what has an end tag, may be words about markup.
+_MEDIUM = r"<\s*(?:image|video|audio)\s*>"
+_END_TAG = re.compile(r"</\s*(?:image|video|audio)\s*>", re.IGNORECASE)
+_MARK = re.compile(rf"^[ \t]*{_MEDIUM}[ \t]*$|\A\s*{_MEDIUM}|{_MEDIUM}\s*\Z", re.IGNORECASE | re.MULTILINE)
 _OCR_LINE = re.compile(r"^\s*Reference OCR token:.*(?:\n|$)", re.IGNORECASE | re.MULTILINE)
 # The format prompts of LLaVA-1.5's mixture, which the tasks' templates add again.
 _PROMPTS = {
@@ -26,6 +31,7 @@ _PROMPTS = {
     ),
     "image_caption": re.compile(r"^\s*Provide a one-sentence caption for the provided image\.?\s*$", re.IGNORECASE),
 }
+_OTHER = {"video": "a video", "audio": "an audio recording"}
 _CONNECTOR = "\n\n"
 
 
@@ -96,19 +102,38 @@ def _without_prompt(task: str, asked: str) -> str:
     return "\n".join([_PROMPTS[task].sub("", words), *marks])
 
 
-def to_rounds(turns: Iterable[Turn], images: int) -> list[tuple[list[Part], list[Part]]]:
-    """The turns as rounds with their `images` images where the texts have <image>; those without a mark come first."""
+def missing_media(turns: Iterable[Turn], images: int) -> str:
+    """What the questions are about and the record does not hold, beside its `images` images; "" if it is all there.
+
+    An image that is missing leaves a question that nobody can answer, so that such a record is no conversation.
+    """
+    marks = (mark for asked, _ in turns if not _END_TAG.search(asked) for mark in _MARK.findall(asked))
+    found = [mark.strip("<> \t\n").lower() for mark in marks]
+    other = next((kind for kind in found if kind != "image"), "")
+    if other:
+        return f"it is about {_OTHER[other]}, which is not read"
+    return f"it has {len(found)} marks of images and {images} images" if len(found) > images else ""
+
+
+def to_rounds(turns: Sequence[Turn], images: int) -> list[tuple[list[Part], list[Part]]]:
+    """The turns as rounds with their `images` images where the texts have <image>; those without a mark come first.
+
+    If the texts have more of them than there are images, those on lines of their own are marks before others are; the
+    rest are words, and so are those in answers.
+    """
+    places = _image_places([asked for asked, _ in turns], images)
     placed = 0
     rounds = []
-    for asked, said in turns:
+    for (asked, said), marks in zip(turns, places, strict=True):
         parts: list[Part] = []
-        for i, words in enumerate(_IMAGE.split(asked)):
-            if i and placed < images:
+        start = 0
+        for mark in [*marks, None]:
+            words = asked[start : mark.start() if mark else None].strip()
+            parts += [text_part(words)] if words else []
+            if mark:
                 parts.append(image_part(placed))
-                placed += 1
-            if words.strip():
-                parts.append(text_part(words.strip()))
-        rounds.append((parts, [text_part(_IMAGE.sub("", said).strip())]))
+                placed, start = placed + 1, mark.end()
+        rounds.append((parts, [text_part(said.strip())]))
     if placed < images and rounds:
         # every mark has an image before another one does, so those left over move the others back
         shift = images - placed
@@ -117,6 +142,20 @@ def to_rounds(turns: Iterable[Turn], images: int) -> list[tuple[list[Part], list
                 part["image"] += shift if part["image"] >= 0 else 0
         rounds[0][0][:0] = [image_part(i) for i in range(shift)]
     return rounds
+
+
+def _image_places(texts: Sequence[str], images: int) -> list[list[re.Match[str]]]:
+    """The <image> of each text that stand for one of the `images` images, in their order."""
+    found = [(number, match) for number, text in enumerate(texts) for match in _IMAGE.finditer(text)]
+    if len(found) > images:
+        marked = [{m.start() for m in _IMAGE.finditer(text) if _is_mark(text, m)} for text in texts]
+        first = sorted(found, key=lambda place: place[1].start() not in marked[place[0]])[:images]
+        found = [place for place in found if place in first]
+    return [[match for number, match in found if number == i] for i in range(len(texts))]
+
+
+def _is_mark(text: str, match: re.Match[str]) -> bool:
+    return any(found.start() <= match.start() < found.end() for found in _MARK.finditer(text))
 
 
 def content_id(given: Any, *content: Any) -> str:

@@ -14,14 +14,14 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from mmgic.files import filesystem_of
+from mmgic.errors import InputError
 from mmgic.schema import Interleaved, Part, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.instructions.pictures import Pictures
-from mmgic.sources.reading.files import collapse_spaces, is_safe_name, text_id
+from mmgic.sources.reading.files import as_number, collapse_spaces, is_safe_name, text_id
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.json_text import load_json
-from mmgic.sources.reading.records import json_array, source_records, table_records
+from mmgic.sources.reading.json_files import json_array, read_json
+from mmgic.sources.reading.records import source_records, table_records
 from mmgic.sources.rows import image_part, interleaved, text_part
 
 _ROWS = 32  # of a Parquet file with images that are in memory at once
@@ -53,7 +53,7 @@ def read_instructpix2pix(source: SourceSettings) -> Iterator[Interleaved]:
 
 
 def _pix2pix_records(path: str) -> Iterator[tuple[int, Any]]:
-    return json_array(path) if path.endswith(".json") else table_records(path, _PIX2PIX, rows=_ROWS)
+    return json_array(path) if ".json" in posixpath.basename(path) else table_records(path, _PIX2PIX, rows=_ROWS)
 
 
 def _folder_row(source: SourceSettings, where: str, entry: Any, index: RecordIndex) -> Interleaved:
@@ -63,10 +63,9 @@ def _folder_row(source: SourceSettings, where: str, entry: Any, index: RecordInd
     if not is_safe_name(folder) or not seed.isdecimal():
         verdict = reject("bad_record", f"{where} names no folder with a sample")
         return interleaved(source.name, where, 0, "image_editing", **verdict)
-    filesystem, prompt = filesystem_of(posixpath.join(source.path, folder, "prompt.json"))
     try:
-        fields = load_json(filesystem.cat_file(prompt).decode())
-    except (OSError, ValueError, RecursionError):
+        fields = read_json(posixpath.join(source.path, folder, "prompt.json"))
+    except InputError:
         fields = None
     edit = collapse_spaces(fields.get("edit")) if isinstance(fields, dict) else ""
     images = [posixpath.join(source.path, folder, f"{seed}_{side}.jpg") for side in (0, 1)]
@@ -100,7 +99,8 @@ def _sessions(
     edits: list[str] = []
     first = last = -1
     for record in records:
-        turn = record["turn"] if isinstance(record["turn"], int) else last + 1
+        number = as_number(record["turn"])  # a column with gaps holds floats
+        turn = last + 1 if number is None else int(number)
         if images and turn != last + 1:
             yield _session_row(source, session, first, images, edits, index)
             images, edits = [], []

@@ -15,11 +15,12 @@ from typing import Any
 
 from mmgic.schema import Interleaved, reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.instructions.conversations import Turn, content_id, read_turns, to_rounds, with_task
+from mmgic.sources.instructions.conversations import Turn, content_id, missing_media, read_turns, to_rounds, with_task
 from mmgic.sources.instructions.pictures import Pictures
 from mmgic.sources.reading.files import is_safe_name
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import json_array, source_records
+from mmgic.sources.reading.json_files import json_array
+from mmgic.sources.reading.records import source_records
 from mmgic.sources.rows import interleaved
 
 # ShareGPT4V's files also hold LLaVA's records; its own are one round that asks for a description of the whole image.
@@ -44,7 +45,7 @@ def conversation_row(source: str, where: str, record: Any, index: RecordIndex, p
     """The row of one record; `where` says where it stands, which is its id where it holds nothing."""
     fields = record if isinstance(record, dict) else {}
     spoken = fields.get("conversations", fields.get("conversation"))
-    image = fields.get("image")
+    image = fields.get("image") or fields.get("images")
     names = [name for name in (image if isinstance(image, list) else [image]) if name is not None and name != ""]
     turns, drops = read_turns(spoken)
     if not turns:
@@ -53,6 +54,9 @@ def conversation_row(source: str, where: str, record: Any, index: RecordIndex, p
         return interleaved(source, row_id, index.times_seen(row_id), "image_conversation", drops=drops, **lost)
     row_id = content_id(fields.get("id"), [_name(name) for name in names], turns)
     seen = index.times_seen(row_id)
+    if missing := missing_media(turns, len(names)):
+        verdict = reject("bad_record", f"{where}: {missing}")
+        return interleaved(source, row_id, seen, "image_conversation", drops=drops, **verdict)
     if not names:
         return interleaved(source, row_id, seen, "text_only", rounds=to_rounds(turns, 0), drops=drops)
     paths = [pictures.path(name, f"{row_id}_{i}") for i, name in enumerate(names)]

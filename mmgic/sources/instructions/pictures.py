@@ -25,11 +25,11 @@ class Pictures:
         self._folder = posixpath.join(*image_folders(source)[:1] or [source.path], UNPACKED)
 
     def path(self, image: Any, record: str) -> str:
-        """The path of `image`, a file's name or datasets' {"bytes", "path"}; "" if it is neither.
+        """The path of `image`, a file's name, its bytes or datasets' {"bytes", "path"}; "" if it is none of them.
 
         `record` is a name of its own for an image that comes as bytes.
         """
-        content = image.get("bytes") if isinstance(image, dict) else None
+        content = image.get("bytes") if isinstance(image, dict) else image
         if isinstance(content, bytes) and 0 < len(content) <= MAX_BYTES:
             return self._unpack(content, record)
         name = image.get("path") if isinstance(image, dict) else image

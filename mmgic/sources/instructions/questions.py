@@ -15,16 +15,9 @@ from mmgic.schema import KEPT, Interleaved, reject
 from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import http_url
 from mmgic.sources.instructions.conversations import Turn
-from mmgic.sources.reading.files import (
-    ImageFinder,
-    annotation_paths,
-    collapse_spaces,
-    is_safe_name,
-    stream_json,
-    stream_json_members,
-    text_id,
-)
+from mmgic.sources.reading.files import ImageFinder, annotation_paths, collapse_spaces, is_safe_name, text_id
 from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.json_files import stream_json, stream_json_members
 from mmgic.sources.reading.records import source_records
 from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, row_image, text_part
@@ -156,7 +149,7 @@ def _aokvqa_questions(path: str) -> Iterator[tuple[str, Any]]:
     for record in stream_json(path, "item"):
         fields = record if isinstance(record, dict) else {}
         split = fields.get("split")
-        split = split if split in _AOKVQA_SPLITS else "train"
+        split = split if isinstance(split, str) and split in _AOKVQA_SPLITS else "train"
         choices = fields.get("choices")
         choices = [collapse_spaces(choice) for choice in choices] if isinstance(choices, list) else []
         correct = fields.get("correct_choice_idx")

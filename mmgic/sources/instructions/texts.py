@@ -13,9 +13,10 @@ from typing import Any
 
 from mmgic.schema import KEPT, Interleaved, reject
 from mmgic.settings import SourceSettings
-from mmgic.sources.instructions.conversations import content_id, read_turns
+from mmgic.sources.instructions.conversations import content_id, missing_media, read_turns
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import json_array, source_records
+from mmgic.sources.reading.json_files import json_array
+from mmgic.sources.reading.records import source_records
 from mmgic.sources.rows import interleaved, text_part
 
 _IS_HTML = re.compile(r"\s*<(div|p|ul|ol|span|h[1-6]|pre)\b[^>]*>", re.IGNORECASE)
@@ -47,6 +48,8 @@ def read_sharegpt(source: SourceSettings) -> Iterator[Interleaved]:
         drops += ["round_malformed"] * (len(rounds) - len(whole))
         record_id = content_id(record.get("id"), turns or where)
         verdict = KEPT if whole else reject("bad_record", f"{where} has no round with a question and an answer")
+        if missing := missing_media(turns, 0):
+            verdict = reject("bad_record", f"{where}: {missing}")
         seen = index.times_seen(record_id)
         yield interleaved(source.name, record_id, seen, "text_only", rounds=whole, drops=drops, **verdict)
 

@@ -19,7 +19,7 @@ from mmgic.sources.reading.records import source_records, table_records
 
 _COLUMNS = {
     "id": ("id", "idx", "question_id"),
-    "image": ("image", "image_path"),
+    "image": ("image", "image_path", "images"),
     "conversations": ("conversation", "conversations"),
 }
 _ROWS = 64  # of a Parquet file with images that are in memory at once

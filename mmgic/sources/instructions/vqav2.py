@@ -18,8 +18,9 @@ from mmgic.schema import Interleaved
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import FORMATS
 from mmgic.sources.instructions.questions import bad_questions, question_row
-from mmgic.sources.reading.files import ImageFinder, collapse_spaces, source_file, stream_json, text_id
+from mmgic.sources.reading.files import ImageFinder, collapse_spaces, source_file, text_id
 from mmgic.sources.reading.index import RecordIndex
+from mmgic.sources.reading.json_files import stream_json
 
 
 def read_vqav2(source: SourceSettings) -> Iterator[Interleaved]:

@@ -17,7 +17,8 @@ from mmgic.settings import SourceSettings
 from mmgic.sources.captions.pairs import http_url, url_id
 from mmgic.sources.reading.files import collapse_spaces, is_number
 from mmgic.sources.reading.index import RecordIndex
-from mmgic.sources.reading.records import json_lines, source_records
+from mmgic.sources.reading.json_files import json_lines
+from mmgic.sources.reading.records import source_records
 from mmgic.sources.reading.shards import LocalImages
 from mmgic.sources.rows import image_part, interleaved, row_image, text_part
 

@@ -1,24 +1,24 @@
-"""Reading a dataset's files: streamed JSON, image names resolved to paths, ids and labels as text."""
+"""A dataset's files: where they are, image names resolved to paths, ids and labels as text."""
 
 from __future__ import annotations
 
+import math
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import fsspec
-import ijson
-
 from mmgic.errors import InputError
 from mmgic.files import filesystem_of, find_files
+from mmgic.images import UPRIGHT
 from mmgic.paths import is_local
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import FORMATS
-from mmgic.sources.reading.json_text import mended_blocks
 from mmgic.sources.reading.near_names import NearNames
+
+PACKED = ".gz"  # at the end of a file's name, without which it is looked for first
 
 
 def check_folder(source: SourceSettings) -> None:
@@ -42,9 +42,15 @@ def source_file(source: SourceSettings, name: str, setting: str) -> str:
         )
     path = posixpath.join(source.path, name)
     filesystem, _ = filesystem_of(path)
-    if not filesystem.exists(path):
+    found = next(filter(filesystem.exists, (path, path + PACKED)), None)
+    if found is None:
         raise InputError(f"source '{source.name}': there is no file {path}; put the dataset's {setting} file there")
-    return path
+    return found
+
+
+def packed_files(pattern: str) -> list[str]:
+    """The files that `pattern` (see `find_files`) names, otherwise the packed ones that are called so."""
+    return find_files(pattern) or find_files(pattern + PACKED)
 
 
 def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
@@ -68,7 +74,7 @@ def joined_files(source: SourceSettings, choice: str) -> list[str]:
 
     Raises InputError if some are there and some are not.
     """
-    found = {part: find_files(posixpath.join(source.path, part)) for part in joined(choice)}
+    found = {part: packed_files(posixpath.join(source.path, part)) for part in joined(choice)}
     missing = [part for part, paths in found.items() if not paths]
     if missing and len(missing) < len(found):
         raise InputError(
@@ -90,8 +96,8 @@ def annotation_paths(source: SourceSettings) -> list[str]:
     check_folder(source)
     patterns = choices(own[0])
     for pattern in patterns:
-        if paths := find_files(posixpath.join(source.path, pattern)):
-            if others := set(find_files(posixpath.join(source.path, patterns[-1]))) - set(paths):
+        if paths := packed_files(posixpath.join(source.path, pattern)):
+            if others := set(packed_files(posixpath.join(source.path, patterns[-1]))) - set(paths):
                 print(
                     f"{source.name}: reading {pattern} alone; {source.path} holds {len(others)} more, such as "
                     f"{posixpath.basename(min(others))}; set 'annotations' to read them",
@@ -116,11 +122,13 @@ def annotation_files(source: SourceSettings) -> list[str]:
     """
     form = FORMATS[source.format]
     named = (*form.files, *form.more_files, source.annotations, source.captions, source.answers)
-    parts = (part for name in named if name for choice in choices(name) for part in joined(choice))
-    inside = [posixpath.join(source.path, part) for part in parts if not part.endswith(".tar")]
+    parts = [part for name in named if name for choice in choices(name) for part in joined(choice)]
+    texts = (part for part in parts if not part.endswith(".tar"))
+    inside = [posixpath.join(source.path, text) for text in texts]
+    packed = [text + PACKED for text in inside]
     shards = [posixpath.join(images, "*.parquet") for images in image_folders(source)]
     flickr30k = [posixpath.join(source.flickr30k, "*.txt")] if source.flickr30k else []
-    return [*inside, *shards, *flickr30k, *([source.karpathy] if source.karpathy else [])]
+    return [*inside, *packed, *shards, *flickr30k, *([source.karpathy] if source.karpathy else [])]
 
 
 def choices(name: str) -> list[str]:
@@ -131,30 +139,6 @@ def choices(name: str) -> list[str]:
 def joined(choice: str) -> list[str]:
     """The files of a choice such as "train.json + val.json", all of which are read."""
     return [part.strip() for part in choice.split(" + ")]
-
-
-def stream_json(path: str, prefix: str) -> Iterator[Any]:
-    """Yields the values under ijson's `prefix` ("images.item", "item") in file order, in memory of one value.
-
-    The whole file is parsed, also after the last value. Raises InputError if it is not complete JSON.
-    """
-    yield from _streamed(path, prefix, ijson.items)
-
-
-def stream_json_members(path: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the (name, value) members of the JSON object under ijson's `prefix`, like `stream_json`."""
-    yield from _streamed(path, prefix, ijson.kvitems)
-
-
-def _streamed(path: str, prefix: str, parse: Callable[..., Iterator[Any]]) -> Iterator[Any]:
-    try:
-        with fsspec.open(path, "rb") as file:
-            yield from parse(ijson.from_iter(mended_blocks(file)), prefix, use_float=True)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        problem = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} is damaged, cut short or not JSON ({problem}); download or export it again") from None
 
 
 class ImageFinder:
@@ -183,6 +167,7 @@ class ImageFinder:
         self._layouts = [_layouts([*own, root], own), _layouts(rest, rest)]
         self._default = partial(posixpath.join, (own or folders)[0])
         self._near, self._folders = NearNames(self._filesystem), (*own, *rest, root)
+        self._turned = UPRIGHT if source.upright else ""
         # much faster than asking through fsspec
         self._exists = os.path.exists if is_local(root) else self._filesystem.exists
 
@@ -194,8 +179,9 @@ class ImageFinder:
                 path = layout(name)
                 if self._exists(path):
                     layouts.insert(0, layouts.pop(i))
-                    return path
-        return self._near.find(name, self._folders) or (self._default(name) if is_safe else "")
+                    return path + self._turned
+        found = self._near.find(name, self._folders) or (self._default(name) if is_safe else "")
+        return found + self._turned if found else ""
 
 
 def image_folders(source: SourceSettings) -> list[str]:
@@ -269,10 +255,19 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def as_number(value: Any) -> float | None:
+    """A finite number, which may be written as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def image_size(record: dict[str, Any]) -> tuple[int, int] | None:
     """The (width, height) in pixels that a record gives, or None if it gives none that can be."""
-    width, height = (
-        int(size) if is_number(size) and 1 <= size < 2**31 and size == int(size) else 0
-        for size in (record.get("width", 0), record.get("height", 0))
-    )
+    sizes = (as_number(record.get(name)) or 0.0 for name in ("width", "height"))
+    width, height = (int(size) if 1 <= size < 2**31 and size.is_integer() else 0 for size in sizes)
     return (width, height) if width and height else None

@@ -1,26 +1,23 @@
-"""Annotation files as streams of numbered records: JSON arrays, Parquet, and lines, also in .gz and .zip archives."""
+"""Annotation files as streams of numbered records: JSON arrays and lines, and Parquet."""
 
 from __future__ import annotations
 
-import gzip
 import posixpath
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmgic.errors import InputError
+from mmgic.files import open_file
 from mmgic.settings import SourceSettings
-from mmgic.sources.reading.files import annotation_paths, stream_json
-from mmgic.sources.reading.json_text import load_json
+from mmgic.sources.reading.files import PACKED, annotation_paths
+from mmgic.sources.reading.json_files import json_array
+from mmgic.sources.reading.opening import known_kind
 
 Record = TypeVar("Record")
 
-MAX_LINE = 64 << 20  # bytes; what is longer is no record
 _ROWS = 5000  # of a Parquet file that are read at once
 
 
@@ -33,7 +30,7 @@ def source_records(
     record.
     """
     for path in annotation_paths(source):
-        file, number = posixpath.basename(path), 0
+        file, number = posixpath.basename(path).removesuffix(PACKED), 0
         for number, record in read(path):
             yield f"{file}#{number}", record
         if not number:
@@ -43,85 +40,24 @@ def source_records(
             )
 
 
-def text_lines(path: str) -> Iterator[tuple[int, str | None]]:
-    """(number from 1, text) of the lines that are not empty; None for the text of a line that is not UTF-8.
-
-    Raises InputError if the file is missing, a damaged archive, or holds no lines of a sensible length.
-    """
-    number = 0
-    try:
-        for file in _texts(path):
-            while line := file.readline(MAX_LINE):
-                if len(line) == MAX_LINE:
-                    raise InputError(f"{path} holds a line of {MAX_LINE >> 20} MiB; it should have a record a line")
-                number += 1
-                if line.strip():
-                    yield number, _decoded(line)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
-        raise InputError(f"{path} is a damaged or locked archive ({error}); download it again") from None
-
-
-def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """(number from 1, record) of the lines that are not empty; None for a line that is no JSON object.
-
-    Raises InputError like `text_lines`.
-    """
-    for number, line in text_lines(path):
-        try:
-            record = load_json(line or "")
-        except (ValueError, RecursionError):
-            record = None
-        yield number, record if isinstance(record, dict) else None
-
-
-def json_array(path: str) -> Iterator[tuple[int, Any]]:
-    """(number from 1, value) of the members of a JSON array, like `stream_json`."""
-    return enumerate(stream_json(path, "item"), start=1)
-
-
 def table_records(
     path: str, columns: Mapping[str, Sequence[str]], optional: Sequence[str] = (), rows: int = _ROWS
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number from 1, record) of a JSON array (*.json), of JSON lines (*.jsonl*) or of a Parquet file (any other).
+    """(number from 1, record) of JSON (*.json*; a list, or a record a line) or of a Parquet file (any other).
 
     `columns` names each column of the result by the names that it may have in the file. Raises InputError like
     `parquet_records`; what a JSON record does not hold is None.
     """
-    name = posixpath.basename(path)
-    if not name.endswith(".json") and ".jsonl" not in name:
+    if ".json" not in posixpath.basename(path):
         yield from enumerate(parquet_records(path, columns, optional, rows), start=1)
         return
-    for number, record in json_array(path) if name.endswith(".json") else json_lines(path):
+    for number, record in json_array(path):
         fields = record if isinstance(record, dict) else {}
         given = {name: value for name, value in fields.items() if value is not None}
         yield (
             number,
             {column: next((given[name] for name in names if name in given), None) for column, names in columns.items()},
         )
-
-
-def _texts(path: str) -> Iterator[IO[bytes]]:
-    with fsspec.open(path, "rb") as file:
-        if path.endswith(".zip"):
-            with zipfile.ZipFile(file) as archive:
-                for name in sorted(archive.namelist()):
-                    if not name.endswith("/"):
-                        with archive.open(name) as member:
-                            yield member
-        elif path.endswith(".gz"):
-            with gzip.open(file) as content:
-                yield cast(IO[bytes], content)
-        else:
-            yield file
-
-
-def _decoded(line: bytes) -> str | None:
-    try:
-        return line.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        return None
 
 
 def parquet_records(
@@ -133,7 +69,7 @@ def parquet_records(
     InputError if a column that is not `optional` is missing, or if the file cannot be read.
     """
     try:
-        with fsspec.open(path, "rb") as file, pq.ParquetFile(file) as parquet:
+        with open_file(path) as file, pq.ParquetFile(file) as parquet:
             found = {name.lower(): name for name in reversed(parquet.schema_arrow.names)}
             chosen = {
                 column: next((found[name.lower()] for name in names if name.lower() in found), None)
@@ -148,9 +84,17 @@ def parquet_records(
             read = {column: name for column, name in chosen.items() if name is not None}
             for batch in parquet.iter_batches(rows, columns=list(dict.fromkeys(read.values()))):
                 for record in batch.to_pylist():
-                    yield {column: record[name] for column, name in read.items()}
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+                    yield {column: _text_of(record[name]) for column, name in read.items()}
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # Arrow's are of many kinds
+        if kind := known_kind(path):
+            raise InputError(f"{path} is {kind}") from None
         problem = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is damaged or not a Parquet file ({problem}); download it again") from None
+
+
+def _text_of(value: Any) -> Any:
+    """Text that a tool stored as bytes as text, and any other value, such as the bytes of an image, as it is."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return value

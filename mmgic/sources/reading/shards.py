@@ -10,25 +10,26 @@ be filtered by size should be fetched with `--resize_mode no`.
 from __future__ import annotations
 
 import posixpath
-import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.files import filesystem_of, find_files, open_file
+from mmgic.files import filesystem_of, find_files, is_hidden, open_file
 from mmgic.images import slice_path
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import image_folders, image_size, is_safe_name
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
 from mmgic.sources.reading.near_names import NearNames
+from mmgic.sources.reading.opening import known_kind, readable
 from mmgic.sources.reading.records import parquet_records
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
-_MEMBER = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # a sample's key ends at the first dot of the file's name
+_TEXT_SUFFIXES = ("txt", "json")
 _MAX_TEXT = 1 << 20  # bytes of a .txt or .json
 
 
@@ -49,43 +50,90 @@ class ShardSample:
 
 
 def read_shard(path: str) -> Iterator[ShardSample]:
-    """The samples of a tar shard in their order; only headers, captions and metadata are read.
+    """The samples of a tar shard, or of a folder of its files; only headers, captions and metadata are read.
 
-    Raises InputError if the file is not an uncompressed tar archive or was cut short.
+    They come in the order of their first files. Files of one key make a sample wherever they stand in the archive. The
+    second file of a suffix begins a second sample of the key, `KEY#2`. Hidden files are passed over. Raises InputError
+    if a file is not an uncompressed tar archive or was cut short.
     """
-    sample: ShardSample | None = None
+    with RecordIndex() as index:
+        index.fill("file", _archived(path) if path.endswith(".tar") else _unpacked(path))
+        dotted = [(_first_part(stem), stem) for stem in index.keys("file") if _first_part(stem) != stem]
+        index.fill("dotted", dotted)
+        index.build()
+        for stem in index.keys("file"):
+            files = index.get("file", stem)
+            if _is_part(stem, files, index):
+                continue
+            for other in index.get("dotted", stem) if dotted else ():
+                if _is_part(other, parts := index.get("file", other), index):
+                    files += [[f"{other[len(stem) + 1 :]}.{suffix}", *rest] for suffix, *rest in parts]
+            yield from _samples(stem, files)
+
+
+def _archived(path: str) -> Iterator[tuple[str, list[str]]]:
+    """(name without its last suffix, [suffix, path, text]) of the files in a tar shard."""
     try:
         with open_file(path) as file, tarfile.open(fileobj=file, mode="r:", errors="replace") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # it would keep them all
-                match = _MEMBER.fullmatch(member.name)
-                if match is None or not member.isreg() or member.issparse():
-                    continue
-                if sample is None or sample.key != match[1]:
-                    if sample is not None:
-                        yield sample
-                    sample = ShardSample(match[1])
-                _add_file(sample, path, tar, member, match[2].lower())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except tarfile.TarError as error:
+                stem, suffix = posixpath.splitext(member.name.removeprefix("./"))
+                if suffix and member.isreg() and not member.issparse() and not is_hidden(member.name):
+                    suffix = suffix[1:].lower()
+                    text = _member_text(tar, member) if suffix in _TEXT_SUFFIXES else ""
+                    yield stem, [suffix, slice_path(path, member.offset_data, member.size), text]
+    except (OSError, tarfile.TarError) as error:
+        if kind := known_kind(path):
+            raise InputError(f"{path} is {kind}") from None
         raise InputError(
             f"{path} is not an uncompressed tar archive or was cut short ({error}); unpack, complete or delete it"
         ) from None
-    if sample is not None:
-        yield sample
 
 
-def _add_file(sample: ShardSample, path: str, tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> None:
-    if suffix.rpartition(".")[2] in IMAGE_SUFFIXES:
-        sample.image_path = sample.image_path or slice_path(path, member.offset_data, member.size)
-    elif suffix in ("txt", "json") and member.size <= _MAX_TEXT:
-        content = tar.extractfile(member)
-        text = content.read().decode(errors="replace") if content else ""
+def _member_text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    content = tar.extractfile(member) if member.size <= _MAX_TEXT else None
+    return content.read().decode("utf-8-sig", "replace") if content else ""
+
+
+def _unpacked(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """`_archived` of a folder of the files."""
+    for path in find_files(f"{folder}/*"):
+        stem, suffix = posixpath.splitext(posixpath.basename(path))
+        if suffix := suffix[1:].lower():
+            with readable(path), open_file(path) as file:
+                content = file.read(_MAX_TEXT) if suffix in _TEXT_SUFFIXES else b""
+            yield stem, [suffix, path, content.decode("utf-8-sig", "replace")]
+
+
+def _first_part(stem: str) -> str:
+    """A name up to the first dot of the file's own, which is where WebDataset says that a key ends."""
+    folder, name = posixpath.split(stem)
+    return posixpath.join(folder, name.partition(".")[0] or name)
+
+
+def _is_part(stem: str, files: list[list[str]], index: RecordIndex) -> bool:
+    """If `a.seg` is a part of the sample `a`: `a` has files of its own, and `a.seg` no caption and no metadata."""
+    first = _first_part(stem)
+    return first != stem and not any(file[0] in _TEXT_SUFFIXES for file in files) and bool(index.get("file", first))
+
+
+def _samples(stem: str, files: list[list[str]]) -> Iterator[ShardSample]:
+    """The samples of one key: the n-th file of each suffix belongs to the n-th sample."""
+    samples: list[ShardSample] = []
+    times = Counter[str]()
+    for suffix, path, text in files:
+        number = times[suffix]
+        times[suffix] += 1
+        if number == len(samples):
+            samples.append(ShardSample(f"{stem}#{number + 1}" if number else stem))
+        sample = samples[number]
         if suffix == "txt":
             sample.text = text
-        else:
+        elif suffix == "json":
             sample.fields = _json_object(text)
+        elif suffix.rpartition(".")[2] in IMAGE_SUFFIXES:
+            sample.image_path = sample.image_path or path
+    yield from samples
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -123,6 +171,15 @@ class LocalImages:
         return next(filter(self._filesystem.exists, paths), "") or self._near.find(name, self._folders)
 
 
+def find_shards(folder: str) -> list[str]:
+    """The tar shards of a folder, and the folders of files that lie beside a table of their name; sorted."""
+    filesystem, _ = filesystem_of(folder)
+    stems = (path.removesuffix(".parquet") for path in shard_files(folder, "*.parquet"))
+    archives = shard_files(folder)
+    unpacked = (stem for stem in stems if f"{stem}.tar" not in archives and filesystem.isdir(stem))
+    return sorted([*archives, *unpacked])
+
+
 def shard_files(folder: str, pattern: str = "*.tar") -> list[str]:
     """The files of a folder that `pattern` fits, sorted."""
     return find_files(posixpath.join(folder, pattern))
@@ -140,10 +197,17 @@ def _downloaded(folder: str) -> Iterator[tuple[str, Any]]:
     for path in shard_files(folder, "*.parquet"):
         stem = path.removesuffix(".parquet")
         if f"{stem}.tar" not in shards:
+            pictures = _pictures(stem)
             for record in shard_records(path):
-                if record["status"] == "success" and is_safe_name(record["key"]) and isinstance(record["url"], str):
+                if record["status"] == "success" and record["key"] in pictures and isinstance(record["url"], str):
                     width, height = image_size(record) or (0, 0)
-                    yield record["url"], [f"{stem}/{record['key']}.jpg", width, height]
+                    yield record["url"], [pictures[record["key"]], width, height]
+
+
+def _pictures(folder: str) -> dict[str, str]:
+    """Key -> path of the images in one folder of img2dataset, which holds as many as a shard."""
+    paths = (path for path in find_files(f"{folder}/*") if path.rpartition(".")[2].lower() in IMAGE_SUFFIXES)
+    return {posixpath.basename(path).rpartition(".")[0]: path for path in paths}
 
 
 def shard_records(path: str) -> Iterator[dict[str, Any]]:

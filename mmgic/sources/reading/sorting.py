@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ from operator import itemgetter
 from typing import Any
 
 import duckdb
-import fsspec
 import pyarrow as pa
 
 from mmgic.errors import InputError
 from mmgic.files import filesystem_of
+from mmgic.sources.reading.opening import BLOCK, is_plain, open_content, open_text
 
 _MEMORY = "1GB"  # of DuckDB; beside it live only the rows of one batch and the images' own
 _QUIET = "SET enable_progress_bar = false"  # of one connection
+_FIRST = 20  # lines of a CSV file that tell its columns
 _BATCH = 20_000  # rows that are Python objects at once
 
 Group = tuple[str, list[tuple[Any, ...]]]
@@ -68,7 +70,7 @@ class Sorter:
         )
         self._database.execute(_QUIET)
         self._tables = 0
-        self._remote: set[type] = set()
+        self._sources: dict[str, str] = {}  # what DuckDB reads -> the file that it stands for
         self.bad_lines: list[BadLine] = []
 
     def __enter__(self) -> Sorter:
@@ -86,14 +88,15 @@ class Sorter:
         """
         if not paths:
             return
-        selects = [f"SELECT {_columns(path, i, columns)} FROM {self._reader(path)}" for i, path in enumerate(paths)]
+        selects = [self._select(path, i, columns) for i, path in enumerate(paths)]
         cursor = self._database.cursor()
         yield from _groups(cursor, " UNION ALL ".join(selects))
         # DuckDB keeps them in tables of the connection that met them
         rejected = "SELECT file_path, line, min(error_message) FROM reject_errors JOIN reject_scans USING "
         found = cursor.sql(f"{rejected} (scan_id, file_id) GROUP BY ALL ORDER BY ALL").fetchall()
         self.bad_lines += [
-            BadLine(path, line, " ".join(problem.split("\n")[0].split())) for path, line, problem in found
+            BadLine(self._sources[path], line, " ".join(problem.split("\n")[0].split()))
+            for path, line, problem in found
         ]
 
     def store(self, columns: dict[str, pa.DataType], rows: Iterable[tuple[Any, ...]]) -> str:
@@ -114,28 +117,52 @@ class Sorter:
         """(first column, its rows) of a query over stored tables, sorted."""
         return _groups(self._database.cursor(), query)
 
-    def _reader(self, path: str) -> str:
-        filesystem, local = filesystem_of(path)
-        if "file" in filesystem.protocol:
-            path = local
-        elif type(filesystem) not in self._remote:
-            self._database.register_filesystem(filesystem)
-            self._remote.add(type(filesystem))
-        columns = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in csv_header(path))
-        name = re.sub(r"([*?[])", r"[\1]", path)  # to DuckDB these marks are a pattern, alone in brackets themselves
+    def _select(self, path: str, position: int, columns: Sequence[Column]) -> str:
+        header = csv_header(path)
+        key, *others = (_expression(path, header, column) for column in columns)
+        names = ", ".join(f"{_column(i)}: 'VARCHAR'" for i in range(len(header)))
+        again = " AND ".join(f"trim({_column(i)}) = {_text(name)}" for i, name in enumerate(header) if name) or "false"
+        # to DuckDB these marks are a pattern, alone in brackets themselves
+        file = re.sub(r"([*?[])", r"[\1]", self._plain(path))
         return (
-            f"read_csv({_text(name)}, columns={{{columns}}}, auto_detect=false, header=true, delim=',', quote='\"', "
-            "escape='\"', store_rejects=true, rejects_limit=0)"
+            f"SELECT {', '.join([key, str(position), *others])} FROM read_csv({_text(file)}, "
+            f"columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"', "
+            # files that were put together have their header again
+            f"store_rejects=true, rejects_limit=0) WHERE ({again}) IS NOT TRUE"
         )
+
+    def _plain(self, path: str) -> str:
+        """The name of a local file of plain text with the content of the file at `path`."""
+        filesystem, local = filesystem_of(path)
+        plain = os.path.join(self._folder.name, f"{len(self._sources)}.csv")
+        if "file" in filesystem.protocol and is_plain(path):
+            os.symlink(local, plain)
+        else:
+            with open_content(path) as content, open(plain, "wb") as copy:
+                shutil.copyfileobj(content, copy, BLOCK)
+        self._sources[plain] = path
+        return plain
 
 
 def csv_header(path: str) -> list[str]:
-    """The column names of a CSV file. Raises InputError if it cannot be read."""
+    """The names of the columns that the lines of a CSV file have. Raises InputError if it cannot be read.
+
+    A column that the header does not name is "". That is the first one, of row numbers, if the lines have a value more
+    than the header, and the last one if that value is empty, for a comma at the lines' ends.
+    """
     try:
-        with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-            return [name.strip() for name in next(csv.reader(islice(file, 1)), [])]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with open_text(path) as file:
+            lines = csv.reader(file)
+            header = [name.strip() for name in next(lines, [])]
+            first = [line for line in islice(lines, _FIRST) if line] or [header]
+    except csv.Error as error:
         raise InputError(f"cannot read {path} as CSV: {error}") from None
+    shortest, longest = min(map(len, first)), max(map(len, first))
+    if shortest > len(header):
+        unnamed = [""] * (shortest - len(header))
+        at_end = not any(value for line in first for value in line[len(header) : shortest])
+        return [*header, *unnamed] if at_end else [*unnamed, *header]
+    return header[:longest] if not any(header[longest:]) else header
 
 
 def merge_groups(*streams: Iterator[Group]) -> Iterator[tuple[str, list[list[tuple[Any, ...]]]]]:
@@ -167,19 +194,23 @@ def _sorted_rows(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[tupl
         raise InputError(f"DuckDB cannot sort the annotation files: {str(error).splitlines()[0]}") from None
 
 
-def _columns(path: str, position: int, columns: Sequence[Column]) -> str:
-    header = csv_header(path)
-    expressions = []
-    for column in columns:
-        name = next((name for name in column.names if name in header), None)
-        if name is None and column.default is None:
-            raise InputError(
-                f"{path} has no column {' or '.join(column.names)} (its columns are {', '.join(header)}); "
-                "give a file of the dataset's own form"
-            )
-        text = f"trim({_name(name)})" if name is not None else _text(str(column.default))
-        expressions.append(f"TRY_CAST({text} AS DOUBLE)" if column.number else f"coalesce({text}, '')")
-    return ", ".join([expressions[0], str(position), *expressions[1:]])
+def _expression(path: str, header: list[str], column: Column) -> str:
+    """The value of `column` in a line of the file."""
+    name = next((name for name in column.names if name in header), None)
+    if name is None and column.default is None:
+        raise InputError(
+            f"{path} has no column {' or '.join(column.names)} (its columns are {', '.join(filter(None, header))}); "
+            "give a file of the dataset's own form"
+        )
+    if name is not None and header.count(name) > 1:
+        raise InputError(f"{path} has two columns {name}; remove one of them")
+    text = f"trim({_column(header.index(name))})" if name is not None else _text(str(column.default))
+    return f"TRY_CAST({text} AS DOUBLE)" if column.number else f"coalesce({text}, '')"
+
+
+def _column(position: int) -> str:
+    """What a column is called in a query, for a file's own names may be empty or come twice."""
+    return f"c{position}"
 
 
 def _table(columns: dict[str, pa.DataType], rows: list[tuple[Any, ...]]) -> pa.Table:
@@ -190,7 +221,3 @@ def _table(columns: dict[str, pa.DataType], rows: list[tuple[Any, ...]]) -> pa.T
 
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-def _name(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"'

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmgic.errors import InputError
+from mmgic.files import is_hidden
 from mmgic.images import ImageError, read_image
 from mmgic.pipelines.places import places_near
 from mmgic.stages import tables
@@ -37,8 +38,8 @@ def list_images(source: str) -> list[str]:
         names = {places.whole_path(row["image_path"], row["source"]): row["image_path"] for row in rows}
         names.pop("", None)
     else:
-        files = (str(path) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        names = {path: path.removeprefix(str(folder)) for path in files}
+        files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        names = {str(folder / name): f"/{name}" for name in files if not is_hidden(name)}
     if not names:
         raise InputError(f"{source} holds no images; name a folder of {', '.join(SUFFIXES)} files or a finished table")
     # of names inside the folder, which may be moved

@@ -79,5 +79,5 @@ def test_faulty_files_are_named(tmp_path):
     with pytest.raises(InputError, match="one file of references, not 2"):
         read([annotations, annotations])
     (tmp_path / "results.json").write_text((tmp_path / "results.json").read_text()[:-5])
-    with pytest.raises(InputError, match="not complete JSON"):
+    with pytest.raises(InputError, match="cut short"):
         cider(predictions, annotations)

@@ -213,3 +213,27 @@ def test_real_samples(shared):
     assert all(row["keep"] and http_url(row["url"]) and row["caption_origin"] for row in first + second)
     assert first[1]["caption_origin"] == "Two syringes and a small vial of vaccine."
     assert second[0]["caption_origin"] == "a very typical bus station"
+
+
+TEXT_TYPES = {
+    "string": pa.string(),
+    "large": pa.large_string(),
+    "binary": pa.binary(),
+    "large binary": pa.large_binary(),
+    "dictionary": pa.dictionary(pa.int32(), pa.string()),
+}
+
+
+@pytest.mark.parametrize("kind", TEXT_TYPES)
+@pytest.mark.parametrize("pandas", [False, True])
+def test_columns_of_any_type_of_text(read, tmp_path, kind, pandas):
+    values = {"image_url": [A, B], "laion_2b": ["a café", None], "laion_coco": ["b", "c"]}
+    table = pa.table({name: pa.array(column).cast(TEXT_TYPES[kind]) for name, column in values.items()})
+    table = table.append_column("capsfusion", pa.nulls(2)).append_column("score", pa.array([0.5, None]))
+    if pandas:
+        table = pa.Table.from_pandas(table.to_pandas().iloc[::-1].iloc[::-1])
+    pq.write_table(table, tmp_path / "capsfusion_0.parquet")
+    assert told(read("capsfusion"), "url", "caption_origin", "caption_coco", "caption_capsfusion", "keep") == [
+        (A, "a café", "b", "", True),
+        (B, "", "c", "", True),
+    ]

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import ExifTags, Image, ImageOps
 
 from mmgic.errors import InputError
+from mmgic.images import read_bytes, read_image
 from mmgic.schema import ANNOTATED_IMAGE
 from mmgic.settings import SourceSettings
 from mmgic.sources.detection.objects365 import corrected_name
@@ -67,9 +69,9 @@ def test_annotations_without_a_usable_object_are_counted(read, dropped):
             box(4, 7, category_id=[]),
             box(5, 7, bbox=[1, 2, 3]),
             box(6, 7, bbox=[1, 2, None, 4]),
-            box(7, 7, bbox=["1", 2, 3, 4]),
+            box(7, 7, bbox=["one", 2, 3, 4]),
             box(8, 7),
-            box(8, 7, bbox=[9, 9, 9, 9]),  # same id
+            box(8, 7),  # same id, label and box
             box(9, 7),  # same label, same box
             {"image_id": 7},
             box(10, 7, category_id=2),
@@ -108,8 +110,8 @@ def test_every_record_gives_one_row_and_the_bad_ones_say_why(read):
         ("7", "duplicate_id"),
         ("#3", "bad_record"),
         ("#4", "bad_record"),
-        ("8", "bad_record"),
-        ("9", "bad_record"),
+        ("8", "image_missing"),  # its size would be that of the file
+        ("9", "image_missing"),
         ("7", "duplicate_id"),
         ("", "bad_record"),
         ("70", "bad_record"),
@@ -202,8 +204,8 @@ def test_a_file_cut_short_anywhere_is_refused_before_the_first_row(write, tmp_pa
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"\xff\xfe not JSON", "not JSON"),
-        (b"<html>Sign in</html>", "not JSON"),
+        (b"\xff\xff not JSON", "not JSON"),
+        (b"<html>Sign in</html>", "is a web page"),
         (b"[]", "no 'categories' list"),
         (b'{"annotations": [{"image_id": 1, "caption": "a"}], "images": [{"id": 1}]}', "no 'categories' list"),
         (b'{"categories": [{"id": 1, "name": "a"}], "images": [{"id": 1}]}', "no 'annotations' list"),
@@ -395,3 +397,96 @@ def test_the_first_choice_of_files_that_is_there(write, capsys):
     write("better.json", {**content, "images": [image(8)], "annotations": [box(1, 8)]})
     assert [row["image_id"] for row in read_source(source)] == ["8"]
     assert capsys.readouterr().out == ""
+
+
+def test_one_id_for_all_annotations_merges_no_boxes(read, dropped):
+    boxes = [box(0, 7, bbox=[i, 2, 30, 40]) for i in range(4)]
+    [row] = read([image(7)], [*boxes, boxes[0], box(0, 7, category_id=2)])
+    assert [(o["label"], o["x"]) for o in row["objects"]] == [
+        *(("Table Tennis", i) for i in range(4)),
+        ("bow (weapon)", 1),
+    ]
+    assert len({o["object_id"] for o in row["objects"]}) == 5
+    assert dropped([row]) == {"object_duplicate": 1}
+
+
+BOXES = [
+    [1, 2, 30, 40],
+    ["1", "2.0", " 30", "4e1"],
+    "[1, 2, 30, 40]",
+    "1,2,30,40",
+    "1 2 30 40",
+    {"x": 1, "y": 2, "width": 30, "height": 40},
+    {"X": "1", "Y": "2", "W": "30", "H": "40"},
+    {"left": 1, "top": 2, "width": 30, "height": 40},
+    {"xmin": 1, "ymin": 2, "xmax": 31, "ymax": 42},
+    {"x1": 1, "y1": 2, "x2": 31, "y2": 42},
+]
+
+
+@pytest.mark.parametrize("given", BOXES, ids=str)
+def test_boxes_as_tools_write_them(read, given):
+    [row] = read([image(7, width="640", height="480")], [box("0", "7", bbox=given, category_id="1")])
+    assert [[o[side] for side in "xywh"] for o in row["objects"]] == [[1, 2, 30, 40]]
+    assert (row["width"], row["height"], row["drops"]) == (640, 480, [])
+
+
+NO_BOXES = ["", "1,2,3", "[a, 2, 3, 4]", {"x": 1}, {"x": 1, "y": 2, "w": 3}, {}, True, 7, [[1]] * 4]
+
+
+@pytest.mark.parametrize("given", NO_BOXES, ids=str)
+def test_boxes_that_are_none(read, dropped, given):
+    assert dropped(read([image(7)], [box(1, 7, bbox=given)])) == {"object_bad_box": 1}
+
+
+@pytest.mark.parametrize(("flag", "crowd"), [("0", False), ("false", False), (False, False), ("", False), ("1", True)])
+def test_crowd_flags_as_text(read, flag, crowd):
+    [row] = read([image(7)], [box(1, 7, iscrowd=flag)])
+    assert bool(row["objects"]) is not crowd
+
+
+def test_an_empty_list_of_annotations_is_one(read, write, tmp_path):
+    assert [(row["keep"], row["objects"]) for row in read([image(7), image(8)], [])] == [(True, [])] * 2
+    write("b.json", {"images": [image(7)], "categories": CATEGORIES})
+    with pytest.raises(InputError, match="has no 'annotations' list"):
+        list(read_source(SourceSettings(name="det", path=str(tmp_path), annotations="b.json")))
+
+
+@pytest.mark.parametrize("field", ["coco_url", "url"])
+def test_an_address_for_a_name(read, tmp_path, field):
+    (tmp_path / "images/a b.jpg").touch()
+    record = image(7, **{field: "http://images.cocodataset.org/train2017/a%20b.jpg?x=1"})
+    del record["file_name"]
+    [row] = read([record], [box(1, 7)])
+    assert row["image_path"] == str(tmp_path / "images/a b.jpg")
+
+
+def photo(path, turned=False):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6 if turned else 1
+    Image.linear_gradient("L").resize((40, 20)).save(path, exif=exif)
+
+
+def test_sizes_that_the_record_lacks_are_the_pictures_own(read, tmp_path):
+    photo(tmp_path / "7.jpg")
+    (tmp_path / "images").rmdir()
+    (tmp_path / "images").symlink_to(tmp_path)
+    records = [{"id": 7, "file_name": "7.jpg"}, {"id": 8, "file_name": "8.jpg"}]
+    found, missing = read(records, [box(1, 7)])
+    assert (found["width"], found["height"], found["keep"]) == (40, 20, True)
+    assert (missing["reason"], missing["keep"]) == ("image_missing", False)
+    assert "no usable width and height" in missing["detail"]
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_photos_that_their_tag_turns(read, tmp_path, upright):
+    photo(tmp_path / "images/7.jpg", turned=True)
+    size = (20, 40) if upright else (40, 20)
+    records = [image(7, width=size[0], height=size[1]), {"id": 7, "file_name": "7.jpg"}]
+    rows = read(records, [box(1, 7)], upright=upright)
+    pixels = read_image(rows[0]["image_path"])
+    assert (rows[1]["width"], rows[1]["height"]) == pixels.size == size
+    stored = Image.open(tmp_path / "images/7.jpg")
+    expected = ImageOps.exif_transpose(stored) if upright else stored
+    assert pixels.tobytes() == expected.convert("RGB").tobytes()
+    assert read_bytes(rows[0]["image_path"]) == (tmp_path / "images/7.jpg").read_bytes()

@@ -321,3 +321,33 @@ def test_real_samples(shared, folder):
     for row in rows:
         if Path(row["image_path"]).is_file():
             assert Image.open(row["image_path"]).size == (row["width"], row["height"])
+
+
+def indexed(lines):
+    return [f",{lines[0]}", *(f"{i},{text}" for i, text in enumerate(lines[1:]))]
+
+
+SHAPES = {
+    "index column": indexed,
+    "index without a name": lambda lines: [lines[0], *indexed(lines)[1:]],
+    "comma at the end": lambda lines: [lines[0], *(f"{text}," for text in lines[1:])],
+    "comma at all ends": lambda lines: [f"{text}," for text in lines],
+    "comma after the header": lambda lines: [f"{lines[0]},", *lines[1:]],
+    "two files after each other": lambda lines: [*lines[:2], lines[0], *lines[2:], lines[0]],
+    "quoted": lambda lines: ['"' + text.replace(",", '","') + '"' for text in lines],
+    "blank lines": lambda lines: [lines[0], *(part for text in lines[1:] for part in (text, ""))],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_tables_as_tools_write_them(folder, shape):
+    lines = [V4, line(A, DOG, (0.1, 0.2, 0.3, 0.4)), line(A, MAN, BOX), line(B, DOG, BOX)]
+    plain = read(folder(lines[1:]))
+    header, *rest = SHAPES[shape](lines)
+    assert read(folder(rest, header=header)) == plain
+
+
+def test_a_column_that_comes_twice_is_refused_with_the_files_name(folder):
+    lines = [line(A, DOG, BOX, extra=",0.5")]
+    with pytest.raises(InputError, match=r"train-annotations-bbox.csv has two columns XMin"):
+        read(folder(lines, header=f"{V4},XMin"))

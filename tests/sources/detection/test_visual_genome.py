@@ -114,8 +114,8 @@ def test_unusable_objects_are_counted(read, dropped):
     good = thing(5, "cat")
     no_width = {key: value for key, value in thing(6, "cat").items() if key != "w"}
     rows = read([image(1)], [good, thing(5, "dog"), no_width, thing(7, "  "), thing(8, "cat", names=[]), None])
-    assert [o["object_id"] for o in rows[0]["objects"]] == ["5"]
-    assert dropped(rows) == {"object_duplicate": 1, "object_bad_box": 2, "object_no_name": 2}
+    assert [(o["object_id"], o["label"]) for o in rows[0]["objects"]] == [("5", "cat"), ("5#1", "dog")]
+    assert dropped(rows) == {"object_bad_box": 2, "object_no_name": 2}
 
 
 def test_version_1_0_keys(read):
@@ -267,3 +267,12 @@ def test_the_real_split_files(shared, read):
     ]
     rows = read(records, karpathy=str(karpathy), flickr30k=str(folder))
     assert [row["reason"] for row in rows] == ["heldout_split", "heldout_split", "", ""]
+
+
+def test_an_id_that_comes_twice_with_another_box_is_no_duplicate(read, dropped):
+    objects = [thing(5, "dog"), thing(5, "dog", x=9), thing(5, "cat"), thing(5, "dog"), thing(6, "hat", x="3", w="4")]
+    [row] = read([image(1)], objects, [{"object_id": 5, "attributes": ["big"]}])
+    assert [(o["label"], o["x"]) for o in row["objects"]] == [("dog", 1), ("dog", 9), ("cat", 1), ("hat", 3)]
+    assert [a["object_id"] for a in row["attributes"]] == [row["objects"][0]["object_id"]]
+    assert len({o["object_id"] for o in row["objects"]}) == 4
+    assert dropped([row]) == {"object_duplicate": 1}

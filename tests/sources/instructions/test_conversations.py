@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgic.sources.instructions.conversations import read_turns, to_rounds, with_task
+from mmgic.sources.instructions.conversations import missing_media, read_turns, to_rounds, with_task
 from mmgic.sources.rows import image_part, text_part
 
 SHORT = "Answer the question using a single word or phrase."
@@ -59,7 +59,9 @@ def test_images_stand_where_their_marks_are():
     assert to_rounds([("<image>\nQ", "A")], 1) == [([image_part(0), text_part("Q")], [text_part("A")])]
     assert to_rounds([("Q\n<image >", "A")], 1) == [([text_part("Q"), image_part(0)], [text_part("A")])]
     assert to_rounds([("Q", "A"), ("R", "B")], 1)[0][0] == [image_part(0), text_part("Q")]
-    assert to_rounds([("<image> Q <image>", "A <image>")], 1) == [([image_part(0), text_part("Q")], [text_part("A")])]
+    assert to_rounds([("See <image> or <image>?", "A")], 2)[0][0] == [
+        *(text_part("See"), image_part(0), text_part("or"), image_part(1), text_part("?"))
+    ]
     # an image without a mark comes first, and is the record's first
     assert to_rounds([("Q <image>", "A")], 2)[0][0] == [image_part(0), text_part("Q"), image_part(1)]
 
@@ -71,4 +73,34 @@ def test_images_stand_where_their_marks_are():
 def test_every_image_has_one_place(turns, images):
     parts = [part for asked, said in to_rounds(turns, images) for part in (*asked, *said)]
     assert [part["image"] for part in parts if part["image"] >= 0] == list(range(images))
-    assert not any("<image>" in part["text"] for part in parts)
+    left = sum(part["text"].count("<image>") for part in parts)
+    assert left == max(0, sum(asked.count("<image>") for asked, _ in turns) - images)
+
+
+def test_a_literal_mark_stays():
+    tag = "What does <image> mean in SVG?"
+    assert to_rounds([(tag, "<image> draws.")], 0) == [([text_part(tag)], [text_part("<image> draws.")])]
+    assert to_rounds([(f"{tag}\n<image>", "A")], 1)[0][0] == [text_part(tag), image_part(0)]
+    assert to_rounds([("Q", "A"), (f"<image>\n{tag}", "A")], 1)[1][0] == [image_part(0), text_part(tag)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "images", "missing"),
+    [
+        (["<image>\nWhat is it?"], 0, "1 marks of images and 0 images"),
+        (["What is it?\n<image>"], 0, "1 marks"),
+        (["What is it? <image>"], 0, "1 marks"),
+        (["Hi", "<Image>What is it?"], 0, "1 marks"),
+        (["<image>\n<image>\nWhat differs?"], 1, "2 marks of images and 1 images"),
+        (["<video>\nWhat happens?"], 0, "a video"),
+        (["<audio>\nWho speaks?"], 1, "an audio recording"),
+        (["<image>\nWhat is it?"], 1, ""),
+        (["What does <image> mean in SVG?"], 0, ""),
+        (["Fix this:\n<image>\n<url>a.png</url>\n</image>"], 0, ""),
+        (["docker run <image> --rm"], 0, ""),
+    ],
+)
+def test_a_question_about_what_is_not_there_is_found(asked, images, missing):
+    found = missing_media([(question, "A") for question in asked], images)
+    assert missing in found
+    assert bool(missing) == bool(found)

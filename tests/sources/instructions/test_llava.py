@@ -133,3 +133,23 @@ def test_unimm_chat_as_json(write, tmp_path):
     first, second = read_source(SourceSettings(name="u", format="unimm_chat", path=str(tmp_path)))
     assert first["rounds"] == [{"instruction": [image_part(0), text_part("What?")], "response": [text_part("A dog.")]}]
     assert second["reason"] == "bad_record"
+
+
+def test_images_in_a_list_of_another_name(read, tmp_path):
+    talked = talk("<image>\n<image>\nWhat differs?", "The hat.")
+    one, two = (str(tmp_path / f"images/{i}.jpg") for i in (1, 2))
+    records = [
+        {"images": ["1.jpg", "2.jpg"], "conversations": talked},
+        {"images": "1.jpg", "conversations": talk("Q", "A")},
+    ]
+    rows = read(records)
+    assert [[image["image_path"] for image in row["images"]] for row in rows] == [[one, two], [one]]
+    assert rows[0]["rounds"][0]["instruction"] == [image_part(0), image_part(1), text_part("What differs?")]
+
+
+@pytest.mark.parametrize("record", [{}, {"image": None}, {"images": []}, {"video": "a.mp4"}, {"image": ""}])
+def test_a_blind_question_is_no_text(read, record):
+    for mark in ("<image>", "<video>"):
+        [row] = read([{**record, "conversations": talk(f"{mark}\nWhat is it?", "A dog.")}])
+        assert (row["keep"], row["reason"], row["rounds"]) == (False, "bad_record", [])
+        assert "llava.json#1: it " in row["detail"]

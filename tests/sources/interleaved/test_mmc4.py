@@ -122,7 +122,7 @@ def test_shards_of_every_name_and_packing(read, tmp_path):
 
     archive = tmp_path / "docs_no_face_shard_10_v3.jsonl.zip"
     archive.write_bytes(archive.read_bytes()[:-30])
-    with pytest.raises(InputError, match="damaged or locked archive"):
+    with pytest.raises(InputError, match="archive that is damaged or cut short"):
         read(document(images=[image()]))
 
 

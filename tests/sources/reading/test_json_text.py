@@ -8,6 +8,7 @@ import re
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +20,9 @@ from mmgic.presets import preset
 from mmgic.schema import SCHEMAS
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import FORMATS, read_source
-from mmgic.sources.reading.files import stream_json, stream_json_members
+from mmgic.sources.reading.json_files import stream_json, stream_json_members
 from mmgic.sources.reading.json_text import load_json, mend_halves, mended_blocks
 from mmgic.stages.rows import to_table
-from mmgic.toy.datasets.image_captions import write_image_captions, write_mmc4
-from mmgic.toy.datasets.instructions import write_instructions
-from mmgic.toy.datasets.open_images import write_open_images
-from mmgic.toy.datasets.samples import World
-from mmgic.toy.datasets.tables import write_first_sources
 
 pieces = st.sampled_from([*'\ud83d\ude00\udbff\udc00\ud7ff\ue000\\"/u\0\n', "ud83d", "é", "😀", "\\ud83d", "de00"])
 texts = st.lists(pieces | st.text(max_size=3), max_size=12).map("".join)
@@ -107,16 +103,9 @@ NOT_JSON = {
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def worlds(world: Path, make_world: Callable[[], Path]) -> tuple[Path, Path]:
     """The same datasets twice: as they are, and with odd texts after the articles in their JSON files."""
-    roots = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("odd")
-    for root in roots:
-        world = World(0)
-        write_first_sources(root, world, range(8))
-        write_open_images(root, world, range(1_000_000, 1_000_008))
-        write_image_captions(root, world, range(3_000_000, 3_000_016))
-        write_mmc4(root, world, range(4_000_000, 4_000_012))
-        write_instructions(root, world, range(5_000_000, 5_000_012))
+    roots = world, make_world()
     for path in _json(roots[1]):
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:

@@ -149,3 +149,77 @@ def test_links_in_a_shard_lead_nowhere(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
     assert list(read_shard(str(tmp_path / "0.tar"))) == []
+
+
+def read(tmp_path):
+    rows = list(read_source(SourceSettings(name="s", format="webdataset", path=str(tmp_path))))
+    return [(row["image_id"], row["caption_origin"], row["reason"]) for row in rows]
+
+
+def test_files_of_one_key_with_one_suffix_are_samples_of_their_own(tmp_path):
+    files = [("a.jpg", png(1)), ("a.txt", b"one"), ("b.jpg", png(3)), ("a.jpg", png(2)), ("a.txt", b"two")]
+    write_tar(tmp_path / "0.tar", [*files, ("b.txt", b"three")])
+    rows = list(read_source(SourceSettings(name="s", format="webdataset", path=str(tmp_path))))
+    found = [(row["caption_origin"], int(np.asarray(read_image(row["image_path"]))[0, 0, 0])) for row in rows]
+    assert found == [("one", 1), ("two", 2), ("three", 3)]
+    assert [row["keep"] for row in rows] == [True] * 3
+    assert [row["image_id"] for row in rows] == ["0/a", "0/a#2", "0/b"]
+
+
+def test_files_of_one_key_are_gathered_wherever_they_stand(tmp_path):
+    pictures, captions = (
+        [(f"{i}.{end}", content) for i in range(3)] for end, content in (("png", png(1)), ("txt", b"x"))
+    )
+    write_tar(tmp_path / "0.tar", [*pictures, *captions[::-1]])
+    assert read(tmp_path) == [(f"0/{i}", "x", "") for i in range(3)]
+
+
+def test_keys_with_dots(tmp_path):
+    files = [
+        *((f"photo.{i}.{end}", content) for i in (1, 2) for end, content in (("jpg", png(i)), ("txt", b"%d" % i))),
+        *(("v1.5/x.jpg", png(3)), ("v1.5/x.txt", b"3")),
+        *(("y.jpg", png(4)), ("y.seg.png", png(5)), ("y.txt", b"4")),
+        *(("z.a.jpg", png(6)), ("z.b.jpg", png(7))),
+    ]
+    write_tar(tmp_path / "0.tar", files)
+    assert read(tmp_path) == [
+        ("0/photo.1", "1", ""),
+        ("0/photo.2", "2", ""),
+        ("0/v1.5/x", "3", ""),
+        ("0/y", "4", ""),
+        ("0/z.a", "", "no_caption"),
+        ("0/z.b", "", "no_caption"),
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "png", "webp", "gif", "bmp", "tiff"])
+@pytest.mark.parametrize("layout", ["tar", "folder"])
+def test_any_image_suffix_in_each_layout(suffix, layout, tmp_path):
+    shards = tmp_path / "fetched"
+    (shards / "00000").mkdir(parents=True)
+    if layout == "tar":
+        write_tar(shards / "00000.tar", [(f"0.1.{suffix}", png(9)), ("0.1.json", json.dumps({"url": URL(1)}).encode())])
+    else:
+        (shards / f"00000/0.1.{suffix}").write_bytes(png(9))
+        (shards / "00000/._0.1.jpg").write_bytes(b"")
+        write_table(shards / "00000.parquet", [("0.1", URL(1), "success", None, 9, 6)])
+    (tmp_path / "cc12m.tsv").write_text(f"{URL(1)}\tcaption\n")
+    [row] = read_source(SourceSettings(name="s", format="cc12m", path=str(tmp_path), images="fetched"))
+    assert read_image(row["image_path"]).size == (9, 6)
+
+
+def test_shards_that_are_folders(tmp_path):
+    (tmp_path / "00000").mkdir()
+    for name, content in [*sample(0), *sample(1), ("._000000000.jpg", b""), ("000000001.webp", png(1))]:
+        (tmp_path / "00000" / name).write_bytes(content)
+    (tmp_path / "00000/000000001.jpg").unlink()
+    rest = [("000000001", URL(1), "success", None, 9, 6), ("000000002", URL(2), "failed_to_download", "no", None, None)]
+    write_table(tmp_path / "00000.parquet", [("000000000", URL(0), "success", None, 9, 6), *rest])
+    rows = list(read_source(SourceSettings(name="s", format="webdataset", path=str(tmp_path))))
+    assert [(row["url"], row["caption_origin"], row["reason"]) for row in rows] == [
+        (URL(0), "caption 0", ""),
+        (URL(1), "caption 1", ""),
+        (URL(2), "", "download_failed"),
+    ]
+    assert [row["image_path"].rpartition("/")[2] for row in rows] == ["000000000.jpg", "000000001.webp", ""]
+    assert all(np.array_equal(np.asarray(read_image(row["image_path"])), photo(i)) for i, row in enumerate(rows[:2]))
