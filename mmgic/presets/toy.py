@@ -50,8 +50,8 @@ def toy() -> Settings:
         documents=DocumentSettings(max_tokens=512, system_prompt="You are a helpful assistant."),
         model=ModelSettings(llm=str(TOY_WEIGHTS / "llama"), lora_rank=16, lora_alpha=32, dtype="float32"),
         training=TrainingSettings(
-            # the paper scores POPE after fine-tuning on instructions; here questions are a stage of their own
-            curriculum="mmgic -> vqa",
+            # the paper scores POPE after fine-tuning on instructions; here rounds of questions are part of training
+            curriculum="vqa -> mmgic+vqa",
             batch_size=8,
             micro_batch_tokens=2048,
             learning_rate=4e-3,

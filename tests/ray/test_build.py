@@ -20,6 +20,7 @@ from mmgic.stages import tables
 from mmgic.stages.digest import digest
 from mmgic.stages.places import Places
 from mmgic.toy.datasets.write import make_world
+from mmgic.training.metrics import read_metrics
 from mmgic.training.store import TokenStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,6 +156,10 @@ def test_a_sweep_of_a_finished_build_leaves_a_table_and_a_plot(
     assert list(rows[0])[3:] == ["COCO captions CIDEr (x100)", "POPE F1 (%)"]
     assert all(float(row["COCO captions CIDEr (x100)"]) > 0 for row in rows)
     assert (folder / "plot.png").stat().st_size > 1000
+    for value in (0, 1):  # both losses are trained, however few the steps
+        steps = read_metrics(output / "training" / f"mask_prob_{value}")
+        assert [step["stage"] for step in steps] == [1, 1, 1, 2, 2, 2]
+        assert any(step["visual_loss"] > 0 for step in steps)
 
 
 def test_finished_stages_stay_and_other_settings_are_refused(
