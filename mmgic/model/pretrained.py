@@ -70,7 +70,8 @@ def load_model(
 ) -> Any:
     """The model of a folder in evaluation mode on the CPU; `options` are those of `from_pretrained`.
 
-    `setting` names the folder in errors. Raises InputError if weights are damaged, missing or do not fit.
+    `setting` names the folder in errors. Raises InputError if weights are damaged, missing or do not fit; with
+    `device_map="meta"` that is all it does, by the files' headers alone.
     """
     try:
         model, info = model_class.from_pretrained(
@@ -78,6 +79,7 @@ def load_model(
             dtype=dtype,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
             **{"use_safetensors": True, **options},
         )
     except Exception as error:
@@ -86,6 +88,11 @@ def load_model(
         raise InputError(f"{setting} is '{folder}', whose weights do not load ({reason}); fetch them again") from None
     if missing := sorted(info["missing_keys"]):
         raise InputError(f"{setting} is '{folder}', which lacks {len(missing)} weights, such as {missing[0]}")
+    for name, found, expected in sorted(info["mismatched_keys"]):
+        raise InputError(
+            f"{setting} is '{folder}', where {name} is {list(found)} but its config.json says {list(expected)}; fetch "
+            "both from one place"
+        )
     return model.eval()
 
 

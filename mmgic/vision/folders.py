@@ -79,6 +79,18 @@ def load_config(folder: str | Path) -> VisionConfig:
     return VisionConfig(**config)
 
 
+def check_tokenizer(folder: str | Path) -> VisionConfig:
+    """The sizes of the tokenizer in `folder`, whose files `load_tokenizer` can load. Reads the files' headers alone.
+
+    Raises InputError like `load_tokenizer`.
+    """
+    files, config = _weight_files(folder), load_config(folder)
+    with torch.device("meta"):
+        model = VisualTokenizer(config)
+    model.load_lavit({key: value for path in files for key, value in read_weights(path).items()})
+    return config
+
+
 def load_tokenizer(folder: str | Path, dtype: str = "float32") -> VisualTokenizer:
     """The tokenizer of `folder`, in evaluation mode on the CPU; `dtype` is what encoder and merger compute in.
 
