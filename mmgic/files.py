@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import json
 import os
 import posixpath
 import secrets
@@ -11,9 +12,10 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import fsspec
+import yaml
 from fsspec.implementations.local import LocalFileSystem
 
 from mmgic.errors import InputError, about
@@ -108,6 +110,23 @@ def read_text(path: str) -> str | None:
     """The text of a file, or None if there is none."""
     filesystem, path = filesystem_of(path)
     return str(filesystem.read_text(path, encoding="utf-8")) if filesystem.exists(path) else None
+
+
+def read_mapping(path: str, advice: str) -> dict[str, Any] | None:
+    """The mapping in a .json or .yaml file that we wrote, or None if there is none.
+
+    Raises InputError for any other content, with the `advice` what to do.
+    """
+    try:
+        text = read_text(path)
+        if text is None:
+            return None
+        found = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged; {advice}")
+    return found
 
 
 def write_text(path: str, text: str) -> None:

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from mmgic.analysis.frequency import Curve, curve
 from mmgic.analysis.phrases import FREQUENCIES, Frequencies, read_frequencies
 from mmgic.descriptions.reading import Descriptions, load_descriptions
 from mmgic.documents.folders import document_tables, documents_folder
 from mmgic.errors import InputError
-from mmgic.files import find_files, read_text
+from mmgic.files import find_files, read_mapping, read_text
 from mmgic.paths import absolute
 from mmgic.schema import CORPORA
 from mmgic.settings import DocumentSettings
@@ -244,9 +243,7 @@ def built_documents(places: Places) -> DocumentSettings:
 
 def _built_with(places: Places) -> Mapping[str, Any]:
     """The settings that the last build left in the output; {} if none did."""
-    text = read_text(places.folder(SETTINGS))
-    settings = yaml.safe_load(text) if text else None
-    return settings if isinstance(settings, dict) else {}
+    return read_mapping(places.folder(SETTINGS), "run the build again, which writes it anew") or {}
 
 
 def _descriptions(places: Places) -> Descriptions:

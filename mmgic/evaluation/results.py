@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mmgic.errors import InputError
 from mmgic.evaluation.benchmark import Score
-from mmgic.files import write_text
+from mmgic.files import read_mapping, write_text
 
 SCORES_FILE, ITEMS_FILE = "scores.json", "items.jsonl"
 Scores = Mapping[str, Score]
@@ -117,12 +118,15 @@ def with_printed(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_results(folder: Path) -> Results | None:
-    """What `write_results` left in `folder`, or None if nothing was."""
-    path = folder / SCORES_FILE
-    if not path.is_file():
+    """What `write_results` left in `folder`, or None if nothing was. Raises InputError for a damaged file."""
+    path, advice = str(folder / SCORES_FILE), f"delete {folder} and evaluate again"
+    content = read_mapping(path, advice)
+    if content is None:
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Results(**{**content, "benchmarks": tuple(_benchmark(**found) for found in content["benchmarks"])})
+    try:
+        return Results(**{**content, "benchmarks": tuple(_benchmark(**found) for found in content["benchmarks"])})
+    except (TypeError, KeyError, AttributeError):
+        raise InputError(f"{path} holds no scores of this version; {advice}") from None
 
 
 def _benchmark(**fields: Any) -> BenchmarkResult:
@@ -146,9 +150,12 @@ def write_items(folder: Path, items: Sequence[AskedItem]) -> None:
 
 
 def read_items(folder: Path) -> list[AskedItem]:
-    """The lines of items.jsonl; none if it is not there."""
+    """The lines of items.jsonl; none if it is not there. Raises InputError for a damaged file."""
     path = folder / ITEMS_FILE
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8") as file:
-        return [AskedItem(**json.loads(line)) for line in file]
+    try:
+        with path.open(encoding="utf-8") as file:
+            return [AskedItem(**json.loads(line)) for line in file]
+    except (ValueError, TypeError):
+        raise InputError(f"{path} is damaged; delete {folder} and evaluate again") from None

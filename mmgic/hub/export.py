@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
-import yaml
 
 from mmgic.documents.folders import tokens_tables
 from mmgic.errors import InputError
-from mmgic.files import file_digest, filesystem_of, read_text, remove, write_text
+from mmgic.files import file_digest, filesystem_of, read_mapping, remove, write_text
 from mmgic.hub.card import dataset_card
 from mmgic.hub.layout import (
     CARD,
@@ -103,9 +102,8 @@ def _recipe(found: list[Table]) -> dict[str, Any]:
     """The content of a table's settings.yaml; of several tables, such as the repeats of documents, side by side."""
     recipes = []
     for table in found:
-        text = read_text(posixpath.join(table.folder, tables.SETTINGS))
-        unknown = {"stage": table.name, "input": table.manifest.fingerprint, "settings": {}}
-        recipes.append(yaml.safe_load(text) if text else unknown)
+        known = read_mapping(posixpath.join(table.folder, tables.SETTINGS), f"delete {table.folder} and build it again")
+        recipes.append(known or {"stage": table.name, "input": table.manifest.fingerprint, "settings": {}})
     if len(recipes) == 1:
         return dict(recipes[0])
     stage = posixpath.commonpath([table.name for table in found])

@@ -84,6 +84,7 @@ def load_model(
         )
     except Exception as error:
         # safetensors, torch and transformers each have errors of their own for files that do not fit
+        folder_weights(folder)  # names the file that cannot be read, if it is one
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{setting} is '{folder}', whose weights do not load ({reason}); fetch them again") from None
     if missing := sorted(info["missing_keys"]):

@@ -17,7 +17,7 @@ from mmgic.pipelines.mmgic import build_mmgic
 from mmgic.pipelines.places import places_of
 from mmgic.pipelines.sft import build_sft
 from mmgic.schema import Corpus
-from mmgic.settings import Settings, SettingsError, to_yaml
+from mmgic.settings import Settings, SettingsError, to_yaml, with_absolute_paths
 from mmgic.stages.tables import SETTINGS, Table
 from mmgic.training.store import StoreManifest, build_store, store_folder
 
@@ -56,7 +56,7 @@ def build(settings: Settings) -> BuildReport:
 def build_tables(settings: Settings, corpus: Corpus) -> list[Table]:
     """Builds the tables of one corpus. Raises like `build`, and SettingsError if the corpus has no sources."""
     check_corpus(settings, corpus)
-    write_text(places_of(settings).folder(SETTINGS), to_yaml(settings))
+    write_text(places_of(settings).folder(SETTINGS), to_yaml(with_absolute_paths(settings)))
     return PIPELINES[corpus](settings, vocabulary_of(settings))
 
 

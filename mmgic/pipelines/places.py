@@ -9,9 +9,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
-from mmgic.files import read_text
+from mmgic.files import read_mapping
 from mmgic.paths import absolute
 from mmgic.settings import Settings, SourceSettings
 from mmgic.sources.reading.files import image_folders
@@ -30,9 +28,8 @@ def run_near(folder: str) -> tuple[str, Mapping[str, Any]]:
     """The output folder that `folder` lies in, or is, and the settings that a build left there; "" and {} if none."""
     folder = absolute(folder)
     for _ in range(NEAR + 1):
-        text = read_text(posixpath.join(folder, SETTINGS))
-        loaded = yaml.safe_load(text) if text else None
-        if isinstance(loaded, dict) and "preset" in loaded and isinstance(loaded.get("sources"), list):
+        loaded = read_mapping(posixpath.join(folder, SETTINGS), "run the build again, which writes it anew")
+        if loaded and "preset" in loaded and isinstance(loaded.get("sources"), list):
             return folder, loaded
         folder = posixpath.dirname(folder)
     return "", {}

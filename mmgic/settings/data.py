@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mmgic.settings.fields import Group, SettingsError, number
+from mmgic.settings.fields import path as folder_path
 from mmgic.sources.formats import FORMATS
 
 # What documents hold of an image: captions (C), labels (L) or those of objects alone (O), descriptions of labels (D),
@@ -32,7 +33,7 @@ class SourceSettings(Group):
 
     name: str = ""
     format: FormatName = "coco"
-    path: str = ""
+    path: str = folder_path()
     corpus: str = ""  # what a curriculum calls its documents; "": mmgic, ic, mmc4 or sft, by the format
     # file inside `path`, where the format names none itself; a name with *, "best | good", or "train + val"
     annotations: str = ""

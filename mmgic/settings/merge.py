@@ -65,13 +65,15 @@ def to_yaml(settings: Any) -> str:
 
 
 def with_absolute_paths(settings: T) -> T:
-    """`settings` with its paths from the root, for processes that run in a folder of their own. It is about `output`
-    and what models are trained from; an empty path stays empty."""
+    """`settings` with its paths from the root, for processes that run in a folder of their own. It is about `output`,
+    the sources' folders and what models are trained from; an empty path stays empty."""
     updates: dict[str, Any] = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
             updates[field.name] = with_absolute_paths(value)
+        elif isinstance(value, tuple):
+            updates[field.name] = tuple(with_absolute_paths(v) if dataclasses.is_dataclass(v) else v for v in value)
         elif value and field.metadata.get("path"):
             updates[field.name] = absolute(value)
     return dataclasses.replace(settings, **updates)  # type: ignore[type-var]

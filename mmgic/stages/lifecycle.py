@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import yaml
 
 from mmgic.errors import InputError
-from mmgic.files import read_text, remove, write_text
+from mmgic.files import read_mapping, read_text, remove, write_text
 from mmgic.stages import tables
 from mmgic.stages.tables import Manifest, Table
 
@@ -86,14 +86,14 @@ def claim(folder: str, stage: str, settings: Mapping[str, Any], source: str, rep
     """
     recipe = {"stage": stage, "input": source, "settings": json.loads(json.dumps(settings))}
     path = posixpath.join(folder, tables.SETTINGS)
-    text = read_text(path)
-    nonce = secrets.token_hex(8) if text is None else yaml.safe_load(text).get("nonce")
+    found = read_mapping(path, f"delete {folder} to build it again")
+    nonce = secrets.token_hex(8) if found is None else found.get("nonce")
     if nonce and not repeatable:
         recipe["nonce"] = nonce
-    if text is None:
+    if found is None:
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
     else:
-        before, now = _flat(yaml.safe_load(text)), _flat(recipe)
+        before, now = _flat(found), _flat(recipe)
         changed = next((k for k in [*now, *before] if before.get(k) != now.get(k)), None)
         if changed is not None:
             key, old, new = changed.removeprefix("settings."), before.get(changed), now.get(changed)

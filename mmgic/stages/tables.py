@@ -18,10 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
-import yaml
 
 from mmgic.errors import InputError
-from mmgic.files import filesystem_of, find_files, read_text, whole_file, write_text
+from mmgic.files import filesystem_of, find_files, read_mapping, whole_file, write_text
 from mmgic.paths import absolute
 
 MANIFEST = "manifest.json"
@@ -85,12 +84,12 @@ def read_table(folder: str) -> Table:
 def read_manifest(folder: str) -> Manifest | None:
     """The manifest of a finished table, or None. Raises InputError if the file is not a manifest."""
     path = posixpath.join(absolute(folder), MANIFEST)
-    text = read_text(path)
-    if text is None:
+    fields = read_mapping(path, f"delete {folder} and run again")
+    if fields is None:
         return None
     try:
-        return Manifest(**json.loads(text))
-    except (json.JSONDecodeError, TypeError):
+        return Manifest(**fields)
+    except TypeError:
         raise InputError(f"{path} is not a manifest of this version; delete {folder} and run again") from None
 
 
@@ -129,8 +128,8 @@ def finished_tables(folder: str) -> list[Table]:
 
 def _input(table: Table) -> str:
     """The fingerprint of the table that it was made from, "" if it is the first or does not say."""
-    text = read_text(posixpath.join(table.folder, SETTINGS))
-    return str(yaml.safe_load(text).get("input", "")) if text else ""
+    recipe = read_mapping(posixpath.join(table.folder, SETTINGS), f"delete {table.folder} and run again")
+    return str(recipe.get("input", "")) if recipe else ""
 
 
 def select(sources: Sequence[str] = ()) -> pc.Expression:

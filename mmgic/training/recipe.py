@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from mmgic.errors import InputError
 from mmgic.settings import RunSettings, Settings
 from mmgic.training.checkpoints import checkpoints
 from mmgic.training.worker import Worker
@@ -27,8 +28,10 @@ class RunResult:
 
     @property
     def checkpoint(self) -> Path:
-        """The newest checkpoint's folder."""
-        return checkpoints(Path(self.run_folder))[-1]
+        """The newest checkpoint's folder. Raises InputError if there is none any more."""
+        if not (found := checkpoints(Path(self.run_folder))):
+            raise InputError(f"{self.run_folder} holds no checkpoint any more; remove the folder and train again")
+        return found[-1]
 
 
 RESULT_FILE, SETTINGS_FILE, INPUTS_FILE = "result.json", "settings.yaml", "inputs.json"  # in a run's folder

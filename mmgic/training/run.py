@@ -25,7 +25,7 @@ from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, Tr
 from ray.util.metrics import Gauge
 
 from mmgic.errors import InputError, UserError, explained
-from mmgic.files import read_text, write_text
+from mmgic.files import read_mapping, write_text
 from mmgic.settings import ClusterSettings, Settings, SettingsError, computed, to_yaml, with_absolute_paths
 from mmgic.stages.session import join_cluster
 from mmgic.training.recipe import INPUTS_FILE, RESULT_FILE, SETTINGS_FILE, R, TrainingRecipe
@@ -147,17 +147,16 @@ def _gauges() -> Callable[[Mapping[str, Any]], None]:
 def _check_same_run(folder: Path, recipe: TrainingRecipe[Any], settings: Settings, inputs: Mapping[str, str]) -> None:
     """Raises SettingsError if `folder` holds a run that computes something else, or from something else."""
     advice = f"choose another {recipe.group}.name, or remove the folder to begin again"
-    if (text := read_text(str(folder / SETTINGS_FILE))) is not None:
-        before, now = yaml.safe_load(text), yaml.safe_load(to_yaml(settings))
+    if (before := read_mapping(str(folder / SETTINGS_FILE), advice)) is not None:
+        now = yaml.safe_load(to_yaml(settings))
         keys = [("seed",), *((group, name) for group in recipe.compared for name in computed(getattr(settings, group)))]
         for key in keys:
             was, value = (reduce(lambda values, name: (values or {}).get(name), key, of) for of in (before, now))
             if was != value:
                 raise SettingsError(f"{folder} holds a run with {'.'.join(key)} = {was}, not {value}; {advice}")
-    if (text := read_text(str(folder / INPUTS_FILE))) is not None:
-        for name, fingerprint in json.loads(text).items():
-            if inputs.get(name) != fingerprint:
-                raise SettingsError(f"{folder} holds a run with another {name}; {advice}")
+    for name, fingerprint in (read_mapping(str(folder / INPUTS_FILE), advice) or {}).items():
+        if inputs.get(name) != fingerprint:
+            raise SettingsError(f"{folder} holds a run with another {name}; {advice}")
 
 
 def check_resources(cluster: ClusterSettings) -> None:

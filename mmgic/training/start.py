@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from mmgic.errors import InputError
-from mmgic.files import model_fingerprint, read_text
+from mmgic.files import model_fingerprint, read_mapping
 from mmgic.model.vocabulary import VOCABULARY_FILE
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import checkpoints, load_parameters
@@ -20,6 +17,7 @@ if TYPE_CHECKING:
     from mmgic.model.vl_llama import VLLlama
 
 LANGUAGE_MODEL = "language model"  # in a run's inputs
+_ADVICE = "train that run again, or set training.start to another one"
 
 
 def starting_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
@@ -37,7 +35,7 @@ def starting_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
     check_start(settings)
     if _is_export(start):
         return untrained_model(replace(settings, model=replace(settings.model, llm=start)), frozen=frozen)
-    before = yaml.safe_load(read_text(f"{start}/{SETTINGS_FILE}") or "")["training"]["start"]
+    before = (read_mapping(f"{start}/{SETTINGS_FILE}", _ADVICE) or {})["training"]["start"]
     model = starting_model(replace(settings, training=replace(settings.training, start=before)), frozen=frozen)
     load_parameters(checkpoints(Path(start))[-1], model.trained_parameters())
     return model
@@ -49,13 +47,13 @@ def check_start(settings: Settings) -> None:
     start = settings.training.start
     if not start or _is_export(start):
         return
-    inputs = read_text(f"{start}/{INPUTS_FILE}")
+    inputs = read_mapping(f"{start}/{INPUTS_FILE}", _ADVICE)
     if inputs is None or not checkpoints(Path(start)):
         raise InputError(
             f"'training.start' is {start}, which is neither the folder of a training run with a checkpoint nor an "
             "exported model; train that run first, or leave it empty to start from model.llm"
         )
-    if json.loads(inputs)[LANGUAGE_MODEL] != model_fingerprint(settings.model.llm):
+    if inputs.get(LANGUAGE_MODEL) != model_fingerprint(settings.model.llm):
         raise InputError(
             f"{start} was trained from another language model than {settings.model.llm}; set model.llm to that one, "
             f"or training.start to the exported model {start}/model"

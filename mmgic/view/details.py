@@ -9,10 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmgic.errors import InputError
-from mmgic.files import read_text
+from mmgic.files import read_mapping
 from mmgic.model.llama_config import load_llama_config
 from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.paths import absolute
@@ -153,8 +151,8 @@ class TokenReader:
 
 def token_reader(output: str) -> TokenReader | None:
     """The reader for the run in `output`, or None if its settings or its language model are not at hand."""
-    text = read_text(posixpath.join(absolute(output), tables.SETTINGS))
-    llm = (yaml.safe_load(text).get("model") or {}).get("llm") if text else None
+    settings = read_mapping(posixpath.join(absolute(output), tables.SETTINGS), "run the build again, which writes it")
+    llm = (settings or {}).get("model", {}).get("llm")
     if not llm or not Path(llm).is_dir():
         return None
     try:

@@ -87,7 +87,7 @@ def check_tokenizer(folder: str | Path) -> VisionConfig:
     files, config = _weight_files(folder), load_config(folder)
     with torch.device("meta"):
         model = VisualTokenizer(config)
-    model.load_lavit({key: value for path in files for key, value in read_weights(path).items()})
+    model.own_names({key: value for path in files for key, value in read_weights(path).items()})
     return config
 
 

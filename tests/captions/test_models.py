@@ -141,7 +141,7 @@ def broken(folder: Path, how: str) -> None:
     [
         ("empty", "without a readable config.json"),
         ("pickled", "holds no .safetensors file"),
-        ("damaged", "weights do not load"),
+        ("damaged", "model.safetensors is damaged"),
         ("lacking", "lacks 1 weights, such as query_tokens"),
         ("no tokenizer", "holds no tokenizer"),
     ],

@@ -210,10 +210,10 @@ def test_every_shard_of_a_language_model_is_looked_at(tmp_path: Path, sharded_ll
     assert problems(settings) == []
     (folder / "model-00002-of-00002.safetensors").write_bytes(b"cut")
     [problem] = problems(settings)
-    assert "model-00002-of-00002.safetensors is missing or cut short" in problem
+    assert "model-00002-of-00002.safetensors is damaged" in problem
     (folder / "model-00002-of-00002.safetensors").unlink()
     [problem] = problems(settings)
-    assert "model-00002-of-00002.safetensors is missing or cut short" in problem
+    assert "model-00002-of-00002.safetensors is missing" in problem
 
 
 def test_weights_of_another_vocabulary_are_named(tmp_path: Path, sharded_llama: Path) -> None:

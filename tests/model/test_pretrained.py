@@ -84,13 +84,13 @@ def halve(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / SHARD).unlink(), "weights do not load"),
-        (halve, "weights do not load"),
-        (lambda folder: (folder / SHARD).write_text("<html>429</html>"), "weights do not load"),
+        (lambda folder: (folder / SHARD).unlink(), "is missing; fetch"),
+        (halve, "is damaged"),
+        (lambda folder: (folder / SHARD).write_text("<html>429</html>"), "is damaged"),
         (lose_a_weight, r"lacks 1 weights, such as model\.norm\.weight"),
-        (grow_a_weight, "weights do not load"),
-        (hide_code, "weights do not load"),
-        (lambda folder: [remove(folder, pattern) for pattern in ("*.safetensors*", "*.bin*")], "weights do not load"),
+        (grow_a_weight, r"model.norm.weight is \[.*\] but its config.json says"),
+        (hide_code, "is damaged or holds more than tensors"),
+        (lambda folder: [remove(folder, pattern) for pattern in ("*.safetensors*", "*.bin*")], "holds no weights"),
         (lambda folder: (folder / "config.json").unlink(), "is no Hugging Face model folder"),
     ],
 )

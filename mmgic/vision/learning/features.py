@@ -28,7 +28,13 @@ _ENCODED_AT_ONCE = 64
 
 def list_images(source: str) -> list[str]:
     """The image paths of `source`: the kept rows of a finished stage's table, else the image files of a folder at any
-    depth. Their order is that of their hashes, so that any part is a sample. Raises InputError if there are none."""
+    depth. Their order is that of their names' hashes, so that any part is a sample. Raises InputError if there are
+    none."""
+    return list(_named_images(source))
+
+
+def _named_images(source: str) -> dict[str, str]:
+    """The path of each image and its name, which stays as it is if `source` or the images are moved."""
     folder = Path(source)
     if tables.find_table(source) is not None:
         table, places = tables.open_table(source), places_near(source)
@@ -42,15 +48,14 @@ def list_images(source: str) -> list[str]:
         names = {str(folder / name): f"/{name}" for name in files if not is_hidden(name)}
     if not names:
         raise InputError(f"{source} holds no images; name a folder of {', '.join(SUFFIXES)} files or a finished table")
-    # of names inside the folder, which may be moved
-    return sorted(names, key=lambda path: hashlib.blake2b(names[path].encode()).digest())
+    ordered = sorted(names, key=lambda path: hashlib.blake2b(names[path].encode()).digest())
+    return {path: names[path] for path in ordered}
 
 
 def fingerprint_of_images(source: str) -> str:
     """What tells the images of `source` from others, wherever it lies: their number and names."""
-    listed = list_images(source)
-    names = "\0".join(path.removeprefix(source) for path in listed)
-    return f"{len(listed)}, {hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}"
+    names = _named_images(source).values()
+    return f"{len(names)}, {hashlib.blake2b(chr(0).join(names).encode(), digest_size=8).hexdigest()}"
 
 
 class Features(Protocol):

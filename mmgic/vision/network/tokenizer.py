@@ -104,9 +104,18 @@ class VisualTokenizer(nn.Module):
         """Copies in tensors under LaVIT's names, the encoder's with or without their prefix, of any float type.
 
         Returns the names that the tokenizer has no place for, after a warning that lists them. (A `vit_proj` among them
-        betrays the weights of LaVIT's understanding model, whose merger makes no codes.)
-        Raises InputError that names missing keys or keys of another shape.
+        betrays the weights of LaVIT's understanding model, whose merger makes no codes.) Raises like `own_names`.
         """
+        found = self.own_names(state)
+        own = self.state_dict()
+        self.load_state_dict({key: found[key] for key in own})
+        unexpected = sorted(found.keys() - own.keys() - UNUSED_KEYS)
+        if unexpected:
+            warnings.warn(f"not part of the visual tokenizer, left out: {listing(unexpected)}", stacklevel=2)
+        return unexpected
+
+    def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`state` under the tokenizer's own names. Raises InputError for missing keys and keys of another shape."""
         own = self.state_dict()
         expected = own.keys() | UNUSED_KEYS
         found = {f"encoder.{key}" if f"encoder.{key}" in expected else key: value for key, value in state.items()}
@@ -119,11 +128,7 @@ class VisualTokenizer(nn.Module):
         ]
         if wrong:
             raise InputError(f"the visual tokenizer's checkpoint is of other sizes than its config: {listing(wrong)}")
-        self.load_state_dict({key: found[key] for key in own})
-        unexpected = sorted(found.keys() - expected)
-        if unexpected:
-            warnings.warn(f"not part of the visual tokenizer, left out: {listing(unexpected)}", stacklevel=2)
-        return unexpected
+        return found
 
 
 def listing(names: list[str], most: int = 8) -> str:
