@@ -18,17 +18,18 @@ from mmgic.checks.models import (
 )
 from mmgic.checks.problems import Findings
 from mmgic.checks.sources import annotation_bytes, check_sources
+from mmgic.checks.training import check_training
 from mmgic.errors import InputError
 from mmgic.model.pretrained import weight_files
 from mmgic.paths import is_local
 from mmgic.pipelines.common import check_sources as check_names
 from mmgic.pipelines.common import sources_of
 from mmgic.pipelines.merge import check_merging
+from mmgic.pipelines.places import places_of
 from mmgic.schema import CORPORA, Corpus
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.tables import read_manifest
-from mmgic.training.start import check_start
 
 Work = Literal["labels", "tables", "data", "training", "evaluation"]  # data: the tables and the token store
 WORKS: tuple[Work, ...] = get_args(Work)
@@ -49,7 +50,7 @@ def check_run(settings: Settings, works: Collection[Work] = WORKS) -> Findings:
     if tables or "training" in works:
         check_language_model(settings, findings, weights="training" in works)
     if "training" in works:
-        findings.attempt(lambda: check_start(settings))
+        check_training(settings, findings)
     if "evaluation" in works and _world_is_there(settings):
         check_evaluation(settings, findings)
     check_cluster(settings, findings, data=tables, training="training" in works)
@@ -65,12 +66,11 @@ def _world_is_there(settings: Settings) -> bool:
 
 def _check_data(settings: Settings, findings: Findings, labels_alone: bool) -> None:
     findings.attempt(lambda: check_names(settings.sources))
-    if findings.problems:
-        return
     corpora: tuple[Corpus, ...] = ("mmgic",) if labels_alone else CORPORA
     if _world_is_there(settings):
         for corpus in corpora:
-            done = is_local(settings.output) and read_manifest(f"{settings.output}/{corpus}/tokens") is not None
+            tokens = places_of(settings).folder(f"{corpus}/tokens")
+            done = is_local(settings.output) and findings.attempt(lambda f=tokens: read_manifest(f))  # type: ignore[misc]
             check_sources(sources_of(settings, corpus), findings, images=not (done or labels_alone))
     else:
         findings.note(f"the toy world is not made yet; the job writes it to {settings.output}/world")

@@ -26,6 +26,17 @@ def check_sources(sources: Iterable[SourceSettings]) -> None:
             raise SettingsError(f"{names.count(name)} of the 'sources' are named '{name}'; give each its own name")
 
 
+def corpora_of(settings: Settings) -> set[str]:
+    """What a curriculum may call the documents that a build of these settings makes."""
+    named = {source.corpus or FORMATS[source.format].corpus for source in settings.sources}
+    instructions = settings.instructions
+    if any(FORMATS[source.format].corpus == "sft" for source in settings.sources):
+        named |= {
+            name for name, size in (("playback", instructions.playback), ("aesthetic", instructions.aesthetic)) if size
+        }
+    return named
+
+
 def captioned_anew(settings: Settings, corpus: Corpus) -> tuple[str, ...]:
     """The sources of `corpus` whose given captions are replaced by synthesized ones (4.2)."""
     if not settings.captions.synthesize or corpus in settings.captions.keep_given:

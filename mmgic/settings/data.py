@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mmgic.settings.fields import Group, SettingsError, number
+from mmgic.settings.fields import Group, folder_name, number
 from mmgic.settings.fields import path as folder_path
 from mmgic.sources.formats import FORMATS
 
@@ -179,13 +178,8 @@ class DocumentSettings(Group):
     own, those of other templates or lengths. All read the same visual tokens."""
 
     recipe: Recipe = "CLDR"
-    name: str = ""  # letters, digits, _ and -; a part of the names of their folders and of their store's
+    name: str = folder_name()  # a part of the names of their folders and of their store's
     max_tokens: int = number(2048, 1)
     image_first_prob: float = number(0.5, 0, 1)
     description_dropout: float = number(0.5, 0, 1)
     system_prompt: str = SYSTEM_PROMPT  # of instruction rounds (H.2)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not re.fullmatch(r"[\w-]*", self.name, re.ASCII):
-            raise SettingsError(f"'documents.name' is {self.name!r}; it may hold letters, digits, _ and - alone")

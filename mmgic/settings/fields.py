@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from mmgic.errors import UserError
 
 N = TypeVar("N", int, float)
 T = TypeVar("T")
+_FOLDER_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 class SettingsError(UserError):
@@ -70,6 +72,11 @@ def path(default: str = "") -> str:
     return dataclasses.field(default=default, metadata={"free": True, "path": True})  # type: ignore[no-any-return]
 
 
+def folder_name(default: str = "", *, free: bool = False) -> str:
+    """A field that is, or is a part of, the name of a folder of ours. What another run may be called it is told by."""
+    return dataclasses.field(default=default, metadata={"free": free, "folder_name": True})  # type: ignore[no-any-return]
+
+
 def computed(group: Any) -> dict[str, Any]:
     """The settings of `group` by name that say what is computed: those that are not `free`."""
     return {f.name: getattr(group, f.name) for f in dataclasses.fields(group) if not f.metadata.get("free")}
@@ -88,6 +95,11 @@ def check(group: type, values: Mapping[str, Any], where: str = "") -> None:
         value, limits = values[field.name], field.metadata.get("range")
         if limits and value is not None and value not in limits:
             raise SettingsError(f"'{where}{field.name}' is {value}; it must {limits}")
+        if field.metadata.get("folder_name") and value != field.default and not _FOLDER_NAME.fullmatch(value):
+            raise SettingsError(
+                f"'{where}{field.name}' is {value!r}; it may hold letters, digits, _, - and ., and "
+                "begins with one of the first three"
+            )
         if (other := field.metadata.get("at_most")) and value > values[other]:
             raise SettingsError(
                 f"'{where}{field.name}' is {value} and '{where}{other}' is {values[other]}; "

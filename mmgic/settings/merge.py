@@ -33,7 +33,11 @@ def load_settings(base: T, config: str | Path | None = None, overrides: Sequence
     for override in overrides:
         _add_override(changes, override)
     settings = merge(base, changes)
-    return _expand_output(settings, settings.output) if isinstance(settings, Settings) else settings
+    if not isinstance(settings, Settings):
+        return settings
+    if "{output}" in settings.output:
+        raise SettingsError(f"'output' is {settings.output}; it is what {{output}} stands for, so give it a path")
+    return _expand_output(settings, settings.output)
 
 
 def merge(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
@@ -46,8 +50,9 @@ def merge(settings: T, changes: Mapping[str, Any], where: str = "") -> T:
     for key, value in changes.items():
         name = f"{where}{key}"
         if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
-            raise SettingsError(f"unknown setting '{name}'; did you mean '{where}{near[0]}'?")
+            near = difflib.get_close_matches(str(key), hints, n=1)
+            meant = f"did you mean '{where}{near[0]}'?" if near else f"there are {', '.join(hints)}"
+            raise SettingsError(f"unknown setting '{name}'; {meant}")
         updates[key] = _convert(value, hints[key], name, getattr(settings, key))
     check(type(settings), {**vars(settings), **updates}, where)
     return dataclasses.replace(settings, **updates)  # type: ignore[type-var]
@@ -128,7 +133,8 @@ def _convert(value: Any, kind: Any, name: str, current: Any) -> Any:
         value = str(value) if kind is str else _from_yaml(value)
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
-            raise SettingsError(f"'{name}' is a group of settings; write {name}.<key>=<value>")
+            how = f"write {name}.<key>=<value>" if "[" not in name else "write {key: value}"
+            raise SettingsError(f"'{name}' is a group of settings; {how}")
         return merge(current if current is not None else kind(), value, f"{name}.")  # type: ignore[operator]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mmgic.settings.fields import Group, free, number, open_number, path
+from mmgic.settings.fields import Group, folder_name, free, number, open_number, path
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class LossSettings(Group):
 class RunSettings(Group):
     """Where a Ray Train run lies and how it survives failures; it belongs to the settings of every one."""
 
-    name: str = free("")  # its folder under <output>/training
+    name: str = folder_name(free=True)  # its folder under <output>/training
     checkpoint_every: int = number(500, 1, free=True)  # steps
     keep_checkpoints: int = number(2, 1, free=True)
     max_failures: int = number(3, -1, free=True)  # restarts of the workers; -1: any number
@@ -66,7 +66,7 @@ class StageSettings(Group):
 class TrainingSettings(RunSettings):
     """Table 10. `batch_size` counts samples (documents) of one optimizer step over all workers."""
 
-    name: str = free("pretrain")
+    name: str = folder_name("pretrain", free=True)
     # what is trained further: the folder of a run, or of an exported model; "": model.llm as it is
     start: str = path()
     curriculum: str = "mmgic"
@@ -99,7 +99,7 @@ class TokenizerTraining(RunSettings):
     """Training of a visual tokenizer on a frozen image encoder. Stages, losses and the codebook's recipe are LaVIT's;
     its step counts and rates were never published, so these are ours."""
 
-    name: str = free("tokenizer")
+    name: str = folder_name("tokenizer", free=True)
     images: str = path()  # a folder of images at any depth, or a finished stage's table that names them
     encoder: str = path()  # folder of the frozen encoder: a tokenizer's, LaVIT's, or the toy CLIP's
     start: str = path()  # folder of a tokenizer with this encoder to go on from; "": new weights
@@ -145,7 +145,7 @@ class PixelTraining(RunSettings):
     """Training of a pixel decoder on a tokenizer's codes. The defaults suit a UNet that was trained before; LaVIT's own
     were never published."""
 
-    name: str = free("pixels")
+    name: str = folder_name("pixels", free=True)
     images: str = path()  # as tokenizer_training.images, which is taken if this is empty
     tokenizer: str = path()  # folder of the tokenizer, which stays as it is; "": what tokenizer_training made
     start: str = path()  # folder of the pixel decoder to begin with: decoder, UNet, autoencoder and scheduler

@@ -82,16 +82,21 @@ class Plan:
         return learning_rate(step - first, steps, stage.training)
 
 
-def make_plan(training: TrainingSettings, store: TokenStore, seed: int) -> Plan:
-    """Raises SettingsError for a curriculum that cannot be read, or that the store has no documents for."""
+def stages_of(training: TrainingSettings) -> tuple[tuple[Term, ...], ...]:
+    """The terms of each stage. Raises SettingsError if the curriculum and `training.stages` cannot be used."""
     curriculum = parse_curriculum(training.curriculum)
     if training.stages and len(training.stages) != len(curriculum):
         raise SettingsError(
             f"'training.stages' has {len(training.stages)} entries but the curriculum {training.curriculum!r} has "
             f"{len(curriculum)} stages; write one for each, such as {{}} for a stage without settings of its own"
         )
+    return curriculum
+
+
+def make_plan(training: TrainingSettings, store: TokenStore, seed: int) -> Plan:
+    """Raises SettingsError for a curriculum that cannot be read, or that the store has no documents for."""
     stages: list[PlannedStage] = []
-    for number, terms in enumerate(curriculum):
+    for number, terms in enumerate(stages_of(training)):
         own = {k: v for k, v in vars(training.stages[number]).items() if v is not None} if training.stages else {}
         shares = tuple(_share(term, store, seed) for term in terms)
         stage = PlannedStage(
