@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mmgic.errors import explained
+from mmgic.errors import InputError, explained
 
 T = TypeVar("T")
 
@@ -24,6 +24,14 @@ class Findings:
 
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)
+
+    def refuse(self, what: str) -> None:
+        """Raises InputError with all problems, if there are any, for they stop `what`."""
+        if len(self.problems) == 1:
+            raise InputError(self.problems[0])
+        if self.problems:
+            listed = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(self.problems, start=1))
+            raise InputError(f"{len(self.problems)} things stop {what}:{listed}")
 
     def attempt(self, check: Callable[[], T]) -> T | None:
         """What `check` returns, or None if it raises the sentence of a user's error, which becomes a problem."""

@@ -101,12 +101,7 @@ def _space(settings: Settings, works: Collection[Work]) -> int:
 
 def refuse_problems(settings: Settings, works: Collection[Work]) -> None:
     """Raises InputError with all problems of `check_run`, if there are any."""
-    problems = check_run(settings, works).problems
-    if len(problems) == 1:
-        raise InputError(problems[0])
-    if problems:
-        listed = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(problems, start=1))
-        raise InputError(f"{len(problems)} things stop this run:{listed}")
+    check_run(settings, works).refuse("this run")
 
 
 def add_parser(commands: Any) -> None:
@@ -127,7 +122,5 @@ def _run(arguments: argparse.Namespace) -> None:
     findings = check_run(settings, works)
     for note in findings.notes:
         print(f"ok: {note}")
-    if findings.problems:
-        listed = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(findings.problems, start=1))
-        raise InputError(f"{len(findings.problems)} thing(s) would stop '{settings.preset}':{listed}")
+    findings.refuse(f"'{settings.preset}'")
     print(f"nothing was found that would stop '{settings.preset}'")

@@ -46,9 +46,8 @@ def write_coco(folder: Path, images: int = 3) -> dict[str, Any]:
 
 def settings_for(tmp_path: Path, *described: dict[str, Any], **changes: Any) -> Settings:
     base = replace(preset("toy"), toy=replace(preset("toy").toy, scenes=0), descriptions="")
-    base = merge(
-        base, {"output": str(tmp_path / "output"), "sources": list(described), "evaluation": {"benchmarks": []}}
-    )
+    own = {"sources": list(described), "evaluation": {"benchmarks": []}, "training": {"curriculum": "mmgic"}}
+    base = merge(base, {"output": str(tmp_path / "output"), **own})
     return merge(base, changes)
 
 
@@ -63,7 +62,7 @@ def test_nothing_is_wrong_with_what_can_run(tmp_path: Path) -> None:
     assert not (tmp_path / "output").exists()
 
 
-def test_eleven_things_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_thirteen_things_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, unpacked = write_coco(tmp_path / "good"), write_coco(tmp_path / "unpacked")
     for image in (tmp_path / "unpacked" / "images").iterdir():
         image.unlink()
@@ -89,7 +88,7 @@ def test_eleven_things_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "my.yaml").write_text(json.dumps(config))
     assert main(["check", "--config", str(tmp_path / "my.yaml")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: 11 thing(s) would stop 'toy':")
+    assert error.startswith("error: 13 things stop 'toy':")
     expected = [
         "source 'unpacked': 3 of 3 sampled images cannot be opened, such as",
         f"{tmp_path}/cut/instances.json is JSON that is cut short",
@@ -99,6 +98,8 @@ def test_eleven_things_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "a model of type 'llama'; it takes one of type 'clip'",
         f"{tmp_path}/tokenizer is no visual tokenizer",
         "documents.max_tokens is 4096, but",
+        "training.micro_batch_tokens is 2048, less than a document may have (documents.max_tokens is 4096)",
+        "no source makes documents of the corpus 'vqa'",
         f"{llama} holds no weights in safetensors",
         f"{tmp_path}/pope.json",
         f"but {tmp_path}/file is a file; choose a folder",
@@ -272,3 +273,68 @@ def test_pools_that_can_never_start(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     growing = merge(settings, {"cluster": {"wait_for_nodes_s": 600.0}})
     assert problems(growing) == []
     assert "8 tokenizer actors need 8 GPUs and the cluster has 4; it is given 600 s to grow" in check_run(growing).notes
+
+
+def test_no_fault_hides_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    settings = settings_for(
+        tmp_path,
+        write_coco(tmp_path / "one"),
+        {"name": "gone", "format": "coco", "path": str(tmp_path / "gone"), "annotations": "x.json"},
+        descriptions=str(tmp_path / "none.jsonl"),
+        training={"curriculum": "ic", "micro_batch_tokens": 100},
+    )
+    manifest = tmp_path / "output/mmgic/tokens/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_bytes(b"\xff\xfe{")
+    found = problems(settings)
+    for part in (
+        f"TMPDIR is {tmp_path / 'gone'}",
+        f"{manifest} is damaged",
+        "source 'gone'",
+        "none.jsonl",
+        "no source makes documents of the corpus 'ic'; the sources make mmgic",
+        "training.micro_batch_tokens is 100",
+    ):
+        assert any(part in problem for problem in found), (part, found)
+
+
+def test_a_curriculum_that_cannot_be_read(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, write_coco(tmp_path / "coco"), training={"curriculum": "mmgic ->"})
+    [problem] = problems(settings)
+    assert "cannot be read from character 9 on" in problem
+
+
+def test_weights_that_do_not_fit_their_config_are_named(tmp_path: Path) -> None:
+    """By the headers alone: of the tokenizer, of the language model, of BLIP-2 and of CLIP."""
+    folders = {}
+    for name in ("tokenizer", "llama", "blip2", "clip_ranker"):
+        folders[name] = tmp_path / name
+        shutil.copytree(TOY_WEIGHTS / name, folders[name])
+    changes = {
+        "tokenizer": lambda config: config | {"depth": config["depth"] + 1},
+        "llama": lambda config: config | {"num_hidden_layers": config["num_hidden_layers"] + 3},
+        "clip_ranker": lambda config: config | {"projection_dim": config["projection_dim"] * 2},
+    }
+    for name, change in changes.items():
+        path = folders[name] / "config.json"
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    (folders["blip2"] / "model.safetensors").write_bytes(b"cut")
+    found = problems(
+        settings_for(
+            tmp_path,
+            write_coco(tmp_path / "coco"),
+            vision={"checkpoint": str(folders["tokenizer"])},
+            model={"llm": str(folders["llama"])},
+            captions={"synthesize": True, "blip2": str(folders["blip2"]), "clip": str(folders["clip_ranker"])},
+        )
+    )
+    assert len(found) == 4, found
+    for part in (
+        "checkpoint lacks encoder.blocks",
+        f"{folders['blip2']}/model.safetensors is damaged",
+        str(folders["clip_ranker"]),
+        str(folders["llama"]),
+    ):
+        assert any(part in problem for problem in found), (part, found)
