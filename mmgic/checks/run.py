@@ -69,9 +69,8 @@ def _check_data(settings: Settings, findings: Findings, labels_alone: bool) -> N
     corpora: tuple[Corpus, ...] = ("mmgic",) if labels_alone else CORPORA
     if _world_is_there(settings):
         for corpus in corpora:
-            tokens = places_of(settings).folder(f"{corpus}/tokens")
-            done = is_local(settings.output) and findings.attempt(lambda f=tokens: read_manifest(f))  # type: ignore[misc]
-            check_sources(sources_of(settings, corpus), findings, images=not (done or labels_alone))
+            images = not labels_alone and not _has_tokens(settings, corpus, findings)
+            check_sources(sources_of(settings, corpus), findings, images)
     else:
         findings.note(f"the toy world is not made yet; the job writes it to {settings.output}/world")
     if labels_alone:
@@ -82,6 +81,14 @@ def _check_data(settings: Settings, findings: Findings, labels_alone: bool) -> N
         check_caption_models(settings, findings)
     if sources_of(settings, "ic"):
         findings.attempt(lambda: check_merging(settings))
+
+
+def _has_tokens(settings: Settings, corpus: Corpus, findings: Findings) -> bool:
+    """Whether the corpus's images are tokenized, and so needed no more."""
+    if not is_local(settings.output):
+        return False
+    folder = places_of(settings).folder(f"{corpus}/tokens")
+    return findings.attempt(lambda: read_manifest(folder)) is not None
 
 
 def _space(settings: Settings, works: Collection[Work]) -> int:
