@@ -3,9 +3,9 @@
     python benchmarks/data.py                        # toy sizes, about two minutes on one CPU core
     python benchmarks/data.py --only documents       # or instructions, or images
 
-Documents (F.6, F.7) and instruction rounds (H) beside `tokenizers` encoding the finished texts alone, and with cleaning
-(F.2) and regions (F.3). Images: photos and their regions from JPEG files to codes, beside the model's forward pass on
-pixels that are ready in memory. Seconds are those of the process.
+Documents (F.6, F.7) and instruction rounds (H) beside `tokenizers` encoding the finished texts alone; cleaning (F.2)
+and regions (F.3), which no library does. Images: photos and their regions from JPEG files to codes, beside the model's
+forward pass on pixels that are ready in memory. Seconds are those of the process.
 """
 
 import argparse
@@ -64,14 +64,14 @@ def image_ways(rows: list[Row], tokenize: TokenizeImages) -> dict[str, Way]:
     return {"the stage": lambda: tokenize(rows), "model alone": forward}
 
 
-def document_ways(rows: list[Row], make: Callable[[Row], Row], bare: Tokenizer) -> dict[str, Way]:
-    """Documents made of `rows`, and the encoding of their finished texts alone: one by one, and all in one call."""
-    texts = [document["text"].replace("[IMG]", "") for document in map(make, rows) if document["keep"]]
+def document_ways(rows: list[Row], makers: list[Callable[[Row], Row]], bare: Tokenizer) -> dict[str, Way]:
+    """Each of the `makers` on all `rows`, and the encoding of the finished texts alone, one by one and in one call."""
 
-    def documents() -> None:
+    def documents() -> list[Row]:
         cached_ids.cache_clear()  # no round finds what the one before it remembered
-        for row in rows:
-            make(row)
+        return [make(row) for make in makers for row in rows]
+
+    texts = [document["text"].replace("[IMG]", "") for document in documents() if document["keep"]]
 
     return {
         "documents": documents,
@@ -106,18 +106,21 @@ def main() -> None:
         if flags.only in (None, "documents"):
             codes = np.random.default_rng(0).integers(0, config.codebook_size, (1 << 16, config.patches // 3)).tolist()
             coded = [with_any_codes(row, codes) for row in rows]
-            make = MakeDocument.of(settings, vocabulary, descriptions=settings.descriptions, repeat=0)
-            ways = document_ways(coded, make, bare)
-            ways["cleaning, regions and documents"] = lambda: [
-                make(with_any_codes(clean(row), codes)) for row in annotated
+            makers = [
+                MakeDocument.of(settings, vocabulary, descriptions=settings.descriptions, repeat=repeat)
+                for repeat in range(source.repeats)
             ]
-            compare("documents of annotated images", len(rows), ways, "tokenizers alone, one by one", flags.rounds)
+            ways = document_ways(coded, makers, bare)
+            amount = len(rows) * len(makers)
+            compare("documents of annotated images", amount, ways, "tokenizers alone, one by one", flags.rounds)
+            cleaning = {"cleaning and regions": lambda: list(map(clean, annotated))}
+            compare("annotated images", len(rows), cleaning, "cleaning and regions", flags.rounds)
         if flags.only in (None, "instructions"):
             asked = [row for source in sources_of(settings, "sft") for row in read_source(source) if row["keep"]]
             for row in asked:
                 row["images"] = [{**image, "codes": [1, 2, 3]} for image in row["images"]]
             rounds = MakeRounds.of(settings, vocabulary, corpora={row["source"]: "sft" for row in asked})
-            ways = document_ways(asked, rounds, bare)
+            ways = document_ways(asked, [rounds], bare)
             compare("instruction documents", len(asked), ways, "tokenizers alone, one by one", flags.rounds)
         if flags.only in (None, "images"):
             frames = sum(1 + len(row["regions"]) for row in rows)

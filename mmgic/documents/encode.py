@@ -8,6 +8,7 @@ spelled out in a text, such as "</s>" in a caption, are tokenized as plain chara
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -81,6 +82,7 @@ def check_text_tokenizer(tokenizer: PreTrainedTokenizerBase, text_size: int) -> 
         )
 
 
+@functools.lru_cache(8)
 def start_and_end(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
     """The ids of <s> and </s>. Raises InputError if the tokenizer lacks one."""
     if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
