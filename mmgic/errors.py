@@ -31,9 +31,10 @@ class InputError(UserError):
     """Something the user gave (a file, a folder, a checkpoint) cannot be used."""
 
 
-def explained(error: BaseException) -> str:
+def explained(error: BaseException, path: str = "") -> str:
     """The sentence that tells a user of `error`, or of what it came from; "" for a fault of ours.
 
+    `path` is what the work was about, for an error that does not say.
     What a worker process raised arrives from Ray inside of others, as their `cause`.
     """
     seen: set[int] = set()
@@ -42,7 +43,7 @@ def explained(error: BaseException) -> str:
         seen.add(id(pending))
         inner = getattr(pending, "cause", None)
         # Ray's wrappers are also of the class that they wrap, but their text is a stack trace
-        if not isinstance(inner, BaseException) and (sentence := _sentence(pending)):
+        if not isinstance(inner, BaseException) and (sentence := _sentence(pending, path)):
             return sentence
         pending = inner if isinstance(inner, BaseException) else pending.__cause__
     return ""
@@ -58,7 +59,7 @@ def about(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
 
 
-def _sentence(error: BaseException) -> str:
+def _sentence(error: BaseException, about: str) -> str:
     if isinstance(error, UserError):
         return str(error)
     words = " ".join(str(error).split())
@@ -70,16 +71,16 @@ def _sentence(error: BaseException) -> str:
         place = _place(error) or f"{_TEMPORARY}: "
         return f"{place}DuckDB says: {said}; make room or memory for it, or set TMPDIR to another folder"
     if (isinstance(error, OSError) and error.errno in _FULL) or _FULL_WORDS.search(words):
-        return f"{_place(error)}{_MAKE_ROOM}"
+        return f"{_place(error, about)}{_MAKE_ROOM}"
     if isinstance(error, OSError) and error.strerror is not None:
         said = " ".join(error.strerror.split())
-        return f"{_place(error)}{said}; give a path that can be read or written"
+        return f"{_place(error, about)}{said}; give a path that can be read or written"
     if isinstance(error, MemoryError):
-        return f"{_place(error)}not enough memory; close other programs, or lower cluster.data_workers"
+        return f"{_place(error, about)}not enough memory; close other programs, or lower cluster.data_workers"
     return ""
 
 
-def _place(error: BaseException) -> str:
+def _place(error: BaseException, about: str = "") -> str:
     notes = getattr(error, "__notes__", [])
-    path = getattr(error, "filename", None) or (notes[0] if notes else "")
+    path = getattr(error, "filename", None) or (notes[0] if notes else about)
     return f"{os.fsdecode(path)}: " if isinstance(path, (str, bytes)) and path else ""

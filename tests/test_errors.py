@@ -63,7 +63,8 @@ def test_faults_of_ours_keep_their_stack_trace(error: Exception) -> None:
 def test_the_first_note_says_what_it_is_about() -> None:
     with pytest.raises(OSError, match="full") as caught, about("/outer"), about("/inner"):
         raise OSError(errno.ENOSPC, "full")
-    assert explained(caught.value).startswith("/inner: no room is left")
+    assert explained(caught.value, "/work").startswith("/inner: no room is left")
+    assert explained(OSError(errno.ENOSPC, "full"), "/work").startswith("/work: no room is left")
 
 
 def _tensors(path: str) -> None:

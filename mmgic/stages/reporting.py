@@ -97,7 +97,7 @@ def sentences(output: str, tally: StageTally | None = None) -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        sentence = (tally.problem() if tally else "") or explained(error)
+        sentence = (tally.problem() if tally else "") or explained(error, output)
         if not sentence and isinstance(error, _LOST):
             sentence = (
                 f"a process that worked on {output} was lost ({_first_line(error)}); if it was for memory or disk, "
