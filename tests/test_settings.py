@@ -1,6 +1,7 @@
 """Presets, YAML and overrides: what is accepted, what is refused and how."""
 
 import dataclasses
+import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,3 +139,20 @@ def test_a_key_that_comes_twice_is_refused(tmp_path: Path, text: str) -> None:
     name, first, second = ("sources", 1, 3) if "sources" in text else ("seed", 2, 3)
     with pytest.raises(SettingsError, match=f"my.yaml: '{name}' is on line {first} and again on line {second}"):
         load_settings(Settings(), tmp_path / "my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("preset=other", "choose it with --preset other"),
+        ("output={output}/x", "it is what {output} stands for"),
+        ("training.name=../../x", "'training.name' is '../../x'; it may hold letters, digits, _, - and ."),
+        ("training.name=", "'training.name' is ''"),
+        ("documents.name=a/b", "'documents.name' is 'a/b'"),
+        ("foo=3", "unknown setting 'foo'; there are preset, output"),
+        ("sources=[1]", "'sources[0]' is a group of settings; write {key: value}"),
+    ],
+)
+def test_what_would_lead_astray_is_refused(override: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        load_settings(preset("toy"), None, [override])

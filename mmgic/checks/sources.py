@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import replace
 from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,7 +18,7 @@ from mmgic.checks.problems import Findings
 from mmgic.files import filesystem_of, find_files
 from mmgic.images import ImageError, read_image
 from mmgic.settings import SourceSettings
-from mmgic.sources.formats import read_source
+from mmgic.sources.formats import FORMATS, read_source
 from mmgic.sources.reading.files import annotation_files
 from mmgic.stages.lifecycle import ERRORS
 
@@ -36,32 +38,36 @@ def check_sources(sources: Sequence[SourceSettings], findings: Findings, images:
     """
     sizes = {source.name: annotation_bytes(source) for source in sources}
     large = [source for source in sources if sizes[source.name] > AT_HAND_BYTES]
-    started = [(source, *_start(source, images)) for source in large]
-    for source in sources:
-        if sizes[source.name] <= AT_HAND_BYTES:
-            _merge(findings, _look(source, images))
-    deadline = time.monotonic() + SECONDS
-    for source, process, results in started:
-        if results.poll(max(0.0, deadline - time.monotonic())):
-            _merge(findings, results.recv())
-        else:
-            findings.note(
-                f"source '{source.name}': its files are there, but its first records take more than {SECONDS:.0f} s to "
-                "reach, so its images are not checked"
-            )
-        process.kill()
-        process.join()
+    with ExitStack() as stack:
+        # what a reader that is ended has sorted so far goes with its folder
+        folders = {s.name: stack.enter_context(tempfile.TemporaryDirectory(prefix="mmgic-check-")) for s in large}
+        started = [(source, *_start(source, images, folders[source.name])) for source in large]
+        for source in sources:
+            if sizes[source.name] <= AT_HAND_BYTES:
+                _merge(findings, _look(source, images))
+        deadline = time.monotonic() + SECONDS
+        for source, process, results in started:
+            if results.poll(max(0.0, deadline - time.monotonic())):
+                _merge(findings, results.recv())
+            else:
+                findings.note(
+                    f"source '{source.name}': its files are there, but its first records take more than {SECONDS:.0f} "
+                    "s to reach, so its images are not checked"
+                )
+            process.kill()
+            process.join()
 
 
-def _start(source: SourceSettings, images: bool) -> tuple[Any, Connection]:
+def _start(source: SourceSettings, images: bool, temporary: str) -> tuple[Any, Connection]:
     context = multiprocessing.get_context("spawn")
     results, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(source, images, sender), daemon=True)
+    process = context.Process(target=_report, args=(source, images, temporary, sender), daemon=True)
     process.start()
     return process, results
 
 
-def _report(source: SourceSettings, images: bool, sender: Connection) -> None:
+def _report(source: SourceSettings, images: bool, temporary: str, sender: Connection) -> None:
+    tempfile.tempdir = temporary
     sender.send(_look(source, images))
 
 
@@ -86,11 +92,18 @@ def annotation_bytes(source: SourceSettings) -> int:
 def _look(source: SourceSettings, images: bool) -> Findings:
     """Reads the first records of one source as the first stage does."""
     findings = Findings()
+    for setting in ("karpathy", "flickr30k"):  # each is told, and keeps nothing else from being told
+        path = getattr(source, setting)
+        if path and not _is_there(path):
+            findings.problem(f"source '{source.name}': its '{setting}' is {path}, which is not there; correct the path")
+            source = replace(source, **{setting: ""})
     with open(os.devnull, "w") as silence, redirect_stdout(silence):
         rows = findings.attempt(lambda: list(islice(read_source(source), RECORDS)))
     if rows is None:
         return findings
     name = f"source '{source.name}'"
+    if FORMATS[source.format].by_url:
+        findings.note(f"{name}: its images are fetched by url; the room that they take is not counted")
     if not rows:
         findings.problem(f"{name}: its files hold no record; check its 'path' and 'annotations'")
         return findings
@@ -106,6 +119,11 @@ def _look(source: SourceSettings, images: bool) -> Findings:
     if images:
         check_images(name, list(_image_paths(rows)), findings, LOST)
     return findings
+
+
+def _is_there(path: str) -> bool:
+    filesystem, inner = filesystem_of(path)
+    return bool(filesystem.exists(inner))
 
 
 def _image_paths(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The benchmarks there are: every module in `mmgic/evaluation/benchmarks/` that holds a `BENCHMARK`."""
+"""The benchmarks there are: every module in `mmgic/evaluation/benchmarks/` holds one as `BENCHMARK`."""
 
 from __future__ import annotations
 

@@ -126,6 +126,6 @@ def _read(settings: Settings) -> Table:
 
 
 def _definitions(settings: Settings) -> Callable[[str], str]:
-    """Synset -> its definition; nothing where WordNet is not installed, for they only help a reviewer."""
+    """Synset -> its definition; nothing if WordNet is not installed, for they only help a reviewer."""
     folder = Path(settings.labels.wordnet)
     return WordNet(folder).definition if (folder / "data.noun").is_file() else lambda synset: ""

@@ -34,7 +34,7 @@ def mmgic_7b() -> Settings:
         cluster=ClusterSettings(tokens_per_second=3520),  # of an A100-80G, by Table 10: 4.46 B tokens in 11 h on 32
         # for a tokenizer and a pixel decoder of your own
         tokenizer_training=TokenizerTraining(images="{output}/mmgic/cleaned", encoder="models/lavit/visual_tokenizer"),
-        pixel_training=PixelTraining(start="models/lavit/pixels_lowres"),
+        pixel_training=PixelTraining(start="models/lavit_imported/pixels_lowres"),
         evaluation=EvaluationSettings(benchmarks=downloaded("data")),
     )
 

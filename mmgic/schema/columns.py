@@ -132,7 +132,7 @@ class TokenizedImage(Key, _Image, _Annotations, _Regions, _Codes, _Drops, Verdic
 
 
 class _Pair(TypedDict):
-    url: str  # "" where the image is at hand
+    url: str  # "" if the image is at hand
     image_path: str  # "" before the download
     width: Int32  # 0 if not known yet
     height: Int32
@@ -174,7 +174,7 @@ class Turns(TypedDict):
 
 
 class RowImage(TypedDict):
-    url: str  # "" where the image is at hand
+    url: str  # "" if the image is at hand
     image_path: str  # "" before the download
     codes: list[Int32]  # visual codes; empty before the tokenize stage
 

@@ -34,12 +34,12 @@ class SourceSettings(Group):
     format: FormatName = "coco"
     path: str = folder_path()
     corpus: str = ""  # what a curriculum calls its documents; "": mmgic, ic, mmc4 or sft, by the format
-    # file inside `path`, where the format names none itself; a name with *, "best | good", or "train + val"
+    # file inside `path`, if the format names none itself; a name with *, "best | good", or "train + val"
     annotations: str = ""
     images: str = "images"  # image folder inside `path`, or several parted by |
     # regular expression of its images' names without folder and suffix; records of others are another dataset's
     image_names: str = ""
-    captions: str = ""  # COCO-captions JSON inside `path`, or one for each annotation file; empty where there is none
+    captions: str = ""  # COCO-captions JSON inside `path`, or one for each annotation file; empty if there is none
     answers: str = ""  # annotations JSON of a vqav2 source
     karpathy: str = ""  # dataset_coco.json, for Visual Genome's split (F.2 step 7)
     flickr30k: str = ""  # folder of Flickr30k id lists (train.txt, val.txt, test.txt)
@@ -108,7 +108,7 @@ class CaptionSettings(Group):
 
 @dataclass(frozen=True)
 class LanguageModelSettings(Group):
-    """An OpenAI-compatible server, hosted or a local vLLM; where `base_url` is empty no language model is asked."""
+    """An OpenAI-compatible server, hosted or a local vLLM; if `base_url` is empty no language model is asked."""
 
     base_url: str = ""  # such as http://127.0.0.1:8000/v1
     model: str = ""

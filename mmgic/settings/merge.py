@@ -119,6 +119,8 @@ def _add_override(changes: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator:
         raise SettingsError(f"'{override}' is no override; write --set {override or 'a.b'}=value")
+    if key.strip() == "preset":
+        raise SettingsError(f"'preset' is the name of what is changed here; choose it with --preset {text or 'NAME'}")
     *groups, name = key.strip().split(".")
     for group in groups:
         changes = changes.setdefault(group, {})

@@ -23,7 +23,7 @@ T = TypeVar("T")
 def fold(table: Table, partial: Callable[[list[Row]], T], workers: int = 2) -> T:
     """Sums what `partial` returns for each block of a table's rows, kept or not. For small results: counts.
 
-    Results are added with +=, to what `partial` returns for no rows: in place, where their type can.
+    Results are added with +=, to what `partial` returns for no rows: in place, if their type can.
     """
 
     def block(batch: pa.Table) -> pa.Table:

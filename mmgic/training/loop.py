@@ -99,7 +99,7 @@ def train(
         if plan.first_of_optimizer(step) == step:
             forget_moments(engine)
         set_rates(engine, rate, stage.training.weight_decay, training.embedding_decay)
-        # dropout, where LoRA has it, must not depend on what ran before this step
+        # dropout, if LoRA has it, must not depend on what ran before this step
         torch.manual_seed(int(np.random.SeedSequence((batches.seed, step, dist.get_rank())).generate_state(1)[0]))
         visual_loss, text_loss, norm, tokens = optimizer_step(
             engine, micro_batches, visual_weight, batches.vocabulary.img

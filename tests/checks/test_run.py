@@ -338,3 +338,18 @@ def test_weights_that_do_not_fit_their_config_are_named(tmp_path: Path) -> None:
         str(folders["llama"]),
     ):
         assert any(part in problem for problem in found), (part, found)
+
+
+def test_both_split_files_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    coco = write_coco(tmp_path / "coco")
+    gone = {"karpathy": str(tmp_path / "karpathy.json"), "flickr30k": str(tmp_path / "entities")}
+    for image in (tmp_path / "coco" / "images").iterdir():
+        image.unlink()
+    found = problems(settings_for(tmp_path, {**coco, **gone}))
+    for part in (
+        f"its 'karpathy' is {tmp_path}/karpathy.json",
+        f"its 'flickr30k' is {tmp_path}/entities",
+        "sampled images",
+    ):
+        assert any(part in problem for problem in found), (part, found)
+    assert len(found) == 3

@@ -35,7 +35,7 @@ _FEWEST_FOR_KMEANS = 500  # images
 class StepFigures:
     """One step, over all workers."""
 
-    step: int  # 0-based, over both stages
+    step: int  # 0-based, over all stages
     stage: TokenizerStage
     loss: float
     cosine: float  # mean of rebuilt and true targets

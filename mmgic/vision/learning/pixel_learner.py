@@ -1,6 +1,6 @@
 """The last phase of tokenizer training: a pixel decoder learns to draw images from the trained tokenizer's codes.
 
-The steps of one worker, as `train_loop` has them for the tokenizer: everything drawn in a step comes from the seed, the
+The steps of one worker, as `Learner` has them for the tokenizer: everything drawn in a step comes from the seed, the
 step's number and the image's place in the whole batch, so that a run that goes on makes the steps of one that was never
 interrupted, on any number of workers.
 """
