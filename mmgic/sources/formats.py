@@ -233,7 +233,7 @@ def read_source(source: SourceSettings) -> Iterator[AnnotatedImage | CaptionedIm
 
     Every record of the files gives one row, and so does every image that only the annotations know: a record that
     cannot be used is a row with `keep = False`. Memory does not grow with the dataset: what must be grouped is grouped
-    in a temporary file (see `mmgic.sources.reading.index` and `.sorting`). Image files are opened for their sizes alone,
+    in a temporary file (see `sources.reading.index` and `.sorting`). Image files are opened for their sizes alone,
     if no annotation file tells them. Records of other tasks than the source's `tasks` are set aside. Raises InputError
     if a file or folder is missing, damaged or of another format, or if `tasks` names what is no task of its records.
     """
