@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, redirect_stdout
-from dataclasses import replace
 from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from mmgic.checks.problems import Findings
 from mmgic.files import filesystem_of, find_files
 from mmgic.images import ImageError, read_image
-from mmgic.settings import SourceSettings
+from mmgic.settings import SourceSettings, merge
 from mmgic.sources.formats import FORMATS, read_source
 from mmgic.sources.reading.files import annotation_files
 from mmgic.stages.lifecycle import ERRORS
@@ -96,7 +95,7 @@ def _look(source: SourceSettings, images: bool) -> Findings:
         path = getattr(source, setting)
         if path and not _is_there(path):
             findings.problem(f"source '{source.name}': its '{setting}' is {path}, which is not there; correct the path")
-            source = replace(source, **{setting: ""})
+            source = merge(source, {setting: ""})
     with open(os.devnull, "w") as silence, redirect_stdout(silence):
         rows = findings.attempt(lambda: list(islice(read_source(source), RECORDS)))
     if rows is None:
