@@ -22,19 +22,25 @@ MAX_EDGE = 480  # pixels of an embedded image
 
 
 def curves(
-    steps: Sequence[Mapping[str, Any]], series: Mapping[str, str], label: str, stages: Mapping[int, str] | None = None
+    steps: Sequence[Mapping[str, Any]],
+    series: Mapping[str, str],
+    label: str,
+    stages: Mapping[int, str] | None = None,
+    *,
+    smooth: bool = True,
 ) -> str:
     """An SVG drawing of `steps` over their "step": one line for each key of `series`, named by its value.
 
-    Lines are smoothed, over the pale lines of the values themselves. `stages` names the stage that begins at a 0-based
-    step; each is marked by an upright line.
+    With `smooth` lines are smoothed, over the pale lines of the values themselves. `stages` names the stage that begins
+    at a 0-based step; each is marked by an upright line.
     """
     figure, axes = new_axes("step", label)
     x = [step["step"] + 1 for step in steps]
     for key, name in series.items():
         values = [step[key] for step in steps]
-        [line] = axes.plot(x, smoothed(values), label=name, linewidth=1.4)
-        axes.plot(x, values, color=line.get_color(), alpha=0.25, linewidth=0.8, zorder=1)
+        [line] = axes.plot(x, smoothed(values) if smooth else values, label=name, linewidth=1.4)
+        if smooth:
+            axes.plot(x, values, color=line.get_color(), alpha=0.25, linewidth=0.8, zorder=1)
     for start, name in (stages or {}).items():
         axes.axvline(start + 1, color=GREY, linestyle="--", linewidth=0.8)
         at_top = axes.get_xaxis_transform()

@@ -122,12 +122,12 @@ def _charts(summary: RunSummary, settings: Settings) -> list[str]:
         return []
     stages = stage_starts(summary.steps, [stage.strip() for stage in settings.training.curriculum.split("->")])
     return [
-        curves(summary.steps, series, label, stages)
-        for series, label in (
-            (LOSSES, "loss"),
-            ({"learning_rate": "learning rate"}, "learning rate"),
-            ({"tokens_per_second": "tokens/s"}, "tokens per second"),
-            ({"data_wait": "waiting"}, "share of time waiting for data"),
+        curves(summary.steps, series, label, stages, smooth=smooth)
+        for series, label, smooth in (
+            (LOSSES, "loss", True),
+            ({"learning_rate": "learning rate"}, "learning rate", False),
+            ({"tokens_per_second": "tokens/s"}, "tokens per second", True),
+            ({"data_wait": "waiting"}, "share of time waiting for data", True),
         )
     ]
 

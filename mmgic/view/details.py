@@ -49,13 +49,15 @@ def marks(row: Row, width: int, height: int, kind: str) -> str:
     has none.
 
     Labels are white on a black rim and boxes have a dark rim, so that they can be read over any picture, and labels
-    stay inside of it.
+    stay inside of it. Objects' boxes are dashed.
     """
-    size = max(9, width / 40)
+    size = width / 30
+    dashes = "" if kind == "regions" else ";stroke-dasharray:7 4"
     drawn = []
     for i, (x, y, w, h, label) in enumerate(_boxes(row, width, height, kind)):
         box = f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" style="{_BOX};'
-        drawn += [f'{box}stroke:#000;stroke-width:4"/>', f'{box}stroke:{_COLOURS[i % len(_COLOURS)]};stroke-width:2"/>']
+        colour = _COLOURS[i % len(_COLOURS)]
+        drawn += [f'{box}stroke:#000;stroke-width:4"/>', f'{box}stroke:{colour};stroke-width:2{dashes}"/>']
         anchor, place = ("end", x + w - 3) if x + w / 2 > width / 2 else ("start", x + 3)
         line = min(max(size, y + size), height - size / 4)
         drawn.append(
