@@ -41,6 +41,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             name=name,
             format=name,  # type: ignore[arg-type]
             path=f"{output}/{name.removesuffix('_pairs')}",
+            sample={"journeydb": 2, "mmc4_pairs": 9}.get(name, 0),
             **(FILES if name == "blip_captions" else {}),  # type: ignore[arg-type]
         )
         for name in (*DATASETS, "mmc4", "mmc4_pairs")
@@ -64,14 +65,17 @@ def built(settings: Settings) -> dict[str, list[Table]]:
 def test_every_kept_row_of_a_stage_is_in_the_next(built: dict[str, list[Table]]) -> None:
     names = {corpus: [table.name.split("/")[1] for table in stages] for corpus, stages in built.items()}
     assert names == {
-        "ic": ["annotations", "unique", "selected", "images", "tokens", "documents"],
-        "mmc4": ["annotations", "images", "tokens", "documents"],
+        "ic": ["annotations", "unique", "selected", "sampled", "images", "tokens", "documents"],
+        "mmc4": ["annotations", "sampled", "images", "tokens", "documents"],
     }
     for stages in built.values():
         for before, after in pairwise(table.manifest for table in stages):
             assert after.rows_in == after.rows_out == before.kept
             assert after.kept + sum(after.reasons.values()) == after.rows_out
-    annotations, unique, selected, images, tokens, documents = (table.manifest for table in built["ic"])
+    annotations, unique, selected, sampled, images, tokens, documents = (table.manifest for table in built["ic"])
+    for name, corpus, size in (("journeydb", sampled, 2), ("mmc4_pairs", built["mmc4"][1].manifest, 9)):
+        assert corpus.sources[name]["kept"] == size < corpus.sources[name]["rows"]
+        assert corpus.reasons == {"not_sampled": corpus.sources[name]["rows"] - size}
     assert set(annotations.sources) == set(DATASETS)
     assert {"bad_record", "duplicate_id", "no_caption", "download_failed"} == set(annotations.reasons)
     assert unique.reasons == {"duplicate_record": annotations.kept - unique.kept}
