@@ -1,6 +1,6 @@
 # make setup   prepare .venv            make demo   the whole road on the toy world
 # make test    run the tests            make check  lint, format and types
-# make lock    refresh requirements/
+# make lock    refresh requirements/    make docs   refresh the generated pages of docs/
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +18,7 @@ export RAY_raylet_start_wait_time_s ?= 120
 KIND := $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 LOCK = requirements/linux-$(KIND)-py$(PY_VERSION).txt
 
-.PHONY: setup demo test check lock
+.PHONY: setup demo test check docs lock
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -42,6 +42,9 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy mmgic
+
+docs: setup
+	$(BIN)/python docs/generate.py
 
 lock: setup
 	for v in 3.11 3.12; do for k in cpu gpu; do \

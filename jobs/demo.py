@@ -1,40 +1,7 @@
-"""All of it on the toy world: annotations, documents, visual tokens, pre-training, export, scores and a report.
-
-    make demo                                                # about 6 minutes on 2 cores, under 8 GB of memory
-    python jobs/demo.py --set output=/tmp/mine --set seed=1
-
-Ends with a table of documents, tokens, losses and scores beside two controls (the untrained model, and the trained
-model given another image's visual tokens), and the path of an HTML report. Interrupted, the same command goes on.
-"""
-
-import argparse
-from pathlib import Path
+"""`mmgic demo` for `ray job submit`; mmgic/jobs/demo.py says what it does."""
 
 from mmgic.cli import run_job
-from mmgic.settings import Settings
-
-
-def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic.analysis.report import write_report
-    from mmgic.analysis.summary import summary_table
-    from mmgic.checks.run import refuse_problems
-    from mmgic.evaluation.controls import score_with_controls
-    from mmgic.pipelines.build import build
-    from mmgic.stages.session import ray_session
-    from mmgic.toy.datasets.write import ensure_world
-    from mmgic.training.recipes.pretrain import PRETRAINING
-    from mmgic.training.run import run
-
-    ensure_world(settings)
-    refuse_problems(settings, ["data", "training", "evaluation"])
-    with ray_session():
-        build(settings)
-        model = run(PRETRAINING, settings).model
-    score_with_controls(settings, model)
-    report = write_report(Path(settings.output), settings)
-    print(summary_table(Path(settings.output), settings))
-    print(f"report: {report.resolve()}")
-
+from mmgic.jobs import demo
 
 if __name__ == "__main__":
-    run_job(__doc__, main)
+    run_job(demo.__doc__, demo.main)

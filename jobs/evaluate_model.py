@@ -1,43 +1,7 @@
-"""Scores an exported model on the benchmarks of the settings, and prints the scores.
+"""`mmgic evaluate` for `ray job submit`; mmgic/jobs/evaluate.py says what it does."""
 
-    python jobs/evaluate_model.py --model output/toy/training/pretrain/model     # toy world: half a minute
-    python jobs/evaluate_model.py --model DIR --control other_image              # shown another image each time
-    python jobs/evaluate_model.py --model DIR --benchmarks pope                  # not all that the settings name
-    python jobs/evaluate_model.py --preset mmgic-7b --model DIR                  # one GPU with vLLM
-
-Predictions in the benchmarks' own formats, scores.json, items.jsonl and settings.yaml go to --to, by default
-<output>/evaluation/<name of the model's folder>. `mmgic score` scores those prediction files, or any tool's, again.
-"""
-
-import argparse
-from pathlib import Path
-
-from mmgic.cli import add_settings_flags, run_job
-from mmgic.settings import Settings
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="folder of an exported model")
-    parser.add_argument("--control", choices=["other_image"], help="show the model another image's visual tokens")
-    parser.add_argument("--benchmarks", nargs="+", metavar="NAME", help="of the settings' benchmarks these alone")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="where the scores and predictions go")
-    add_settings_flags(parser)
-
-
-def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic.checks.run import refuse_problems
-    from mmgic.evaluation.cli import scores_text
-    from mmgic.evaluation.items import only
-    from mmgic.evaluation.running import evaluate
-
-    folder = flags.to or Path(settings.output) / "evaluation" / (flags.control or flags.model.name)
-    if flags.benchmarks:
-        settings = only(settings, flags.benchmarks)
-    refuse_problems(settings, ["evaluation"])
-    results = evaluate(settings, flags.model, folder, flags.control)
-    print("\n\n".join(map(scores_text, results.benchmarks)))
-    print(f"scores and predictions: {folder}")
-
+from mmgic.cli import run_job
+from mmgic.jobs import evaluate
 
 if __name__ == "__main__":
-    run_job(__doc__, main, add_flags)
+    run_job(evaluate.__doc__, evaluate.main, evaluate.add_flags)

@@ -1,51 +1,7 @@
-"""Trains one of the toy world's frozen models. The packaged ones, mmgic/toy/weights/NAME, were made so.
+"""`mmgic train-toy-model` for `ray job submit`; mmgic/jobs/train_toy_model.py says what it does."""
 
-    python jobs/train_toy_model.py NAME --output mmgic/toy/weights/NAME
-    python jobs/train_toy_model.py clip --output FIRST && python jobs/train_toy_model.py clip --output SECOND \\
-        --set start=FIRST --set steps=800 --set learning_rate=8e-4 --set seed=1
-
-    NAME          minutes of one core   what it is, and the packaged one's score on scenes that it has not seen
-    clip          25, then 5            image encoder; of all categories and colours, the right pair for 70 % of things
-    clip_ranker   2                     CLIP that ranks captions; right above one wrong word for 78 %
-    blip2         5                     BLIP-2 that proposes captions; CIDEr 2.82 of greedy ones
-    llama         10                    Llama on text alone; 99.9 % of yes/no and 54 % of colour questions
-    noun_phrases  1                     spaCy pipeline; all noun phrases of 100 % of captions
-    tokenizer     10                    visual tokenizer on clip; cosine 0.83, F1 0.54 of categories read from codes
-    pixels        40                    pixel decoder for the tokenizer; 11.8 dB, 9.1 dB from another picture's codes
-
-Memory stays under 2 GB. clip_ranker, blip2 and tokenizer are made from the packaged clip, pixels from the packaged
-tokenizer. --set changes what --print-config shows. Leaves metrics.json as well: the command, the run and the scores.
-"""
-
-import argparse
-import json
-import shlex
-import sys
-from pathlib import Path
-
-from mmgic.cli import add_override_flags, report_errors
-from mmgic.settings import load_settings, to_yaml
-
-
-def main() -> None:
-    from mmgic.toy.models.making import MODELS, make_model, run_of
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=MODELS, metavar="NAME")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the trained model")
-    add_override_flags(parser)
-    flags = parser.parse_args()
-
-    def work() -> None:
-        run = load_settings(run_of(flags.name), flags.config, flags.set)
-        if flags.print_config:
-            print(to_yaml(run), end="")
-        else:
-            command = shlex.join(["python", "jobs/train_toy_model.py", *sys.argv[1:]])
-            print(json.dumps(make_model(flags.name, run, flags.output, command), indent=2))
-
-    sys.exit(report_errors(work))
-
+from mmgic.cli import run_job
+from mmgic.jobs import train_toy_model
 
 if __name__ == "__main__":
-    main()
+    run_job(train_toy_model.__doc__, train_toy_model.main, train_toy_model.add_flags)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mmgic.settings import Settings
 
 # Of every process that the tests start; set before any library reads it.
-os.environ.pop("RAY_ADDRESS", None)  # no test may meet a cluster that is not its own
 os.environ |= {
+    "RAY_ADDRESS": "local",  # no test may meet a cluster that is not its own
     "OMP_NUM_THREADS": "1",  # sums of one order, and two processes of tests share the cores
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # at Ray's 2 s each report of a training run waits that long
     "RAY_raylet_start_wait_time_s": "120",  # on a busy machine a cluster takes longer than Ray's 30 s
@@ -68,7 +68,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings
                     "learning_rate": 1e-2,
                     "checkpoint_every": 2,
                 },
-                "cluster": {"training_workers": 0, "training_gpus": 0},
+                "cluster": {"training_workers": 0, "training_gpus": 0, "evaluation_gpus": 0},
             },
         )
         return merge(settings, changes)

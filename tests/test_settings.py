@@ -1,6 +1,7 @@
 """Presets, YAML and overrides: what is accepted, what is refused and how."""
 
 import dataclasses
+import itertools
 import re
 import typing
 from collections.abc import Iterator
@@ -20,6 +21,21 @@ def test_effective_settings_survive_yaml(name: str, tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(to_yaml(settings))
     assert load_settings(Settings(), file) == settings
+
+
+def test_presets_that_share_a_folder_do_not_refuse_each_other() -> None:
+    """They have the same world and the same sources, or none that the other has, and runs of other names."""
+    by_output: dict[str, list[Settings]] = {}
+    for name in PRESETS:
+        settings = preset(name)
+        by_output.setdefault(settings.output, []).append(settings)
+    assert len(by_output) > 4
+    for sharing in by_output.values():
+        assert len({settings.toy for settings in sharing}) == 1
+        for first, second in itertools.combinations(sharing, 2):
+            of_first = {source.name: source for source in first.sources}
+            assert all(of_first.get(source.name, source) == source for source in second.sources)
+            assert first.training.name != second.training.name, (first.preset, second.preset)
 
 
 def test_defaults_are_table_10() -> None:

@@ -59,7 +59,7 @@ def next_steps(folder: Path, settings: Settings) -> list[NextStep]:
     found = [NextStep("look at every row with its pictures", f"mmgic view {place}")]
     exported = model_folder(folder, settings)
     if exported is None:
-        return [*found, NextStep("train on it", f"python jobs/pretrain.py --preset {settings.preset}")]
+        return [*found, NextStep("train on it", f"mmgic pretrain --preset {settings.preset}")]
     model = shlex.quote(str(exported.resolve()))
     steps = [
         NextStep("let the model say what a picture shows", f"mmgic caption PICTURE --model {model}"),
@@ -67,7 +67,7 @@ def next_steps(folder: Path, settings: Settings) -> list[NextStep]:
         NextStep("let it draw", f'mmgic vision draw {model} "a red ball" --output drawn.png'),
     ]
     if settings.evaluation.benchmarks:
-        command = f"python jobs/evaluate_model.py --preset {settings.preset} --model {model}"
+        command = f"mmgic evaluate --preset {settings.preset} --model {model}"
         steps.append(NextStep("score it", command))
     return [*found, *steps]
 

@@ -10,6 +10,7 @@ import torch
 
 from mmgic.captions.images import Pixels
 from mmgic.captions.models import Captioner, Ranker
+from mmgic.devices import device_of
 from mmgic.schema import record_generator, reject
 from mmgic.settings import CaptionSettings
 from mmgic.stages.rows import Row
@@ -27,8 +28,8 @@ class RankedCaption:
 class SynthesizeCaptions:
     """Callable over the rows of a stage whose `prepare` is `ReadImage`; holds both models for a whole worker."""
 
-    def __init__(self, settings: CaptionSettings, column: str, seed: int) -> None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, settings: CaptionSettings, column: str, seed: int, gpus: float = 0) -> None:
+        device = torch.device(device_of(gpus))
         self.settings = settings
         self.column = column
         self.seed = seed

@@ -4,3 +4,9 @@ Each module checks one thing that a run needs and returns its problems, a senten
 but an empty file that is removed again, and nothing takes longer than seconds: of images a sample is opened, of weights
 the headers are read, and a source whose first records take longer to reach is said to be unchecked.
 """
+
+from typing import Literal, get_args
+
+# What a run is made of, and a check may be about alone; data: the tables and the token store
+Work = Literal["labels", "tables", "data", "training", "evaluation"]
+WORKS: tuple[Work, ...] = get_args(Work)

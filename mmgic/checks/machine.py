@@ -80,7 +80,7 @@ def check_temporary(findings: Findings) -> None:
         )
     ray_folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     longest = SOCKET_BYTES - RAY_SOCKET_BYTES
-    if len(ray_folder.encode()) > longest and not os.environ.get("RAY_ADDRESS"):
+    if len(ray_folder.encode()) > longest and os.environ.get("RAY_ADDRESS", "local") == "local":
         findings.problem(
             f"Ray's sockets below {ray_folder} would have too long a path (the folder may have {longest} bytes); set "
             "RAY_TMPDIR to a shorter one, such as /tmp"

@@ -7,7 +7,20 @@ from mmgic.model.llama_config import load_llama_config
 from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.pipelines.captions import check_synthesis
 from mmgic.pipelines.common import sources_of
+from mmgic.presets import TOY_WEIGHTS_SAY, is_toy
 from mmgic.settings import Settings
+
+
+def check_toy_weights(settings: Settings, findings: Findings) -> None:
+    """Warns of weights that have seen the toy world alone and are to work on other data."""
+    if settings.toy.scenes:
+        return
+    for name, folder in (
+        ("vision.checkpoint", settings.vision.checkpoint),
+        ("captions.blip2", settings.captions.blip2),
+    ):
+        if folder and is_toy(folder):
+            findings.warn(f"{name} is {folder}: {TOY_WEIGHTS_SAY}")
 
 
 def check_visual_tokenizer(settings: Settings, findings: Findings) -> None:

@@ -13,14 +13,19 @@ T = TypeVar("T")
 
 @dataclass
 class Findings:
-    """What checks have found: `problems` stop a run, `notes` say what was looked at or could not be."""
+    """What checks have found: `problems` stop a run, `warnings` do not and are told all the same, `notes` say what was
+    looked at or could not be."""
 
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def problem(self, sentence: str) -> None:
         if sentence not in self.problems:
             self.problems.append(sentence)
+
+    def warn(self, sentence: str) -> None:
+        self.warnings.append(sentence)
 
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, get_args
 
+from mmgic.checks import WORKS, Work
 from mmgic.checks.cluster import check_cluster
 from mmgic.checks.evaluation import check_evaluation
 from mmgic.checks.machine import check_output, check_temporary
 from mmgic.checks.models import (
     check_caption_models,
     check_language_model,
+    check_toy_weights,
     check_visual_tokenizer,
     check_words,
 )
@@ -30,9 +31,6 @@ from mmgic.schema import CORPORA, Corpus
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.tables import read_manifest
-
-Work = Literal["labels", "tables", "data", "training", "evaluation"]  # data: the tables and the token store
-WORKS: tuple[Work, ...] = get_args(Work)
 
 # of the bytes of annotations: what the tables that are made of them take, all stages together
 TABLE_BYTES = 4
@@ -53,6 +51,7 @@ def check_run(settings: Settings, works: Collection[Work] = WORKS) -> Findings:
         check_training(settings, findings)
     if "evaluation" in works and _world_is_there(settings):
         check_evaluation(settings, findings)
+    check_toy_weights(settings, findings)
     check_cluster(settings, findings, data=tables, training="training" in works)
     check_output(
         settings.output, findings, _space(settings, works), tables_alone={"labels", "tables"}.issuperset(works)
@@ -107,27 +106,8 @@ def _space(settings: Settings, works: Collection[Work]) -> int:
 
 
 def refuse_problems(settings: Settings, works: Collection[Work]) -> None:
-    """Raises InputError with all problems of `check_run`, if there are any."""
-    check_run(settings, works).refuse("this run")
-
-
-def add_parser(commands: Any) -> None:
-    """Adds `mmgic check`."""
-    from mmgic.cli import add_settings_flags
-
-    parser = commands.add_parser("check", help="say in seconds what would stop a run later: files, models, machine")
-    parser.add_argument("--only", choices=WORKS, help="check what this part needs alone")
-    add_settings_flags(parser)
-    parser.set_defaults(run=_run)
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    from mmgic.cli import settings_from
-
-    settings = settings_from(arguments)
-    works = [arguments.only] if arguments.only else WORKS
+    """Prints the warnings of `check_run`. Raises InputError with all of its problems, if there are any."""
     findings = check_run(settings, works)
-    for note in findings.notes:
-        print(f"ok: {note}")
-    findings.refuse(f"'{settings.preset}'")
-    print(f"nothing was found that would stop '{settings.preset}'")
+    for warning in findings.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+    findings.refuse("this run")

@@ -41,7 +41,7 @@ def check_names(labels: LabelSettings, sources: Iterable[SourceSettings]) -> Non
     if ambiguous and not labels.names and not labels.names_by_synset:
         raise SettingsError(
             f"labels.names is empty, and senses of the labels of '{ambiguous[0]}' are to be named (F.2, step 3); set "
-            "it to the names.tsv that jobs/describe_labels.py --names writes, or set labels.names_by_synset=true"
+            "it to the names.tsv that `mmgic describe-labels --names` writes, or set labels.names_by_synset=true"
         )
 
 

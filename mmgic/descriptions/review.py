@@ -42,7 +42,7 @@ def read_review(path: str, form: ReviewForm, must_exist: bool = False) -> dict[t
     """
     text = _read(path)
     if must_exist and not text:
-        raise InputError(f"there is no review file {path}; jobs/describe_labels.py writes it")
+        raise InputError(f"there is no review file {path}; `mmgic describe-labels` writes it")
     return _parse(text, path, form)
 
 

@@ -9,12 +9,17 @@ import numpy as np
 from mmgic.documents.prompts import caption_prompt, line_stop_ids, option_ids, round_prompt
 from mmgic.errors import InputError
 from mmgic.evaluation.benchmark import Item, ItemAnswer, image_name
+from mmgic.evaluation.engines import Advance, untold
 from mmgic.evaluation.exported_model import ExportedModel
 from mmgic.settings import Settings
 
 
 def answer_items(
-    model: ExportedModel, items: Sequence[Item], codes: Mapping[str, Sequence[int]], settings: Settings
+    model: ExportedModel,
+    items: Sequence[Item],
+    codes: Mapping[str, Sequence[int]],
+    settings: Settings,
+    advance: Advance = untold,
 ) -> list[ItemAnswer]:
     """An answer to each item, in their order; `codes` are the visual codes of the items' images by their names.
 
@@ -23,9 +28,10 @@ def answer_items(
     prompts = [_prompt(model, item, codes, settings.documents.system_prompt) for item in items]
     chosen = [i for i, item in enumerate(items) if item.options]
     written = [i for i, item in enumerate(items) if not item.options]
-    answers = dict(zip(chosen, _choose(model, [items[i] for i in chosen], [prompts[i] for i in chosen]), strict=True))
+    options = _choose(model, [items[i] for i in chosen], [prompts[i] for i in chosen], advance)
+    answers = dict(zip(chosen, options, strict=True))
     stop = line_stop_ids(model.tokenizer)
-    texts = write_texts(model, [prompts[i] for i in written], settings.evaluation.max_new_tokens, stop)
+    texts = write_texts(model, [prompts[i] for i in written], settings.evaluation.max_new_tokens, stop, advance)
     answers |= {i: ItemAnswer(text) for i, text in zip(written, texts, strict=True)}
     return [answers[i] for i in range(len(items))]
 
@@ -38,10 +44,12 @@ def _prompt(model: ExportedModel, item: Item, codes: Mapping[str, Sequence[int]]
     return round_prompt(model.tokenizer, model.vocabulary, item.task, images, item.question, system_prompt)
 
 
-def _choose(model: ExportedModel, items: Sequence[Item], prompts: Sequence[Sequence[int]]) -> list[ItemAnswer]:
+def _choose(
+    model: ExportedModel, items: Sequence[Item], prompts: Sequence[Sequence[int]], advance: Advance
+) -> list[ItemAnswer]:
     """The most probable of each item's own options, the first one of equals (Appendix E.2)."""
     options = list(dict.fromkeys(option for item in items for option in item.options))
-    logprobs = model.engine.option_logprobs(prompts, option_ids(model.tokenizer, options))
+    logprobs = model.engine.option_logprobs(prompts, option_ids(model.tokenizer, options), advance)
     if not np.isfinite(logprobs).all():
         raise InputError("the model's answer probabilities are not finite; its training has diverged")
     answers = []
@@ -53,10 +61,14 @@ def _choose(model: ExportedModel, items: Sequence[Item], prompts: Sequence[Seque
 
 
 def write_texts(
-    model: ExportedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, stop: Sequence[int]
+    model: ExportedModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    stop: Sequence[int],
+    advance: Advance = untold,
 ) -> list[str]:
     """The text after each prompt, up to the first token of `stop`."""
-    outputs = model.engine.generate(prompts, max_new_tokens, stop)
+    outputs = model.engine.generate(prompts, max_new_tokens, stop, advance)
     # a model may go on with visual tokens, which have no text
     texts = [[token for token in output if not model.vocabulary.is_visual(token)] for output in outputs]
     return [model.tokenizer.decode(text, skip_special_tokens=True).strip() for text in texts]

@@ -6,7 +6,7 @@ Both decode greedily, so that a score depends on the model alone. Their modules 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,25 +15,35 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
+from mmgic.devices import Device, device_of
 from mmgic.errors import InputError
 from mmgic.model.llama_config import load_llama_config
 from mmgic.model.pretrained import load_llama
 
 Prompts = Sequence[Sequence[int]]
 Dtype = Literal["auto", "float32", "bfloat16"]
+Advance = Callable[[int], None]  # told how many prompts have just been answered
+
+VLLM_AT_ONCE = 2048  # prompts that vLLM is given, so that progress can be told between them
+
+
+def untold(prompts: int) -> None:
+    """The `Advance` of work whose progress nobody watches."""
 
 
 class Engine(Protocol):
     """Greedy generation and option probabilities of one model."""
 
-    def generate(self, prompts: Prompts, max_new_tokens: int, stop: Sequence[int]) -> list[list[int]]:
+    def generate(
+        self, prompts: Prompts, max_new_tokens: int, stop: Sequence[int], advance: Advance = untold
+    ) -> list[list[int]]:
         """The tokens that follow each prompt, up to and without the first one of `stop`.
 
         Raises InputError if a prompt and its new tokens exceed the model's positions.
         """
         ...
 
-    def option_logprobs(self, prompts: Prompts, options: Sequence[int]) -> np.ndarray:
+    def option_logprobs(self, prompts: Prompts, options: Sequence[int], advance: Advance = untold) -> np.ndarray:
         """Natural log-probabilities, float32 [prompts, options], of each option as the token after each prompt.
 
         They are normalised over the whole vocabulary, in float32. Raises InputError for prompts that are too long.
@@ -41,23 +51,24 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(name: Literal["transformers", "vllm"], folder: str | Path, batch_size: int) -> Engine:
+def load_engine(name: Literal["transformers", "vllm"], folder: str | Path, batch_size: int, gpus: float = 0) -> Engine:
     """The engine called `name` on the exported model of `folder`."""
-    return (VLLMEngine if name == "vllm" else TransformersEngine)(folder, batch_size=batch_size)
+    engine = VLLMEngine if name == "vllm" else TransformersEngine
+    return engine(folder, device=device_of(gpus), batch_size=batch_size)
 
 
 class TransformersEngine:
-    """A `LlamaForCausalLM` folder in Transformers, on a GPU if there is one."""
+    """A `LlamaForCausalLM` folder in Transformers."""
 
-    def __init__(
-        self, folder: str | Path, dtype: Dtype = "auto", device: str | None = None, batch_size: int = 32
-    ) -> None:
+    def __init__(self, folder: str | Path, dtype: Dtype = "auto", device: Device = "cpu", batch_size: int = 32) -> None:
         check_model(folder)
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.model: Any = load_llama(folder, dtype).to(self.device)
+        self.device = device
+        self.model: Any = load_llama(folder, dtype).to(device)
         self.batch_size = batch_size
 
-    def generate(self, prompts: Prompts, max_new_tokens: int, stop: Sequence[int]) -> list[list[int]]:
+    def generate(
+        self, prompts: Prompts, max_new_tokens: int, stop: Sequence[int], advance: Advance = untold
+    ) -> list[list[int]]:
         from transformers import GenerationConfig
 
         check_lengths(prompts, max_new_tokens, self.model.config.max_position_embeddings)
@@ -69,9 +80,10 @@ class TransformersEngine:
             new = self.model.generate(ids, attention_mask=mask, generation_config=generation)[:, ids.shape[1] :]
             for i, tokens in zip(batch, new.tolist(), strict=True):
                 outputs[i] = before_stop(tokens, stop)
+            advance(len(batch))
         return outputs
 
-    def option_logprobs(self, prompts: Prompts, options: Sequence[int]) -> np.ndarray:
+    def option_logprobs(self, prompts: Prompts, options: Sequence[int], advance: Advance = untold) -> np.ndarray:
         check_lengths(prompts, 1, self.model.config.max_position_embeddings)
         logprobs = np.empty((len(prompts), len(options)), np.float32)
         for batch, ids, mask in self._batches(prompts):
@@ -82,6 +94,7 @@ class TransformersEngine:
                 ).logits[:, -1]
             chosen = torch.log_softmax(logits.float(), dim=-1)[:, list(options)]
             logprobs[batch] = chosen.cpu().numpy()
+            advance(len(batch))
         return logprobs
 
     def _batches(self, prompts: Prompts) -> Any:
@@ -99,7 +112,7 @@ class TransformersEngine:
 class VLLMEngine:
     """The same folder in vLLM, which batches by itself: `batch_size` is the most sequences that run at once."""
 
-    def __init__(self, folder: str | Path, dtype: Dtype = "auto", batch_size: int = 32) -> None:
+    def __init__(self, folder: str | Path, dtype: Dtype = "auto", device: Device = "cpu", batch_size: int = 32) -> None:
         check_model(folder)
         if find_spec("vllm") is None:
             raise InputError(
@@ -119,7 +132,7 @@ class VLLMEngine:
         self.positions = config.max_position_embeddings
         # vLLM's own "auto" would turn float32 weights into 16 bits
         weights = str(config.dtype).removeprefix("torch.")
-        # without a GPU vLLM would claim most of the memory for its cache
+        # on a CPU vLLM would claim most of the memory for its cache
         on_cpu: dict[str, Any] = {"distributed_executor_backend": "uni", "enforce_eager": True}
         on_cpu["kv_cache_memory_bytes"] = max(1 << 28, cache_bytes(config, self.positions))
         self.llm = self.vllm.LLM(
@@ -129,25 +142,32 @@ class VLLMEngine:
             dtype=weights if dtype == "auto" else dtype,
             max_model_len=self.positions,
             max_num_seqs=batch_size,
-            **({} if torch.cuda.is_available() else on_cpu),
+            **({} if device == "cuda" else on_cpu),
         )
 
-    def generate(self, prompts: Prompts, max_new_tokens: int, stop: Sequence[int]) -> list[list[int]]:
+    def generate(
+        self, prompts: Prompts, max_new_tokens: int, stop: Sequence[int], advance: Advance = untold
+    ) -> list[list[int]]:
         check_lengths(prompts, max_new_tokens, self.positions)
-        outputs = self._run(prompts, max_tokens=max_new_tokens, stop_token_ids=list(stop))
+        outputs = self._run(prompts, advance, max_tokens=max_new_tokens, stop_token_ids=list(stop))
         return [before_stop(output.token_ids, stop) for output in outputs]
 
-    def option_logprobs(self, prompts: Prompts, options: Sequence[int]) -> np.ndarray:
+    def option_logprobs(self, prompts: Prompts, options: Sequence[int], advance: Advance = untold) -> np.ndarray:
         check_lengths(prompts, 1, self.positions)
         # the `logprobs` parameter is capped at the 20 most probable tokens, among which an option may not be
-        outputs = self._run(prompts, max_tokens=1, logprob_token_ids=list(options))
+        outputs = self._run(prompts, advance, max_tokens=1, logprob_token_ids=list(options))
         rows = [[output.logprobs[0][option].logprob for option in options] for output in outputs]
         return np.array(rows, np.float32).reshape(len(prompts), len(options))
 
-    def _run(self, prompts: Prompts, **parameters: Any) -> list[Any]:
+    def _run(self, prompts: Prompts, advance: Advance, **parameters: Any) -> list[Any]:
         sampling = self.vllm.SamplingParams(temperature=0, ignore_eos=True, detokenize=False, **parameters)
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-        return [request.outputs[0] for request in self.llm.generate(requests, sampling, use_tqdm=False)]
+        outputs = []
+        for start in range(0, len(requests), VLLM_AT_ONCE):
+            answered = self.llm.generate(requests[start : start + VLLM_AT_ONCE], sampling, use_tqdm=False)
+            outputs += [request.outputs[0] for request in answered]
+            advance(len(answered))
+        return outputs
 
 
 def before_stop(tokens: Sequence[int], stop: Sequence[int]) -> list[int]:

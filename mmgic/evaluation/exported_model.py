@@ -21,9 +21,12 @@ class ExportedModel:
     vocabulary: VLVocabulary
 
 
-def load_model(folder: str | Path, engine: Literal["transformers", "vllm"], batch_size: int) -> ExportedModel:
+def load_model(
+    folder: str | Path, engine: Literal["transformers", "vllm"], batch_size: int, gpus: float = 0
+) -> ExportedModel:
     """The model that `mmgic.training.export` wrote to `folder`. Raises InputError if something of it is missing."""
-    return ExportedModel(load_engine(engine, folder, batch_size), load_text_tokenizer(folder), load_vocabulary(folder))
+    loaded = load_engine(engine, folder, batch_size, gpus)
+    return ExportedModel(loaded, load_text_tokenizer(folder), load_vocabulary(folder))
 
 
 def load_vocabulary(folder: str | Path) -> VLVocabulary:

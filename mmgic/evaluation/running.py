@@ -20,6 +20,7 @@ from mmgic.evaluation.scoring import benchmark_result, score_part
 from mmgic.evaluation.visual_codes import ImageCodes, other_images
 from mmgic.files import write_text
 from mmgic.settings import BenchmarkSettings, Settings, to_yaml
+from mmgic.stages.progress import counted
 
 SETTINGS_FILE = "settings.yaml"
 Control = Literal["other_image"]
@@ -37,9 +38,10 @@ def evaluate(
 
     Raises InputError for files, images or a model that cannot be used.
     """
+    gpus = settings.cluster.evaluation_gpus
     check_model(model_folder)
     items = {benchmark: items_of(benchmark, settings) for benchmark in benchmarks_of(settings)}
-    image_codes = ImageCodes(settings.vision, settings.seed)
+    image_codes = ImageCodes(settings.vision, settings.seed, gpus)
     codes = {
         benchmark: _codes_seen(image_codes, benchmark.images, parts.values(), control)
         for benchmark, parts in items.items()
@@ -47,7 +49,7 @@ def evaluate(
     del image_codes  # the visual tokenizer's place on the GPU is the engine's now
     torch.cuda.empty_cache()
 
-    model = load_model(model_folder, settings.evaluation.engine, settings.evaluation.batch_size)
+    model = load_model(model_folder, settings.evaluation.engine, settings.evaluation.batch_size, gpus)
     folder = Path(output_folder)
     folder.mkdir(parents=True, exist_ok=True)
     asked: list[AskedItem] = []
@@ -91,7 +93,8 @@ def _run_benchmark(
     form = find(benchmark.name).predictions
     results, asked = [], []
     for part, items in parts.items():
-        answers = answer_items(model, items, codes, settings)
+        with counted(" ".join(filter(None, (benchmark.name, part))), len(items), "answers") as advance:
+            answers = answer_items(model, items, codes, settings, advance)
         predictions = "_".join(filter(None, (benchmark.name, part))) + form.suffix
         form.write(folder / predictions, items, answers)
         texts = [answer.text for answer in answers]

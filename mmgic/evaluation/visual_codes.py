@@ -14,6 +14,7 @@ from mmgic.evaluation.benchmark import image_name
 from mmgic.images import ImageError, decode_image, read_image
 from mmgic.settings import VisionSettings
 from mmgic.sources.reading.files import is_safe_name
+from mmgic.stages.progress import counted
 from mmgic.vision.preprocess import squash
 from mmgic.vision.tokenize import TokenizeImages
 
@@ -23,8 +24,8 @@ SOURCE = "coco-val"  # names the generator of each image's selection noise, besi
 class ImageCodes:
     """Visual codes of images, each tokenized once, exactly as the tokenize stage does it."""
 
-    def __init__(self, settings: VisionSettings, seed: int) -> None:
-        self._tokenize = TokenizeImages(settings.checkpoint, settings, seed)
+    def __init__(self, settings: VisionSettings, seed: int, gpus: float = 0) -> None:
+        self._tokenize = TokenizeImages(settings.checkpoint, settings, seed, gpus)
         self._codes: dict[tuple[str, str], list[int]] = {}
 
     def __call__(self, folder: str, images: Iterable[str | bytes]) -> dict[str, list[int]]:
@@ -36,11 +37,13 @@ class ImageCodes:
         by_name = {image_name(image): image for image in images}
         missing = [name for name in by_name if (folder, name) not in self._codes]
         size = self._tokenize.settings.batch_size
-        for start in range(0, len(missing), size):
-            batch = missing[start : start + size]
-            pixels = torch.stack([self._pixels(folder, by_name[name]) for name in batch])
-            codes = self._tokenize.encode_frames(pixels, [self._tokenize.noise(SOURCE, name, 0) for name in batch])
-            self._codes |= {(folder, name): found for name, found in zip(batch, codes, strict=True)}
+        with counted("visual codes", len(missing), "images") as advance:
+            for start in range(0, len(missing), size):
+                batch = missing[start : start + size]
+                pixels = torch.stack([self._pixels(folder, by_name[name]) for name in batch])
+                codes = self._tokenize.encode_frames(pixels, [self._tokenize.noise(SOURCE, name, 0) for name in batch])
+                self._codes |= {(folder, name): found for name, found in zip(batch, codes, strict=True)}
+                advance(len(batch))
         return {name: self._codes[folder, name] for name in by_name}
 
     def _pixels(self, folder: str, image: str | bytes) -> torch.Tensor:

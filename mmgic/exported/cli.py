@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from mmgic.arguments import whole
+from mmgic.devices import Device, device_of
 from mmgic.documents.tasks import TEMPLATES
 
 if TYPE_CHECKING:
@@ -16,18 +18,18 @@ ASKED = [task for task in TEMPLATES if task not in ("image_editing", "text_to_im
 
 def add_parser(commands: Any) -> None:
     caption = commands.add_parser("caption", help="let an exported model say what images show")
-    caption.add_argument("images", nargs="+", metavar="IMAGE")
+    caption.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
     _model_flags(caption)
     caption.set_defaults(run=_caption)
 
     ask = commands.add_parser("ask", help="let an exported model answer a question about an image")
-    ask.add_argument("image", metavar="IMAGE")
-    ask.add_argument("question", metavar="QUESTION")
+    ask.add_argument("image", metavar="IMAGE", help="an image file")
+    ask.add_argument("question", metavar="QUESTION", help="what to ask about it")
     ask.add_argument(
         "--task",
         choices=ASKED,
         default="open_vqa",
-        help="whose words of Table 16 are put around the question (default: open_vqa, which asks for a word or phrase)",
+        help="whose words of Table 16 are put around the question; open_vqa asks for a word or phrase",
     )
     ask.add_argument("--system-prompt", metavar="TEXT", help="in place of the one that the model was trained with")
     _model_flags(ask)
@@ -36,8 +38,8 @@ def add_parser(commands: Any) -> None:
 
 def _model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="FOLDER", help="folder of an exported model")
-    parser.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="most tokens said (default: 64)")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    parser.add_argument("--max-new-tokens", type=whole(1), default=64, metavar="N", help="most tokens said")
+    parser.add_argument("--device", choices=get_args(Device), default="cpu", help="where the models compute")
 
 
 def _caption(arguments: argparse.Namespace) -> None:
@@ -82,10 +84,10 @@ def _say(
     from mmgic.evaluation.engines import TransformersEngine, check_model
     from mmgic.evaluation.exported_model import ExportedModel, load_vocabulary
     from mmgic.exported.processor import MMGICProcessor
-    from mmgic.vision.cli import device_of, open_image
+    from mmgic.vision.cli import open_image
 
     check_model(arguments.model)
-    device = device_of(arguments)
+    device = device_of(gpus=arguments.device == "cuda")
     pictures = [open_image(path) for path in images]
     processor = MMGICProcessor.from_pretrained(arguments.model)
     codes = processor.image_processor(pictures, device=device)["codes"]

@@ -16,6 +16,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.schema import record_generator
+from mmgic.stages.progress import counted
 from mmgic.vision.pixels.pixel_decoder import PixelDecoder
 
 
@@ -84,18 +85,20 @@ def generate_codes(
     generator = record_generator(seed, "generate", "", name)
     contexts = [Context(model, [*prompt, vocabulary.img]), Context(model, [vocabulary.img])]
     codes: list[int] = []
-    while len(codes) < sampling.max_codes:
-        with_prompt, without = (context.log_probs for context in contexts)
-        scores = without + sampling.guidance * (with_prompt - without)
-        allowed = scores[vocabulary.first_code :]
-        if len(codes) >= sampling.min_codes:
-            allowed = torch.cat((allowed, scores[vocabulary.end_img, None]))
-        chosen = draw(allowed, sampling, generator)
-        if chosen == vocabulary.num_codes:  # the place of [/IMG]
-            break
-        codes.append(chosen)
-        for context in contexts:
-            context.extend([vocabulary.code_to_id(chosen)])
+    with counted("writing", sampling.max_codes, "codes") as advance:  # an image may end before them
+        while len(codes) < sampling.max_codes:
+            with_prompt, without = (context.log_probs for context in contexts)
+            scores = without + sampling.guidance * (with_prompt - without)
+            allowed = scores[vocabulary.first_code :]
+            if len(codes) >= sampling.min_codes:
+                allowed = torch.cat((allowed, scores[vocabulary.end_img, None]))
+            chosen = draw(allowed, sampling, generator)
+            if chosen == vocabulary.num_codes:  # the place of [/IMG]
+                break
+            codes.append(chosen)
+            advance(1)
+            for context in contexts:
+                context.extend([vocabulary.code_to_id(chosen)])
     return codes
 
 

@@ -40,4 +40,5 @@ def untrained_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
     from mmgic.vision.folders import read_codebook
 
     codebook = read_codebook(settings.vision.checkpoint)
-    return build_model(settings.model, vocabulary_of(settings), codebook, settings.seed, frozen=frozen)
+    gpus = settings.cluster.training_gpus
+    return build_model(settings.model, vocabulary_of(settings), codebook, settings.seed, gpus, frozen=frozen)

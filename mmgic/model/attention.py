@@ -48,9 +48,10 @@ def packed_attention(
 AttentionInterface.register(PACKED, packed_attention)
 
 
-def attention_name() -> str:
-    """FlashAttention-2's variable-length kernel if it is installed beside a GPU, `packed_attention` elsewhere."""
-    return FLASH if torch.cuda.is_available() and is_flash_attn_2_available() else PACKED
+def attention_name(gpus: float, dtype: str) -> str:
+    """FlashAttention-2's variable-length kernel, if it is installed, for a model that is given a GPU and computes in a
+    type that the kernel takes; `packed_attention` for any other."""
+    return FLASH if gpus and dtype == "bfloat16" and is_flash_attn_2_available() else PACKED
 
 
 def attention_arguments(name: str, document_lengths: Sequence[int], device: torch.device) -> dict[str, Any]:

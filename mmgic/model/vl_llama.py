@@ -135,9 +135,15 @@ class VLLlama(nn.Module):
 
 
 def build_model(
-    settings: ModelSettings, vocabulary: VLVocabulary, codebook: Tensor, seed: int = 0, *, frozen: bool = True
+    settings: ModelSettings,
+    vocabulary: VLVocabulary,
+    codebook: Tensor,
+    seed: int = 0,
+    gpus: float = 0,
+    *,
+    frozen: bool = True,
 ) -> VLLlama:
-    """The model before training, on the CPU; the same for the same seed.
+    """The model before training, on the CPU, to be moved to a GPU if `gpus` are given; the same for the same seed.
 
     `codebook` float [num_codes, width] holds the visual tokenizer's codes. Without `frozen`, the frozen weights stay on
     the meta device and LoRA is 0: for what needs only the parts that are trained. Raises InputError if `settings.llm`
@@ -153,7 +159,7 @@ def build_model(
         )
     dtype = getattr(torch, settings.dtype)
     if frozen:
-        llama = load_llama(settings.llm, dtype, attn_implementation=attention_name())
+        llama = load_llama(settings.llm, dtype, attn_implementation=attention_name(gpus, settings.dtype))
     else:
         llama = load_llama_vectors(settings.llm, dtype)
     llama.requires_grad_(False)

@@ -62,7 +62,7 @@ def run_captions(settings: Settings, corpus: Corpus, table: Table, output_schema
     stage = Stage(
         f"{corpus}/captions",
         output_schema,
-        partial(SynthesizeCaptions, captions, column, settings.seed),
+        partial(SynthesizeCaptions, captions, column, settings.seed, settings.cluster.tokenizer_gpus),
         settings={
             "captions": {key: value for key, value in asdict(captions).items() if key not in _NOT_COMPUTED},
             "anew": list(anew),

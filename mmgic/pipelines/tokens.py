@@ -26,7 +26,7 @@ def run_tokens(settings: Settings, corpus: Corpus, table: Table, schema: pa.Sche
     stage = Stage(
         f"{corpus}/tokens",
         schema,
-        partial(TokenizeImages, vision.checkpoint, vision, settings.seed),
+        partial(TokenizeImages, vision.checkpoint, vision, settings.seed, settings.cluster.tokenizer_gpus),
         settings={
             "selection": vision.selection,
             "dtype": vision.dtype,

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from mmgic.presets.paper import data_7b, mmgic_7b, mmgic_ic_7b
 from mmgic.presets.runs import paper_runs
-from mmgic.presets.toy import TOY_WEIGHTS, toy, toy_all, toy_sft, toy_test
+from mmgic.presets.toy import TOY_WEIGHTS, TOY_WEIGHTS_SAY, is_toy, toy, toy_all, toy_sft, toy_test
 from mmgic.settings import Settings, SettingsError
 
-__all__ = ["PRESETS", "TOY_WEIGHTS", "preset"]
+__all__ = ["PRESETS", "TOY_WEIGHTS", "TOY_WEIGHTS_SAY", "is_toy", "preset"]
 
 PRESETS: dict[str, Callable[[], Settings]] = {
     "toy": toy,

@@ -55,7 +55,7 @@ def mmgic_ic_7b() -> Settings:
 
 
 def data_7b() -> Settings:
-    """All data of Tables 13 to 15 and of C.6, for jobs/build_data.py: MMGIC, IC, MMC4 and the instructions."""
+    """All data of Tables 13 to 15 and of C.6, for `mmgic build`: MMGIC, IC, MMC4 and the instructions."""
     settings = mmgic_ic_7b()
     return replace(
         settings,

@@ -28,7 +28,13 @@ from mmgic.settings import (
 )
 
 WORLD = "{output}/world"  # "{output}" is filled in once the output folder is known
-TOY_WEIGHTS = Path(__file__).parents[1] / "toy" / "weights"
+TOY_WEIGHTS = Path(__file__).resolve().parents[1] / "toy" / "weights"
+TOY_WEIGHTS_SAY = "weights of the toy world, which have seen drawn scenes alone; what they make of photos means nothing"
+
+
+def is_toy(folder: str | Path) -> bool:
+    """Whether a model's folder is one of the packaged toy weights."""
+    return Path(folder).resolve().is_relative_to(TOY_WEIGHTS)
 
 
 def toy() -> Settings:
@@ -87,6 +93,7 @@ def toy() -> Settings:
             tokenizer_gpus=0,
             training_workers=2,
             training_gpus=0,
+            evaluation_gpus=0,
             rows_per_block=250,
         ),
     )
@@ -133,6 +140,7 @@ def toy_test() -> Settings:
     return replace(
         settings,
         preset="toy-test",
+        output="output/toy-test",
         toy=ToySettings(scenes=96, seed=0),
         training=replace(settings.training, max_steps=3, batch_size=8, checkpoint_every=3),
         tokenizer_training=replace(
@@ -173,7 +181,7 @@ def toy_sft() -> Settings:
     """Fine-tuning on every instruction dataset and on what is played back, after pre-training with toy-all, whose data
     it shares:
 
-        python jobs/pretrain.py --preset toy-all && python jobs/finetune.py --preset toy-sft
+        mmgic pretrain --preset toy-all && mmgic finetune --preset toy-sft
     """
     settings = toy_all()
     return replace(

@@ -130,7 +130,7 @@ class LabelSettings(Group):
 
     wordnet: str = "/usr/share/wordnet"  # folder of WordNet 3.0's database files; Debian's wordnet-base has them here
     related: int = number(10, 0, 1000)  # objects, or pairs of them, named in a prompt for an attribute or relationship
-    names: str = ""  # names.tsv of jobs/describe_labels.py --names: what label senses are called
+    names: str = ""  # names.tsv of `mmgic describe-labels --names`: what label senses are called
     names_by_synset: bool = False  # do without `names`: senses are called by their synsets' names
 
 

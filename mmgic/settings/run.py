@@ -38,6 +38,7 @@ class ClusterSettings(Group):
     language_model_workers: int = number(8, 1)  # that ask the language model for merged captions
     training_workers: int = number(32, 0)
     training_gpus: float = number(1.0, 0)
+    evaluation_gpus: float = number(1.0, 0)  # of the process that scores a model; 0: it computes on the CPU
     wait_for_nodes_s: float = number(0, 0)  # for a cluster that grows: training waits as long for its workers' nodes
     tokens_per_second: float = number(0, 0)  # of one training worker, for the hours of a plan; 0: as the run was so far
     rows_per_block: int = number(2000, 1)
@@ -61,7 +62,7 @@ class Settings(Group):
     seed: int = number(0, 0)
     toy: ToySettings = field(default_factory=ToySettings)
     sources: tuple[SourceSettings, ...] = ()
-    descriptions: str = ""  # label descriptions, as jobs/describe_labels.py writes them
+    descriptions: str = ""  # label descriptions, as `mmgic describe-labels` writes them
     cleaning: CleaningSettings = field(default_factory=CleaningSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
     captions: CaptionSettings = field(default_factory=CaptionSettings)

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+import fsspec
 import pyarrow.compute as pc
 import yaml
 
@@ -63,8 +64,9 @@ def error_of(row: Mapping[str, Any]) -> str:
 
 def too_many_errors(stage: str, output: str, found: str, max_error_rate: float) -> InputError:
     return InputError(
-        f"stage '{stage}' stops because more than {max_error_rate:.1%} of its rows are errors ({found}); correct the "
-        f"input, delete {output}, and run again, or raise cluster.max_error_rate"
+        f"stage '{stage}' stops because more than {max_error_rate:.1%} of its rows are errors ({found}); correct a "
+        f"path in the settings and run again, or mend the input, delete {output} and run again, or raise "
+        "cluster.max_error_rate"
     )
 
 
@@ -99,8 +101,28 @@ def claim(folder: str, stage: str, settings: Mapping[str, Any], source: str, rep
             key, old, new = changed.removeprefix("settings."), before.get(changed), now.get(changed)
             what = "from another input" if changed == "input" else f"with {key} = {old!r}, now {new!r}"
             other = "documents.name" if key.startswith("documents.") else "output"
-            raise InputError(f"{folder} was built {what}; delete it to build it again, or set another '{other}'")
+            gone = " and ".join([folder, *_made_from(folder, stage)])
+            raise InputError(f"{folder} was built {what}; delete {gone} to build again, or set another '{other}'")
+    return _fingerprint(recipe)
+
+
+def _fingerprint(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def _made_from(folder: str, stage: str) -> list[str]:
+    """The folders of one output that hold what was made from the table of `stage` in `folder`, finished or not."""
+    filesystem, root = fsspec.url_to_fs(folder.removesuffix(f"/{stage}"))
+    recipes = {}
+    for file in sorted(filesystem.find(root)):
+        recipe = yaml.safe_load(filesystem.read_text(file)) if posixpath.basename(file) == tables.SETTINGS else None
+        if isinstance(recipe, dict) and "stage" in recipe:  # a run's folder has such a file as well
+            recipes[recipe["stage"]] = recipe
+    found = [stage]
+    for above in found:
+        made = _fingerprint(recipes[above])
+        found += [name for name, recipe in recipes.items() if name not in found and made in _flat(recipe).values()]
+    return [f"{folder.removesuffix(stage)}{name}" for name in found[1:]]
 
 
 def _flat(tree: Any, name: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How far a stage is: a tally that its workers add to, and the line that a person watches."""
+"""How far long work is: a tally that a stage's workers add to, and the line that a person watches."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 LOG_SECONDS = 10  # between the lines of a log
+FOLLOW_SECONDS = 0.3  # between looks at a log that others write
 
 
 class Tally:
@@ -54,29 +56,34 @@ class Tallies:
 
 @contextmanager
 def progress_line(
-    name: str, total: int | None, done: Callable[[], int], watch: Callable[[int, float], None] = lambda rows, rate: None
+    name: str,
+    total: int | None,
+    done: Callable[[], int],
+    watch: Callable[[int, float], None] = lambda done, rate: None,
+    unit: str = "rows",
 ) -> Iterator[None]:
-    """Shows `done()` of `total` rows (None: not known) and their rate: one moving line; in a log a line every 10 s.
+    """Shows `done()` of `total` (None: not known), their rate and the time left: one moving line on standard error; in
+    a log a line every 10 s.
 
-    `watch` is called with both numbers every second.
+    `watch` is called with the number and the rate every second.
     """
     stop = threading.Event()
     started = time.monotonic()
 
     def show() -> None:
-        live = sys.stdout.isatty()
+        live = sys.stderr.isatty()
         for second in itertools.count(1):
             if stop.wait(1):
                 break
-            rows = done()
-            speed = rows / (time.monotonic() - started)
-            watch(rows, speed)
+            number = done()
+            rate = number / (time.monotonic() - started)
+            watch(number, rate)
             if not live and second % LOG_SECONDS:
                 continue
-            text = f"{name}: {rows:,}{f' of {total:,}' if total is not None else ''} rows, {speed:,.0f} rows/s"
-            print(f"\r\033[K{text}" if live else text, end="" if live else "\n", flush=True)
+            text = f"{name}: {state(number, total, rate, unit)}"
+            print(f"\r\033[K{text}" if live else text, end="" if live else "\n", file=sys.stderr, flush=True)
         if live:
-            print("\r\033[K", end="", flush=True)
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
@@ -85,3 +92,60 @@ def progress_line(
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def counted(name: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """A `progress_line` of work in this process: yields a function to call with the number of units just done."""
+    done = 0
+
+    def add(number: int) -> None:
+        nonlocal done
+        done += number
+
+    with progress_line(name, total, lambda: done, unit=unit):
+        yield add
+
+
+@contextmanager
+def followed(path: Path) -> Iterator[None]:
+    """Prints the lines that other processes add to a log file, as they come."""
+    stop = threading.Event()
+    start = path.stat().st_size if path.exists() else 0
+    shown = sys.stdout  # work in this process may send its own elsewhere
+
+    def show() -> None:
+        position, ended = start, False
+        while not ended:
+            ended = stop.wait(FOLLOW_SECONDS)  # and once more, for what came last
+            if path.exists():
+                with path.open("rb") as file:
+                    file.seek(position)
+                    lines = file.read().rpartition(b"\n")[:2]
+                position += len(lines[0]) + len(lines[1])
+                print(b"".join(lines).decode(errors="replace"), end="", file=shown, flush=True)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def state(done: int, total: int | None, rate: float, unit: str) -> str:
+    """Such as "300 of 1,200 rows, 20 rows/s, 45 s left"."""
+    speed = f"{rate:,.0f} {unit}/s" if rate >= 10 or not rate else f"{rate:.2g} {unit}/s"
+    if total is None:
+        return f"{done:,} {unit}, {speed}"
+    left = f", {duration((total - done) / rate)} left" if 0 < done < total else ""
+    return f"{done:,} of {total:,} {unit}, {speed}{left}"
+
+
+def duration(seconds: float) -> str:
+    """Such as "45 s", "12 min" or "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

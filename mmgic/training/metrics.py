@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 from torch.utils.tensorboard import SummaryWriter
 
 from mmgic.files import write_text
+from mmgic.stages.progress import duration
 
 METRICS_FILE = "metrics.jsonl"
 _SECONDS_BETWEEN_LINES = 5.0
@@ -38,8 +39,8 @@ class MetricsLog:
         write_text(str(path), "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._events = SummaryWriter(str(run_folder / "tensorboard"), purge_step=start)
-        self._steps = steps
-        self._printed = 0.0
+        self._steps, self._start = steps, start
+        self._started, self._printed = time.monotonic(), 0.0
 
     def write(self, metrics: Metrics) -> None:
         values = asdict(metrics)
@@ -50,7 +51,9 @@ class MetricsLog:
         now = time.monotonic()
         if now - self._printed >= _SECONDS_BETWEEN_LINES or metrics.step + 1 == self._steps:
             self._printed = now
-            print(f"step {metrics.step + 1:>{len(str(self._steps))}}/{self._steps}  {metrics.summary()}", flush=True)
+            made = metrics.step + 1
+            left = duration((self._steps - made) * (now - self._started) / (made - self._start))
+            print(f"step {made:>{len(str(self._steps))}}/{self._steps}  {metrics.summary()}  {left} left", flush=True)
 
     def close(self) -> None:
         self._file.close()

@@ -10,7 +10,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,12 @@ from ray.util.metrics import Gauge
 from mmgic.errors import InputError, UserError, explained
 from mmgic.files import read_mapping, write_text
 from mmgic.settings import ClusterSettings, Settings, SettingsError, computed, to_yaml, with_absolute_paths
+from mmgic.stages.progress import followed
 from mmgic.stages.session import join_cluster
 from mmgic.training.recipe import INPUTS_FILE, RESULT_FILE, SETTINGS_FILE, R, TrainingRecipe
 from mmgic.training.worker import Worker
+
+LOG_FILE = "log.txt"  # what the workers say; all that libraries print in them is in Ray's logs
 
 
 def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
@@ -43,6 +47,7 @@ def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
             f"'output' is {settings.output}, but training maps files under it into memory; copy the store to a file "
             "system that every worker mounts and set output to its path"
         )
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # of this process, which exports; workers name their own
     settings = with_absolute_paths(settings)
     folder = recipe.run_folder(settings)
     inputs = recipe.inputs(settings)
@@ -99,7 +104,8 @@ def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
             ),
         )
         try:
-            trainer.fit()
+            with followed(folder / LOG_FILE) if cluster.training_workers else nullcontext():
+                trainer.fit()
             return
         except TrainingFailedError as error:
             if mistake := _user_error(error):
@@ -116,20 +122,30 @@ def _train_worker(config: dict[str, Any]) -> None:
     recipe: TrainingRecipe[Any] = config["recipe"]
     settings: Settings = config["settings"]
     context, folder = ray.train.get_context(), recipe.run_folder(settings)
+    # by what was asked of Ray; what is visible may be another's
+    device = ray.train.torch.get_device() if settings.cluster.training_gpus else torch.device("cpu")
+    os.environ["DS_ACCELERATOR"] = device.type  # before anything imports DeepSpeed, which else takes what it sees
     worker = Worker(
         folder,
         recipe.run_settings(settings),
-        # by what was asked of Ray; what is visible may be another's
-        ray.train.torch.get_device() if settings.cluster.training_gpus else torch.device("cpu"),
+        device,
         context.get_world_rank(),
         context.get_world_size(),
         ray.train.report,
         _gauges() if settings.cluster.training_workers else lambda _: None,
     )
-    found = recipe.train(settings, worker)
+    with _own_output(folder) if settings.cluster.training_workers else nullcontext():
+        found = recipe.train(settings, worker)
     worker.close()
     if worker.rank == 0:
         write_text(str(folder / RESULT_FILE), json.dumps(found, indent=2) + "\n")
+
+
+@contextmanager
+def _own_output(folder: Path) -> Iterator[None]:
+    """Sends what is printed to the run's log, which the driver shows: of Ray's logs it would show every line."""
+    with (folder / LOG_FILE).open("a", buffering=1, encoding="utf-8") as log, redirect_stdout(log):
+        yield
 
 
 def _gauges() -> Callable[[Mapping[str, Any]], None]:
@@ -164,7 +180,8 @@ def check_resources(cluster: ClusterSettings) -> None:
 
     Raises SettingsError if it has not; Ray would wait for ever.
     """
-    join_cluster()
+    if not join_cluster():
+        ray.init()
     if missing := _missing(cluster):
         if cluster.wait_for_nodes_s:
             print(f"waiting up to {cluster.wait_for_nodes_s:.0f} s for nodes: {missing}", flush=True)

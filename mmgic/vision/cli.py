@@ -10,13 +10,17 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from mmgic.arguments import SEED, real, whole
+from mmgic.devices import Device, device_of
 from mmgic.errors import InputError
+from mmgic.presets import TOY_WEIGHTS, TOY_WEIGHTS_SAY, is_toy
 
-TOY = Path(__file__).resolve().parents[1] / "toy" / "weights"
+TOY = TOY_WEIGHTS
 
 
 def add_parser(subparsers: Any) -> None:
@@ -30,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
         description="Prints the visual codes of images. One that cannot be used ends the command with exit code 2; "
         "the images before it have been printed by then.",
     )
-    tokenize.add_argument("images", nargs="+", metavar="IMAGE")
+    tokenize.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
     tokenize.add_argument("--json", action="store_true", help="a JSON object {image, codes, kept} per line")
     _tokenizer_flags(tokenize)
     tokenize.set_defaults(run=run_tokenize)
@@ -40,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     detokenize.add_argument("--output", type=Path, required=True, metavar="PNG", help="several get -0, -1, … added")
     detokenize.add_argument(
         "--text-size",
-        type=_positive,
+        type=whole(1),
         metavar="N",
         help="the numbers are token ids of a model with N text tokens (LLaMA-2: 32000), not codes",
     )
@@ -48,17 +52,17 @@ def add_parser(subparsers: Any) -> None:
     detokenize.set_defaults(run=run_detokenize)
 
     reconstruct = commands.add_parser("reconstruct", help="an image, the patches that were kept, and what they draw")
-    reconstruct.add_argument("image", metavar="IMAGE")
-    reconstruct.add_argument("--output", type=Path, required=True, metavar="PNG")
+    reconstruct.add_argument("image", metavar="IMAGE", help="an image file")
+    reconstruct.add_argument("--output", type=Path, required=True, metavar="PNG", help="the panel's file")
     _tokenizer_flags(reconstruct)
     _pixel_flags(reconstruct)
     reconstruct.set_defaults(run=run_reconstruct)
 
     draw = commands.add_parser("draw", help="let an exported model write an image's codes for a caption, and draw them")
     draw.add_argument("model", metavar="MODEL", help="folder of an exported model")
-    draw.add_argument("caption", metavar="CAPTION")
-    draw.add_argument("--output", type=Path, required=True, metavar="PNG")
-    draw.add_argument("--text-guidance", type=float, default=4.0, metavar="G", help="of the model's codes; 1: none")
+    draw.add_argument("caption", metavar="CAPTION", help="what to draw")
+    draw.add_argument("--output", type=Path, required=True, metavar="PNG", help="the picture's file")
+    draw.add_argument("--text-guidance", type=real(0), default=4.0, metavar="G", help="of the model's codes; 1: none")
     _pixel_flags(draw, default=None, where="the model's own, or the toy world's")
     draw.set_defaults(run=run_draw)
 
@@ -72,9 +76,11 @@ def add_parser(subparsers: Any) -> None:
 
 def _tokenizer_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", default=TOY / "tokenizer", metavar="DIR", help="default: the toy world's")
-    parser.add_argument("--selection", choices=["gumbel", "argmax"], default="gumbel")
+    parser.add_argument(
+        "--selection", choices=["gumbel", "argmax"], default="gumbel", help="of patches: with LaVIT's noise, or without"
+    )
     _device_flags(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the patch selection and of a picture's first noise")
+    parser.add_argument("--seed", type=SEED, default=0, help="of the patch selection and of a picture's first noise")
 
 
 def _pixel_flags(
@@ -82,16 +88,16 @@ def _pixel_flags(
 ) -> None:
     parser.add_argument("--pixels", default=default, metavar="DIR", help=f"default: {where}")
     parser.add_argument("--size", type=_size, metavar="HxW", help="of the picture; default: the decoder's usual one")
-    parser.add_argument("--steps", type=int, metavar="N", help="of denoising")
-    parser.add_argument("--guidance", type=float, metavar="G", help="1: none")
+    parser.add_argument("--steps", type=whole(1), metavar="N", help="of denoising; default: the decoder's own number")
+    parser.add_argument("--guidance", type=real(0), metavar="G", help="of the drawing by the codes; 1: none")
     if parser.get_default("seed") is None:
-        parser.add_argument("--seed", type=int, default=0, help="of a picture's first noise")
+        parser.add_argument("--seed", type=SEED, default=0, help="of a picture's first noise")
         _device_flags(parser)
 
 
 def _device_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="default: bfloat16 on a GPU, else float32")
+    parser.add_argument("--device", choices=get_args(Device), default="cpu", help="where the models compute")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="default: bfloat16 with cuda, else float32")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -102,22 +108,12 @@ def _size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
-    return number
-
-
 def load_models(arguments: argparse.Namespace, *parts: str) -> list[Any]:
     """The `parts`, "tokenizer" or "pixels", that the flags name, on the device and in the type that they name."""
     from mmgic.vision.folders import load_tokenizer
     from mmgic.vision.pixels.pixel_decoder import load_pixel_decoder
 
-    device = device_of(arguments)
+    device = device_of(gpus=arguments.device == "cuda")
     dtype = arguments.dtype or ("bfloat16" if device == "cuda" else "float32")
     return [
         load_tokenizer(arguments.tokenizer, dtype).to(device)
@@ -127,29 +123,32 @@ def load_models(arguments: argparse.Namespace, *parts: str) -> list[Any]:
     ]
 
 
-def device_of(arguments: argparse.Namespace) -> str:
-    """What `--device` names, or a GPU if there is one. Raises InputError for a GPU that is not there."""
-    import torch
-
-    there = torch.cuda.is_available()
-    if arguments.device == "cuda" and not there:
-        raise InputError("--device cuda: this machine has no GPU that PyTorch can use; leave the flag out")
-    return arguments.device or ("cuda" if there else "cpu")
+def warn_of_toy(*folders: Path | str) -> None:
+    """Says on standard error if a model that is to see a user's picture has seen the toy world alone."""
+    if any(map(is_toy, folders)):
+        print(f"warning: these are {TOY_WEIGHTS_SAY}; --tokenizer and --pixels take others", file=sys.stderr)
 
 
 def run_tokenize(arguments: argparse.Namespace) -> None:
+    from mmgic.stages.progress import counted
     from mmgic.vision.reconstruct import tokenize_image
 
     [tokenizer] = load_models(arguments, "tokenizer")
-    for path in arguments.images:
-        tokens = tokenize_image(
-            open_image(path), tokenizer, selection=arguments.selection, seed=arguments.seed, name=Path(path).name
-        )
-        if arguments.json:
-            kept = tokens.kept.flatten().nonzero()[0].tolist()
-            print(json.dumps({"image": path, "codes": tokens.codes, "kept": kept}))
-        else:
-            print(f"{path}: {len(tokens.codes)} of {tokens.kept.size} patches: {' '.join(map(str, tokens.codes))}")
+    warn_of_toy(arguments.tokenizer)
+    total = len(arguments.images)
+    # on a terminal the lines that are printed show how far it is
+    shown = sys.stdout.isatty()
+    with nullcontext(lambda images: None) if shown else counted("tokenize", total, "images") as advance:
+        for path in arguments.images:
+            tokens = tokenize_image(
+                open_image(path), tokenizer, selection=arguments.selection, seed=arguments.seed, name=Path(path).name
+            )
+            if arguments.json:
+                kept = tokens.kept.flatten().nonzero()[0].tolist()
+                print(json.dumps({"image": path, "codes": tokens.codes, "kept": kept}))
+            else:
+                print(f"{path}: {len(tokens.codes)} of {tokens.kept.size} patches: {' '.join(map(str, tokens.codes))}")
+            advance(1)
 
 
 def run_detokenize(arguments: argparse.Namespace) -> None:
@@ -176,6 +175,7 @@ def run_reconstruct(arguments: argparse.Namespace) -> None:
     from mmgic.vision.reconstruct import panel, reconstruct
 
     image = open_image(arguments.image)
+    warn_of_toy(arguments.tokenizer, arguments.pixels)
     result = reconstruct(
         image,
         *load_models(arguments, "tokenizer", "pixels"),

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgic.devices import device_of
 from mmgic.images import ImageError, read_image
 from mmgic.regions import crop_region
 from mmgic.schema import (
@@ -94,10 +95,10 @@ class TokenizeImages:
     from a generator of its own. A record's codes therefore do not depend on the records beside it.
     """
 
-    def __init__(self, checkpoint: str, settings: VisionSettings, seed: int) -> None:
+    def __init__(self, checkpoint: str, settings: VisionSettings, seed: int, gpus: float = 0) -> None:
         self.settings = settings
         self.seed = seed
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device_of(gpus)
         self.model = load_tokenizer(checkpoint, settings.dtype).to(self.device)
         if settings.compile:
             self.model.compile_trunk()

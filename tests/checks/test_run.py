@@ -26,7 +26,7 @@ from mmgic.stages.tables import Manifest, write_manifest
 
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
 
 
 def write_coco(folder: Path, images: int = 3) -> dict[str, Any]:

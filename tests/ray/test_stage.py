@@ -121,7 +121,7 @@ def test_what_was_made_of_a_table_that_is_gone_is_refused(table: Table, tmp_path
         driver.run(driver.run(table, fetched, repeatable=False, sources=("b",)), later)
     remove(fetched)
     again = driver.run(table, fetched, repeatable=False, sources=("b",))
-    with pytest.raises(InputError, match="later/draw was built from another input; delete it"):
+    with pytest.raises(InputError, match="later/draw was built from another input; delete "):
         driver.run(again, later)
 
 

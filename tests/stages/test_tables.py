@@ -51,3 +51,25 @@ def test_a_table_that_is_not_repeatable_is_another_one_when_it_is_made_again(tmp
     assert claim(folder, "ic/images", {"max_bytes": 1}, "x", repeatable=False) != first
     again = [claim(str(tmp_path / name), "ic/tokens", {}, "x") for name in ("one", "two")]
     assert again[0] == again[1]
+
+
+@pytest.mark.parametrize("root", ["local", "memory://corrected"])
+def test_a_corrected_setting_asks_for_all_deletions_at_once(root: str, tmp_path: Path) -> None:
+    folder = str(tmp_path) if root == "local" else root
+
+    def build(path: str) -> None:
+        made = claim(f"{folder}/mmgic/annotations", "mmgic/annotations", {"sources": [{"path": path}]}, "")
+        cleaned = claim(f"{folder}/mmgic/cleaned", "mmgic/cleaned", {}, made)
+        claim(f"{folder}/mmgic/documents/CL", "mmgic/documents/CL", {}, cleaned)
+        claim(f"{folder}/sft/playback", "sft/playback", {"plays": [cleaned]}, "another")
+        claim(f"{folder}/ic/annotations", "ic/annotations", {}, "")
+
+    build("/data/wrong")
+    write_text(f"{folder}/settings.yaml", "output: here\n")  # a run's own
+    with pytest.raises(InputError) as error:
+        build("/data/right")
+    below = [f"{folder}/{name}" for name in ("mmgic/cleaned", "mmgic/documents/CL", "sft/playback")]
+    assert f"delete {' and '.join([f'{folder}/mmgic/annotations', *below])} to build again" in str(error.value)
+    for made in (f"{folder}/mmgic/annotations", *below):
+        remove(made)
+    build("/data/right")

@@ -174,9 +174,12 @@ def test_flags_that_are_no_values(capsys):
     command = ("detokenize", "codes.json", "--output", "p.png")
     for size in ("64", "64x", "64x64x64", "ax64"):
         assert f"'{size}' is no size; write HxW, such as 512x512" in bad_flags(capsys, *command, "--size", size)
-    for number in ("-5", "0", "many"):
-        assert f"'{number}' is no positive whole number" in bad_flags(capsys, *command, f"--text-size={number}")
-    assert "invalid choice: 'float16'" in bad_flags(capsys, *command, "--dtype", "float16")
+    for number in ("-5", "0"):
+        assert f"it is {number}; it must be at least 1" in bad_flags(capsys, *command, f"--text-size={number}")
+    assert "'many' is no whole number" in bad_flags(capsys, *command, "--text-size=many")
+    for guidance in ("nan", "inf", "-1"):
+        assert f"it is {guidance}; it must be at least 0" in bad_flags(capsys, *command, f"--guidance={guidance}")
+    assert "invalid choice: 'float16'; did you mean 'bfloat16'?" in bad_flags(capsys, *command, "--dtype", "float16")
 
 
 def test_images_before_a_bad_one_are_printed(folders, image, tmp_path, capsys):
@@ -207,12 +210,12 @@ def test_other_errors_of_the_system_keep_their_traceback():
         report_errors(work)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
-def test_device_and_type(folders, image, capsys):
+def test_device_and_type(folders, image, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert tokenize(folders, image, "--device", "cuda") == 2
-    assert "no GPU that PyTorch can use" in capsys.readouterr().err
+    assert "none that PyTorch can use" in capsys.readouterr().err
     tokenizer, pixels = load_models(
-        argparse.Namespace(tokenizer=folders / "tokenizer", pixels=folders / "pixels", device=None, dtype="bfloat16"),
+        argparse.Namespace(tokenizer=folders / "tokenizer", pixels=folders / "pixels", device="cpu", dtype="bfloat16"),
         "tokenizer",
         "pixels",
     )

@@ -14,6 +14,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "tokenizer_gpus": 0,
         "training_workers": 1,
         "training_gpus": 0,
+        "evaluation_gpus": 0,
         "rows_per_block": 100,
     },
     "captions": {"candidates": 3, "rounds": 3},

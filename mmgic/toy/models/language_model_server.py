@@ -9,7 +9,6 @@ token.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hmac
 import re
@@ -22,6 +21,7 @@ from typing import Any
 
 from aiohttp import web
 
+from mmgic.arguments import PORT, Parser
 from mmgic.toy.datasets.write import descriptions
 from mmgic.toy.world import text
 
@@ -128,8 +128,8 @@ def _completion(system: str, user: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8009)
+    parser = Parser(description=__doc__)
+    parser.add_argument("--port", type=PORT, default=8009, help="port to listen on, 1 to 65535")
     arguments = parser.parse_args()
     with serve(port=arguments.port) as server:
         print(f"OPENAI_API_KEY={server.token}")

@@ -9,8 +9,6 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-import torch
-
 from mmgic.settings.fields import Group
 
 # the packaged folders of `mmgic/toy/weights`: what each is made with, and by which function (run, output) -> scores
@@ -34,6 +32,8 @@ def run_of(name: str) -> Group:
 def make_model(name: str, run: Group, output: Path, command: str) -> dict[str, Any]:
     """Trains the model `name` into the folder `output`, and returns what is also in its metrics.json: the `command`,
     the run, the seconds, and scores on what the model has not seen."""
+    import torch  # the names of the models are known without it
+
     torch.set_num_threads(1)  # the same sums on every machine, and two small threads are no faster
     output.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

@@ -82,6 +82,6 @@ def read_store_manifest(folder: str | Path) -> StoreManifest:
         }
         return StoreManifest(corpora=corpora, **fields)
     except OSError:
-        raise InputError(f"{folder} holds no finished token store; run jobs/build_data.py first") from None
+        raise InputError(f"{folder} holds no finished token store; run `mmgic build` first") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is not a token store of this version; delete {folder} and build it again") from None

@@ -17,6 +17,7 @@ from mmgic.errors import InputError, about
 from mmgic.files import read_text, write_text
 from mmgic.paths import absolute
 from mmgic.stages import tables
+from mmgic.stages.progress import counted
 from mmgic.training.store.files import (
     LENGTHS,
     LOCATIONS,
@@ -59,14 +60,17 @@ def _build(documents: Sequence[str | Path], folder: Path, vocabulary_size: int) 
     counts: dict[tuple[str, str], SourceCounts] = {}
     shard_samples: list[int] = []
     shard: list[pa.Table] = []
-    for rows in chain.from_iterable(_kept(str(table)) for table in documents):
-        corpora += [name for name in pc.unique(rows["corpus"]).to_pylist() if name not in corpora]
-        keys.append(_keys(rows, corpora))
-        _count(counts, rows)
-        shard.append(_shard_columns(rows, vocabulary_size))
-        if sum(part.nbytes for part in shard) >= SHARD_BYTES:
-            shard_samples.append(_write_shard(folder, len(shard_samples), shard))
-            shard = []
+    total = sum(tables.open_table(str(table)).count_rows(filter=tables.select()) for table in documents)
+    with counted("store", total, "documents") as advance:
+        for rows in chain.from_iterable(_kept(str(table)) for table in documents):
+            corpora += [name for name in pc.unique(rows["corpus"]).to_pylist() if name not in corpora]
+            keys.append(_keys(rows, corpora))
+            _count(counts, rows)
+            shard.append(_shard_columns(rows, vocabulary_size))
+            if sum(part.nbytes for part in shard) >= SHARD_BYTES:
+                shard_samples.append(_write_shard(folder, len(shard_samples), shard))
+                shard = []
+            advance(rows.num_rows)
     if shard:
         shard_samples.append(_write_shard(folder, len(shard_samples), shard))
     if not keys:

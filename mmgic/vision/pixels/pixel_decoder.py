@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from mmgic.errors import InputError
 from mmgic.schema import record_generator
+from mmgic.stages.progress import counted
 from mmgic.vision.folders import read_weights
 from mmgic.vision.network.feature_decoder import Conditions, DecoderConfig, HighresDecoder, LowresDecoder, make_decoder
 from mmgic.vision.pixels.parts import latent_scale, load_part, misfits
@@ -119,10 +120,17 @@ class PixelDecoder:
         return Conditions(torch.cat([part.prompt for part in parts]), torch.cat(pooled) if pooled else None)
 
     @torch.inference_mode()
-    def sample(self, conditions: Conditions, noise: Tensor, steps: int, guidance: float) -> Tensor:
+    def sample(
+        self,
+        conditions: Conditions,
+        noise: Tensor,
+        steps: int,
+        guidance: float,
+        advance: Callable[[int], None] = lambda steps: None,
+    ) -> Tensor:
         """Conditions of B images, standard normal `noise` float32 [B, channels, h, w] -> pixels [B, 3, H, W] in 0..1.
 
-        Each step's answer is uncond + guidance * (cond - uncond).
+        Each step's answer is uncond + guidance * (cond - uncond); `advance` is told of each.
         """
         inputs = self._unet_inputs(conditions, noise)
         self.scheduler.set_timesteps(steps, device=self.device)
@@ -131,6 +139,7 @@ class PixelDecoder:
             twice = self.scheduler.scale_model_input(torch.cat((latents, latents)), step)
             without, with_codes = self.unet(twice, step, **inputs).sample.chunk(2)
             latents = self.scheduler.step(without + guidance * (with_codes - without), step, latents).prev_sample
+            advance(1)
         scaled = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
         # one by one: in float32, a picture of 1024 x 1024 takes gigabytes here
         pictures = torch.cat([self.vae.decode(one).sample for one in scaled.split(1)])
@@ -185,11 +194,13 @@ class PixelDecoder:
             raise InputError(f"{len(names)} names for {len(codes)} images; give every image one")
         shape = (self.unet.config.in_channels, height // self.scale, width // self.scale)
         pictures: list[Image.Image] = []
-        for start in range(0, len(codes), batch_size):
-            chunk = slice(start, start + batch_size)
-            noise = torch.stack([starting_noise(seed, name, shape) for name in names[chunk]])
-            pixels = self.sample(self.conditions(codes[chunk]), noise, steps, guidance)
-            pictures += [to_image(image) for image in pixels]
+        starts = range(0, len(codes), batch_size)
+        with counted("drawing", len(starts) * steps, "steps") as advance:
+            for start in starts:
+                chunk = slice(start, start + batch_size)
+                noise = torch.stack([starting_noise(seed, name, shape) for name in names[chunk]])
+                pixels = self.sample(self.conditions(codes[chunk]), noise, steps, guidance, advance)
+                pictures += [to_image(image) for image in pixels]
         return pictures
 
     def check_steps(self, steps: int) -> None:
@@ -264,10 +275,8 @@ def write_conditions(folder: Path, config: PixelConfig, tensors: dict[str, Tenso
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
 
 
-def load_pixel_decoder(
-    folder: str | Path, device: torch.device | str | None = None, dtype: str = "float32"
-) -> PixelDecoder:
-    """The pixel decoder that `save_pixel_decoder` or `mmgic vision import` wrote, on a GPU if there is one.
+def load_pixel_decoder(folder: str | Path, device: torch.device | str = "cpu", dtype: str = "float32") -> PixelDecoder:
+    """The pixel decoder that `save_pixel_decoder` or `mmgic vision import` wrote.
 
     Raises InputError if a file is missing, unreadable or of other sizes than the config says, or if the parts do
     not fit each other.
@@ -296,5 +305,4 @@ def load_pixel_decoder(
     vae = load_part(AutoencoderKL, folder / "vae", torch.float32)
     if wrong := "; ".join(misfits(config, codebook, uncond, unet, vae)):
         raise InputError(f"{folder} does not fit together: {wrong}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return PixelDecoder(config, decoder, codebook, unet, vae, scheduler, uncond, device, getattr(torch, dtype))

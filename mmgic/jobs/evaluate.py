@@ -1,0 +1,39 @@
+"""Scores an exported model on the benchmarks of the settings, and prints the scores.
+
+    mmgic evaluate --model output/toy/training/pretrain/model     # toy world: half a minute
+    mmgic evaluate --model DIR --control other_image              # shown another image each time
+    mmgic evaluate --model DIR --benchmarks pope                  # not all that the settings name
+    mmgic evaluate --preset mmgic-7b --model DIR                  # one GPU with vLLM
+
+Predictions in the benchmarks' own formats, scores.json, items.jsonl and settings.yaml go to --to, by default
+<output>/evaluation/<name of the model's folder>. `mmgic score` scores those prediction files, or any tool's, again.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmgic.cli import add_settings_flags
+from mmgic.settings import Settings
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="folder of an exported model")
+    parser.add_argument("--control", choices=["other_image"], help="show the model another image's visual tokens")
+    parser.add_argument("--benchmarks", nargs="+", metavar="NAME", help="of the settings' benchmarks these alone")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="where the scores and predictions go")
+    add_settings_flags(parser)
+
+
+def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from mmgic.checks.run import refuse_problems
+    from mmgic.evaluation.cli import scores_text
+    from mmgic.evaluation.items import only
+    from mmgic.evaluation.running import evaluate
+
+    folder = flags.to or Path(settings.output) / "evaluation" / (flags.control or flags.model.name)
+    if flags.benchmarks:
+        settings = only(settings, flags.benchmarks)
+    refuse_problems(settings, ["evaluation"])
+    results = evaluate(settings, flags.model, folder, flags.control)
+    print("\n\n".join(map(scores_text, results.benchmarks)))
+    print(f"scores and predictions: {folder}")
