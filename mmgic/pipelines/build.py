@@ -48,8 +48,9 @@ def build(settings: Settings) -> BuildReport:
     folder = store_folder(settings)
     tables = [table for corpus in _corpora(settings) for table in build_tables(settings, corpus)]
     documents = [table.folder for table in document_tables(tables, settings.documents)]
-    store = build_store(documents, folder, vocabulary_of(settings).size)
-    print(f"store: {store.samples:,} documents of {store.tokens:,} tokens in {folder}", flush=True)
+    join_tokens = settings.documents.max_tokens if settings.documents.join_pages else 0
+    store = build_store(documents, folder, vocabulary_of(settings).size, join_tokens)
+    print(f"store: {store.samples:,} samples of {store.tokens:,} tokens in {folder}", flush=True)
     return BuildReport(tuple(tables), store, folder)
 
 

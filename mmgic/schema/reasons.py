@@ -26,7 +26,8 @@ REASONS = (
     "no_visual_tokens",
     "no_caption",  # the record has no text to go with its image
     "phrases_not_selected",  # no noun phrase drew this caption (G.2)
-    "not_sampled",  # left out of a sample of fixed size (Table 14, H.1)
+    "image_dissimilar",  # the image, or each of a page's, is too little like its sentence (C.6)
+    "not_sampled",  # left out of a sample (Table 14, H.1), or of the pages with one image (C.6)
     "other_task",  # a record of a mixture whose task the source's `tasks` leave out
     "download_failed",  # an answer, but no image: HTTP 404 and the like
     "host_unreachable",  # no answer: no such host, no connection, silence
@@ -68,6 +69,8 @@ DROPS = (
     "part_cut",  # beyond the length that a document may have
     "image_failed",  # one of a document's images
     "image_unmatched",  # no sentence of the document belongs to it
+    "image_dissimilar",  # it is too little like the sentence that belongs to it (C.6)
+    "image_not_drawn",  # beyond the number of images that a web page may have (C.6)
     "sentence_empty",
     "caption_not_merged",  # the language model gave no usable merged caption; the short one took its place (G.3)
     "caption_request_failed",  # the same, as the request for it failed twice

@@ -59,6 +59,7 @@ class SourceSettings(Group):
     # Boxes and sizes count the pixels of photos that are turned as their EXIF tag says, as CVAT and others write them;
     # such photos are then read so everywhere. Otherwise pixels count as they are stored, as in COCO.
     upright: bool = False
+    min_similarity: float = number(0.24, -1, 1)  # MMC4: CLIP's cosine of an image and its sentence, at least (C.6)
     description_field: str = "cat_info"  # V3Det: which of a category's descriptions is used
 
 
@@ -174,8 +175,8 @@ class InstructionSettings(Group):
 
 @dataclass(frozen=True)
 class DocumentSettings(Group):
-    """Appendix F.6 and F.7. Documents of another recipe lie beside those that are there; so do, under a name of their
-    own, those of other templates or lengths. All read the same visual tokens."""
+    """Appendix F.6, F.7 and C.6. Documents of another recipe lie beside those that are there; so do, under a name of
+    their own, those of other templates or lengths. All read the same visual tokens."""
 
     recipe: Recipe = "CLDR"
     name: str = folder_name()  # a part of the names of their folders and of their store's
@@ -183,3 +184,7 @@ class DocumentSettings(Group):
     image_first_prob: float = number(0.5, 0, 1)
     description_dropout: float = number(0.5, 0, 1)
     system_prompt: str = SYSTEM_PROMPT  # of instruction rounds (H.2)
+    # C.6, MMC4's pages as MM-Interleaved makes them; `image_first_prob` says which images stand before their sentences
+    page_images: int = number(6, 1)  # at most; they are drawn
+    single_image_prob: float = number(0.5, 0, 1)  # that a page with one image is kept
+    join_pages: bool = True  # several make one training sample, as long as `max_tokens` at most

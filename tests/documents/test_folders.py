@@ -108,7 +108,7 @@ READ: set[str] = set()
 def test_documents_read_no_setting_that_their_table_is_not_compared_by(tokenizer, vocabulary, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     for make, own, row in rows():
-        settings = Watched()
+        settings = Watched(single_image_prob=1.0)
         READ.clear()
         document = make(str(tmp_path), vocabulary, settings, 0, **own)(row)
         assert document["keep"], document["detail"]

@@ -1,4 +1,6 @@
-"""IC's documents (G.3) and those of MMC4 (C.6)."""
+"""IC's documents (G.3) and those of MMC4 (C.6), by MM-Interleaved's procedure."""
+
+from collections import Counter
 
 import pytest
 
@@ -44,8 +46,9 @@ def test_pairs_that_cannot_be_documents(tokenizer, vocabulary):
     assert pair(tokenizer, vocabulary, max_tokens=length - 1)["reason"] == "too_long"
 
 
-def web_page(parts, codes, tokenizer, vocabulary, task="interleaved", **settings):
-    row = interleaved("mmc4", "p", 0, task, ["x"] * len(codes), [([], parts)])
+def web_page(parts, codes, tokenizer, vocabulary, task="interleaved", record="p", **settings):
+    settings = {"image_first_prob": 1.0, "single_image_prob": 1.0, **settings}
+    row = interleaved("mmc4", record, 0, task, ["x"] * len(codes), [([], parts)])
     for image, own in zip(row["images"], codes, strict=True):
         image["codes"] = list(own)
     writing = Writing(tokenizer, vocabulary, DocumentSettings(**settings), seed=0)
@@ -81,6 +84,48 @@ def test_images_without_codes_are_left_out_and_pages_without_any_set_aside(token
     document = web_page(PAGE, [[], [2]], tokenizer, vocabulary)
     assert document["text"] == "Hello.\nA dog.[IMG]\nA cat."
     assert web_page(PAGE, [[], []], tokenizer, vocabulary)["reason"] == "no_visual_tokens"
+
+
+def test_images_stand_before_or_after_their_sentence(tokenizer, vocabulary):
+    after = web_page(PAGE, [[1], [2, 3]], tokenizer, vocabulary, image_first_prob=0.0)
+    assert after["text"] == "Hello.\nA dog.[IMG]\nA cat.[IMG]"
+    both = [image_part(0), image_part(1), text_part("Two dogs."), text_part("End.")]
+    pages = [web_page(both, [[1], [2]], tokenizer, vocabulary, record=str(i), image_first_prob=0.5) for i in range(200)]
+    texts = [page["text"] for page in pages]
+    for count, text in ((50, "[IMG][IMG]\nTwo dogs.\nEnd."), (50, "Two dogs.[IMG][IMG]\nEnd.")):
+        assert abs(texts.count(text) - count) < 25
+    assert abs(texts.count("[IMG]\nTwo dogs.[IMG]\nEnd.") - 100) < 29
+    # either of the two images is the one before
+    assert len({tuple(page["input_ids"]) for page in pages}) == 4
+
+
+def test_of_many_images_six_are_drawn_in_their_order(tokenizer, vocabulary):
+    parts = [part for i in range(9) for part in (image_part(i), text_part(f"s{i}."))]
+    codes = [[10 + i] for i in range(9)]
+    shown = Counter()
+    for record in range(60):
+        page = web_page(parts, codes, tokenizer, vocabulary, record=str(record))
+        ids = [i - vocabulary.first_code - 10 for i in page["input_ids"] if i >= vocabulary.first_code]
+        assert ids == sorted(set(ids))
+        assert page["num_visual_tokens"] == len(ids) == 6
+        assert [page["text"].count(f"s{i}.") for i in range(9)] == [1] * 9
+        assert page["drops"] == [{"reason": "image_not_drawn", "count": 3}]
+        assert page == web_page(parts, codes, tokenizer, vocabulary, record=str(record))
+        shown.update(ids)
+    assert all(25 <= shown[i] <= 55 for i in range(9))  # each of 60 with probability 2/3
+    assert web_page(parts, codes, tokenizer, vocabulary, page_images=9)["num_visual_tokens"] == 9
+
+
+def test_half_of_the_pages_with_one_image_go(tokenizer, vocabulary):
+    def kept(codes, **settings):
+        pages = [web_page(PAGE, codes, tokenizer, vocabulary, record=str(i), **settings) for i in range(200)]
+        assert {page["reason"] for page in pages} <= {"", "not_sampled"}
+        return sum(page["keep"] for page in pages)
+
+    assert 70 < kept([[1], []], single_image_prob=0.5) < 130
+    assert 70 < kept([[1], [2]], page_images=1, single_image_prob=0.5) < 130
+    assert kept([[1], [2]], single_image_prob=0.0) == 200
+    assert kept([[], [2]], single_image_prob=0.0) == 0
 
 
 @pytest.mark.parametrize(

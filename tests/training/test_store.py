@@ -105,6 +105,56 @@ def test_the_order_does_not_depend_on_files_or_shards(tmp_path_factory, keys, cu
     assert contents(TokenStore(folder / "x")) == contents(TokenStore(folder / "y")) == expected
 
 
+@given(
+    kinds=st.lists(
+        st.tuples(
+            st.sampled_from(["mmc4", "pages"]),
+            st.sampled_from(["interleaved", "interleaved", "image_first"]),
+            st.integers(-(2**63), 2**63 - 1),
+            st.integers(1, 12),
+        ),
+        unique_by=lambda kind: kind[2],
+        min_size=1,
+        max_size=40,
+    ),
+    join_tokens=st.integers(0, 30),
+    shard_bytes=st.sampled_from([1, 300]),
+)
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_web_pages_are_joined_as_long_as_they_fit(tmp_path_factory, kinds, join_tokens, shard_bytes):
+    folder = tmp_path_factory.mktemp("store")
+    rows = [document(r, [n % 20] * length, corpus=c, template=t) for n, (c, t, r, length) in enumerate(kinds)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "SHARD_BYTES", shard_bytes)
+        manifest = build_store([write_documents(folder / "a", rows)], folder / "x", 20, join_tokens)
+    store = TokenStore(folder / "x")
+    assert (len(store), manifest.tokens) == (manifest.samples, sum(length for *_, length in kinds))
+    for corpus in store.corpora:
+        indices = store.corpus_indices(corpus)
+        samples = [store.sample(i) for i in indices]
+        assert store.lengths(indices).tolist() == [len(sample.tokens) for sample in samples]
+        expected = [row for row in rows if row["corpus"] == corpus]
+        expected.sort(key=lambda row: (row["template"] != "interleaved", row["row_id"]))
+        for sample, following in zip(samples, [*samples[1:], None], strict=True):
+            first, *_ = joined = _take(expected, sample.tokens.tolist())
+            assert (sample.row_id, sample.template, sample.answer_spans) == (first["row_id"], first["template"], [])
+            if len(joined) > 1:
+                assert {row["template"] for row in joined} == {"interleaved"}
+                assert len(sample.tokens) <= join_tokens
+            if following and sample.template == following.template == "interleaved":
+                assert len(sample.tokens) + len(expected[0]["input_ids"]) > join_tokens
+        assert not expected
+
+
+def _take(rows, tokens):
+    """Takes off `rows` those whose ids, one after the other, are `tokens`."""
+    taken = []
+    while sum(len(row["input_ids"]) for row in taken) < len(tokens):
+        taken.append(rows.pop(0))
+    assert [token for row in taken for token in row["input_ids"]] == tokens
+    return taken
+
+
 @pytest.mark.parametrize(("size", "dtype"), [(48386, np.uint16), (65535, np.uint16), (65536, np.uint32)])
 def test_token_width_follows_the_vocabulary(tmp_path, size, dtype):
     ids = [0, 1, size - 1]
@@ -129,11 +179,16 @@ def test_tokens_are_views_of_the_file_and_the_store_travels_by_its_folder(tmp_pa
 
 def test_a_finished_store_of_the_same_tables_is_kept_and_another_replaced(tmp_path):
     documents = write_documents(tmp_path / "a", [document(1, [1, 2])], [document(2, [3])])
-    for fingerprint, is_kept in (("one", False), ("one", True), ("two", False)):
+    for fingerprint, join_tokens, is_kept in (
+        ("one", 0, False),
+        ("one", 0, True),
+        ("one", 9, False),
+        ("two", 9, False),
+    ):
         tables.write_manifest(str(documents), tables.Manifest("documents", fingerprint, 2, 2, 2, {}, {}, {}, 0.0))
         shard = tmp_path / "store" / "shard-00000.arrow"
         before = shard.stat().st_mtime_ns if shard.exists() else 0
-        manifest = build_store([documents], tmp_path / "store", 20)
+        manifest = build_store([documents], tmp_path / "store", 20, join_tokens)
         assert (shard.stat().st_mtime_ns == before) is is_kept
         assert manifest.inputs == [fingerprint]
 
@@ -159,7 +214,7 @@ def test_unusable_input_is_one_sentence(tmp_path):
 def test_a_damaged_store_says_what_is_missing(tmp_path):
     folder = tmp_path / "store"
     documents = write_documents(tmp_path / "a", [document(i, [1, 2]) for i in range(9)])
-    for name in ("shard-00000.arrow", "locations.npy"):
+    for name in ("shard-00000.arrow", "locations.npy", "starts.npy"):
         build_store([documents], folder, 20)
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[: len(content) // 2])

@@ -1,9 +1,12 @@
 """MMC4: web pages as sentences with images, in shards of JSON lines (docs_shard_*_v2.jsonl.zip and their like).
 
-{"url", "text_list": [sentence, ...], "image_info": [{"image_name", "raw_url", "matched_text_index"}, ...],
-"similarity_matrix": images x sentences}. An image stands before the sentence that it was matched with. The match is
-copied into the order of a row's parts, so an image that is dropped later leaves no matrix behind to be cut; the matrix
-is read only for images without `matched_text_index`.
+{"url", "text_list": [sentence, ...], "image_info": [{"image_name", "raw_url", "matched_text_index", "matched_sim"},
+...], "similarity_matrix": images x sentences}. An image stands before the sentence that it was matched with; documents
+place it anew (C.6). The match is copied into the order of a row's parts, so an image that is dropped later leaves no
+matrix behind to be cut; the matrix is read only for images without `matched_text_index` or `matched_sim`.
+
+Images that are less similar to their sentence than the source's `min_similarity` are left out, as MM-Interleaved does
+with MMC4 (C.6); they need not be fetched.
 """
 
 from __future__ import annotations
@@ -25,11 +28,15 @@ from mmgic.sources.rows import image_part, interleaved, row_image, text_part
 
 @dataclass(frozen=True)
 class _Image:
-    """An image of a document. `sentence` is the position of its sentence, -1 if it has none."""
+    """An image of a document. `sentence` is the position of its sentence, -1 if it has none.
+
+    `dissimilar` says that they are too little alike; an image whose similarity nobody computed is not.
+    """
 
     url: str
     image_path: str
     sentence: int
+    dissimilar: bool
 
     @property
     def column(self) -> RowImage:
@@ -40,25 +47,28 @@ class _Image:
         """Why it cannot be used, "" if it can: one of schema.DROPS."""
         if not self.url and not self.image_path:
             return "image_failed"
-        return "" if self.sentence >= 0 else "image_unmatched"
+        if self.sentence < 0:
+            return "image_unmatched"
+        return "image_dissimilar" if self.dissimilar else ""
 
 
 @dataclass(frozen=True)
 class _Document:
-    """`problem` is "" where the record is a document."""
+    """`problem` is "" if the record is a document, otherwise the detail of its `reason`."""
 
     record_id: str
     times_seen: int
     sentences: tuple[str, ...] = ()
     images: tuple[_Image, ...] = ()
     problem: str = ""
+    reason: str = "bad_record"
 
 
 def read_mmc4(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per document: one round whose response is its sentences and images in reading order.
 
-    Images without a url or a matched sentence are dropped and counted. Some urls have several documents (where
-    `could_have_url_duplicate` is 1); the first one stays. See `mmgic.sources.read_source`.
+    Images without a url or a matched sentence that is similar enough are dropped and counted. Some urls have several
+    documents (`could_have_url_duplicate` is 1); the first one stays. See `mmgic.sources.read_source`.
     """
     for document in _documents(source):
         if document.problem:
@@ -80,7 +90,8 @@ def read_mmc4(source: SourceSettings) -> Iterator[Interleaved]:
 def read_mmc4_pairs(source: SourceSettings) -> Iterator[Interleaved]:
     """Yields a row per image of each document: the image and its sentence (MMC4-pairs of C.6).
 
-    An image without a url or a matched sentence is a row that is set aside. See `mmgic.sources.read_source`.
+    An image without a url or a matched sentence that is similar enough is a row that is set aside. See
+    `mmgic.sources.read_source`.
     """
     for document in _documents(source):
         if document.problem:
@@ -103,11 +114,12 @@ def read_mmc4_pairs(source: SourceSettings) -> Iterator[Interleaved]:
 _PAIR_FAULTS = {
     "image_failed": ("bad_record", "the image has no url"),
     "image_unmatched": ("no_caption", "the image has no matched sentence"),
+    "image_dissimilar": ("image_dissimilar", "the image and its sentence are less similar than min_similarity"),
 }
 
 
 def _bad_document(source: str, task: str, document: _Document) -> Interleaved:
-    verdict = reject("bad_record", document.problem)
+    verdict = reject(document.reason, document.problem)
     return interleaved(source, document.record_id, document.times_seen, task, **verdict)
 
 
@@ -118,10 +130,12 @@ def _documents(source: SourceSettings) -> Iterator[_Document]:
         for where, record in source_records(source, json_lines):
             url = (record or {}).get("url")
             record_id = url_id(url) if isinstance(url, str) and url else where
-            yield _document(record, record_id, index.times_seen(record_id), local)
+            yield _document(record, record_id, index.times_seen(record_id), local, source.min_similarity)
 
 
-def _document(record: dict[str, Any] | None, record_id: str, times_seen: int, local: LocalImages) -> _Document:
+def _document(
+    record: dict[str, Any] | None, record_id: str, times_seen: int, local: LocalImages, min_similarity: float
+) -> _Document:
     if record is None:
         return _Document(record_id, times_seen, problem="the line is no JSON object")
     texts, infos = record.get("text_list"), record.get("image_info")
@@ -130,18 +144,30 @@ def _document(record: dict[str, Any] | None, record_id: str, times_seen: int, lo
     sentences = tuple(map(collapse_spaces, texts))
     matrix = record.get("similarity_matrix")
     similarities = matrix if isinstance(matrix, list) and len(matrix) == len(infos) else [None] * len(infos)
-    images = tuple(_image(info, sentences, row, local) for info, row in zip(infos, similarities, strict=True))
-    if not any(image.fault == "" for image in images):
-        problem = f"none of its {len(images)} images has both a url and a sentence"
-        return _Document(record_id, times_seen, problem=problem)
-    return _Document(record_id, times_seen, sentences, images)
+    images = tuple(
+        _image(info, sentences, row, local, min_similarity) for info, row in zip(infos, similarities, strict=True)
+    )
+    faults = {image.fault for image in images}
+    if "" in faults:
+        return _Document(record_id, times_seen, sentences, images)
+    if "image_dissimilar" in faults:
+        problem = f"no image is as similar to its sentence as min_similarity, {min_similarity:g}, asks"
+        return _Document(record_id, times_seen, problem=problem, reason="image_dissimilar")
+    problem = f"none of its {len(images)} images has both a url and a sentence"
+    return _Document(record_id, times_seen, problem=problem)
 
 
-def _image(info: Any, sentences: tuple[str, ...], similarities: Any, local: LocalImages) -> _Image:
+def _image(
+    info: Any, sentences: tuple[str, ...], similarities: Any, local: LocalImages, min_similarity: float
+) -> _Image:
     info = info if isinstance(info, dict) else {}
     url = http_url(info.get("raw_url"))
     path = local.find(info.get("image_name"), url=url)
-    return _Image(url, path, _sentence(info.get("matched_text_index"), sentences, similarities))
+    sentence = _sentence(info.get("matched_text_index"), sentences, similarities)
+    similarity = info.get("matched_sim")
+    if not is_number(similarity) and isinstance(similarities, list) and 0 <= sentence < len(similarities):
+        similarity = similarities[sentence]
+    return _Image(url, path, sentence, is_number(similarity) and similarity < min_similarity)
 
 
 def _sentence(matched: Any, sentences: tuple[str, ...], similarities: Any) -> int:

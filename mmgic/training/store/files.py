@@ -1,12 +1,15 @@
 """What a token store is on disk. The folder is local, as its files are memory-mapped.
 
     shard-00000.arrow ...   one record batch each, documents in the order in which they were read
-    locations.npy           int64 [samples]: sample -> position over all shards
+    locations.npy           int64 [documents]: document -> position over all shards
+    starts.npy              int64 [samples + 1]: sample -> its first document; the last number is that of all documents
     lengths.npy             int32 [samples]: tokens of each sample
     store.json              written last: the store is finished if and only if it is there
 
-Samples are numbered in the order of (corpus, row_id, repeat), so a sample's number does not depend on how the documents
-were split into files, and a corpus is a range of numbers.
+Documents are numbered in the order of (corpus, row_id, repeat), web pages of a corpus before its others, so a number
+does not depend on how the documents were split into files. A sample is a document, or as many web pages one after the
+other as fit into `join_tokens` (C.6); a row_id is a hash, so what is joined is as good as shuffled. A corpus is a range
+of samples.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from mmgic.settings import Settings
 
 MANIFEST = "store.json"
 LOCATIONS = "locations.npy"
+STARTS = "starts.npy"
 LENGTHS = "lengths.npy"
 
 
@@ -57,14 +61,16 @@ class CorpusCounts:
 
 @dataclass(frozen=True)
 class StoreManifest:
-    """What a finished store holds. `inputs` are the fingerprints of the document tables that it was made from."""
+    """What a finished store holds. `inputs` are the fingerprints of the document tables that it was made from; 0
+    `join_tokens` join nothing."""
 
     vocabulary_size: int
     samples: int
     tokens: int
     corpora: dict[str, CorpusCounts]
-    shard_samples: list[int]
+    shard_documents: list[int]
     inputs: list[str]
+    join_tokens: int
 
 
 def read_store_manifest(folder: str | Path) -> StoreManifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,12 +12,15 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from mmgic.errors import InputError
-from mmgic.training.store.files import LENGTHS, LOCATIONS, read_store_manifest, shard_path
+from mmgic.training.store.files import LENGTHS, LOCATIONS, STARTS, read_store_manifest, shard_path
 
 
 @dataclass(frozen=True)
 class TrainingSample:
-    """One document. `tokens` is a read-only view of the store, uint16 [tokens] (uint32 for large vocabularies)."""
+    """One document, or joined web pages, of which the first names the sample.
+
+    `tokens` is read-only if it is one document, a view of the store; uint16 [tokens] (uint32 for large vocabularies).
+    """
 
     tokens: np.ndarray
     template: str
@@ -33,7 +36,7 @@ class TokenStore:
         """Raises InputError if `folder` holds no finished store."""
         self.folder = Path(folder).absolute()
         self.manifest = read_store_manifest(self.folder)
-        self._first = np.concatenate([[0], np.cumsum(self.manifest.shard_samples)])  # of each shard
+        self._first = np.concatenate([[0], np.cumsum(self.manifest.shard_documents)])  # of each shard
         self._shards: dict[int, _Shard] = {}
 
     def __reduce__(self) -> tuple[type[TokenStore], tuple[Path]]:
@@ -62,8 +65,8 @@ class TokenStore:
 
     def identities(self, indices: range) -> tuple[np.ndarray, np.ndarray]:
         """row_id int64 and repeat int32 of each sample, [indices]; reads these two columns of the whole store."""
-        locations = self._locations[indices.start : indices.stop]
-        shards = [self._shard(number) for number in range(len(self.manifest.shard_samples))]
+        locations = self._locations[self._starts[indices.start : indices.stop]]
+        shards = [self._shard(number) for number in range(len(self.manifest.shard_documents))]
         row_ids, repeats = (np.concatenate(column) for column in zip(*(s.identities for s in shards), strict=True))
         return row_ids[locations], repeats[locations]
 
@@ -71,30 +74,41 @@ class TokenStore:
         """Raises IndexError outside 0 ... len - 1."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of a store of {len(self)}")
-        location = int(self._locations[index])
+        first, stop = (int(n) for n in self._starts[index : index + 2])
+        documents = [self._document(number) for number in range(first, stop)]
+        if len(documents) == 1:
+            return documents[0]
+        return replace(documents[0], tokens=np.concatenate([document.tokens for document in documents]))
+
+    def _document(self, document: int) -> TrainingSample:
+        location = int(self._locations[document])
         number = int(np.searchsorted(self._first, location, side="right")) - 1
         return self._shard(number).sample(location - int(self._first[number]))
 
     def _shard(self, number: int) -> _Shard:
         shard = self._shards.get(number)
         if shard is None:
-            shard = self._shards[number] = _Shard(self.folder, number, self.manifest.shard_samples[number])
+            shard = self._shards[number] = _Shard(self.folder, number, self.manifest.shard_documents[number])
         return shard
 
     @cached_property
     def _locations(self) -> np.ndarray:
-        return self._array(LOCATIONS)
+        return self._array(LOCATIONS, sum(self.manifest.shard_documents))
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        return self._array(STARTS, len(self) + 1)
 
     @cached_property
     def _lengths(self) -> np.ndarray:
-        return self._array(LENGTHS)
+        return self._array(LENGTHS, len(self))
 
-    def _array(self, name: str) -> np.ndarray:
+    def _array(self, name: str, length: int) -> np.ndarray:
         try:
             array: np.ndarray = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError):
             raise _damaged(self.folder, name) from None
-        if len(array) != len(self):
+        if len(array) != length:
             raise _damaged(self.folder, name)
         return array
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from mmgic.training.store.files import (
     LENGTHS,
     LOCATIONS,
     MANIFEST,
+    STARTS,
     CorpusCounts,
     SourceCounts,
     StoreManifest,
@@ -31,15 +32,18 @@ from mmgic.training.store.files import (
 
 SHARD_BYTES = 1 << 27
 ROWS_AT_ONCE = 1024  # documents read at a time: about 8 MiB
-KEY = np.dtype([("corpus", "i2"), ("row_id", "i8"), ("repeat", "i4"), ("length", "i4")])
+KEY = np.dtype([("corpus", "i2"), ("alone", "?"), ("row_id", "i8"), ("repeat", "i4"), ("length", "i4")])
 
 
-def build_store(documents: Sequence[str | Path], folder: str | Path, vocabulary_size: int) -> StoreManifest:
+def build_store(
+    documents: Sequence[str | Path], folder: str | Path, vocabulary_size: int, join_tokens: int = 0
+) -> StoreManifest:
     """Writes the kept rows of the `schema.DOCUMENT` tables `documents` as a token store in the local `folder`.
 
-    Where `folder` already holds the store of the same tables it is left as it is; another store there is replaced.
-    Memory holds one shard and about 40 bytes a sample. Raises InputError for a table that is missing or unfinished, for
-    token ids outside the vocabulary, for a document that is there twice and if nothing was kept.
+    Web pages are joined to samples of at most `join_tokens` tokens (C.6); with 0 each is one of its own. If `folder`
+    already holds the store of the same tables, it is left as it is; another store there is replaced. Memory holds one
+    shard and about 40 bytes a document. Raises InputError for a table that is missing or unfinished, for token ids
+    outside the vocabulary, for a document that is there twice and if nothing was kept.
     """
     with about(folder):
         return _build(documents, Path(folder), vocabulary_size)
@@ -49,7 +53,7 @@ def _build(documents: Sequence[str | Path], folder: Path, vocabulary_size: int) 
     inputs = [_fingerprint(str(table)) for table in documents]
     if all(inputs) and (folder / MANIFEST).exists():
         manifest = read_store_manifest(folder)
-        if (manifest.inputs, manifest.vocabulary_size) == (inputs, vocabulary_size):
+        if (manifest.inputs, manifest.vocabulary_size, manifest.join_tokens) == (inputs, vocabulary_size, join_tokens):
             return manifest
     folder.mkdir(parents=True, exist_ok=True)
     for old in [folder / MANIFEST, *folder.glob("shard-*.arrow")]:
@@ -58,7 +62,7 @@ def _build(documents: Sequence[str | Path], folder: Path, vocabulary_size: int) 
     corpora: list[str] = []
     keys: list[np.ndarray] = []
     counts: dict[tuple[str, str], SourceCounts] = {}
-    shard_samples: list[int] = []
+    shard_documents: list[int] = []
     shard: list[pa.Table] = []
     total = sum(tables.open_table(str(table)).count_rows(filter=tables.select()) for table in documents)
     with counted("store", total, "documents") as advance:
@@ -68,16 +72,16 @@ def _build(documents: Sequence[str | Path], folder: Path, vocabulary_size: int) 
             _count(counts, rows)
             shard.append(_shard_columns(rows, vocabulary_size))
             if sum(part.nbytes for part in shard) >= SHARD_BYTES:
-                shard_samples.append(_write_shard(folder, len(shard_samples), shard))
+                shard_documents.append(_write_shard(folder, len(shard_documents), shard))
                 shard = []
             advance(rows.num_rows)
     if shard:
-        shard_samples.append(_write_shard(folder, len(shard_samples), shard))
+        shard_documents.append(_write_shard(folder, len(shard_documents), shard))
     if not keys:
         raise InputError(f"no document was kept in {', '.join(map(str, documents))}; their manifests say why")
 
     start, ranges = 0, {}
-    for name, samples in _write_index(folder, np.concatenate(keys), corpora).items():
+    for name, samples in _write_index(folder, np.concatenate(keys), corpora, join_tokens).items():
         sources = {source: value for (corpus, source), value in sorted(counts.items()) if corpus == name}
         ranges[name] = CorpusCounts(start, start + samples, sources)
         start += samples
@@ -86,8 +90,9 @@ def _build(documents: Sequence[str | Path], folder: Path, vocabulary_size: int) 
         samples=start,
         tokens=sum(count.visual_tokens + count.text_tokens for count in counts.values()),
         corpora=ranges,
-        shard_samples=shard_samples,
+        shard_documents=shard_documents,
         inputs=inputs,
+        join_tokens=join_tokens,
     )
     write_text(str(folder / MANIFEST), json.dumps(asdict(manifest), indent=2) + "\n")
     return manifest
@@ -120,6 +125,7 @@ def _kept(table: str) -> Iterator[pa.Table]:
 def _keys(rows: pa.Table, corpora: list[str]) -> np.ndarray:
     keys = np.empty(rows.num_rows, KEY)
     keys["corpus"] = pc.index_in(rows["corpus"], pa.array(corpora)).to_numpy()
+    keys["alone"] = pc.not_equal(rows["template"], "interleaved").to_numpy()
     keys["row_id"] = rows["row_id"].to_numpy()
     keys["repeat"] = rows["repeat"].to_numpy()
     keys["length"] = pc.list_value_length(rows["input_ids"]).to_numpy()
@@ -165,11 +171,11 @@ def _write_shard(folder: Path, number: int, parts: list[pa.Table]) -> int:
     return int(batch.num_rows)
 
 
-def _write_index(folder: Path, keys: np.ndarray, corpora: list[str]) -> dict[str, int]:
-    """Writes both index files in the order of the samples; returns the number of samples of each corpus, in order."""
+def _write_index(folder: Path, keys: np.ndarray, corpora: list[str], join_tokens: int) -> dict[str, int]:
+    """Writes the index files in the order of the samples; returns the number of samples of each corpus, in order."""
     rank = np.argsort(np.argsort(corpora))
     keys["corpus"] = rank[keys["corpus"]]
-    order = np.lexsort((keys["repeat"], keys["row_id"], keys["corpus"]))
+    order = np.lexsort((keys["repeat"], keys["row_id"], keys["alone"], keys["corpus"]))
     keys = keys[order]
     identity = keys[["corpus", "row_id", "repeat"]]
     (twice,) = np.nonzero(identity[1:] == identity[:-1])
@@ -180,6 +186,28 @@ def _write_index(folder: Path, keys: np.ndarray, corpora: list[str]) -> dict[str
             f"{len(twice)} documents are there twice (first: {names[corpus]}, row_id {row_id}, repeat {repeat}); "
             "name each table of documents once and give each source its own name"
         )
+    starts = _sample_starts(keys, join_tokens)
     np.save(folder / LOCATIONS, order)
-    np.save(folder / LENGTHS, keys["length"])
-    return dict(zip(names, np.bincount(keys["corpus"]).tolist(), strict=True))
+    np.save(folder / STARTS, np.append(starts, len(keys)))
+    np.save(folder / LENGTHS, np.add.reduceat(keys["length"], starts, dtype=np.int32))
+    return dict(zip(names, np.bincount(keys["corpus"][starts]).tolist(), strict=True))
+
+
+def _sample_starts(keys: np.ndarray, join_tokens: int) -> np.ndarray:
+    """The first document of each sample, int64 [samples]: of joined web pages as many as fit, one after the other."""
+    if not join_tokens:
+        return np.arange(len(keys))
+    ends = np.concatenate([[0], np.cumsum(keys["length"], dtype=np.int64)])
+    changes = np.flatnonzero(np.diff(2 * keys["corpus"] + keys["alone"])) + 1
+    starts = []
+    for first, last in pairwise([0, *changes.tolist(), len(keys)]):
+        if keys["alone"][first]:
+            starts.append(np.arange(first, last))
+            continue
+        joined, document = [], first
+        while document < last:
+            joined.append(document)
+            fitting = int(np.searchsorted(ends, ends[document] + join_tokens, side="right")) - 1
+            document = min(last, max(document + 1, fitting))
+        starts.append(np.array(joined))
+    return np.concatenate(starts)

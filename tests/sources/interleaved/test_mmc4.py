@@ -75,10 +75,33 @@ def test_a_missing_match_comes_from_the_similarities(read):
     matrix = [[0.1, 0.3], [0.4, 0.2]]
     [row] = read(document(images=[unmatched, image("b", 0)], similarity_matrix=matrix))
     assert row["rounds"][0]["response"] == [image_part(1), text_part("one"), image_part(0), text_part("two")]
-    for wrong in (None, [[0.1, 0.3]], [["x", 1], [0, 1]], [[], []], "no"):
+    for wrong in (None, [[0.1, 0.3]], [["x", 1], [0.5, 1]], [[], []], "no"):
         [row] = read(document(images=[unmatched, image("b", 0)], similarity_matrix=wrong))
         assert [i["url"][-5] for i in row["images"]] == ["b"]
         assert row["drops"] == [{"reason": "image_unmatched", "count": 1}]
+
+
+def test_images_too_little_like_their_sentence_are_left_out(read):
+    likeness = {"matched_sim": 0.1}
+    images = [image("a", 0, matched_sim=0.24), image("b", 1, matched_sim=0.239), image("c", 1, matched_sim="?")]
+    [row] = read(document(images=images))
+    assert [i["url"][-5] for i in row["images"]] == ["a", "c"]
+    assert row["drops"] == [{"reason": "image_dissimilar", "count": 1}]
+    # without a similarity of the match, the matrix's
+    [row] = read(document(images=[image("a", 1), image("b", 0)], similarity_matrix=[[0.9, 0.2], [0.3, 0.9]]))
+    assert [i["url"][-5] for i in row["images"]] == ["b"]
+    [row] = read(document(images=[image("a", **likeness), image("b", 1, **likeness)]))
+    assert (row["keep"], row["reason"]) == (False, "image_dissimilar")
+    assert "min_similarity, 0.24," in row["detail"]
+    pairs = read(document(images=images), format_name="mmc4_pairs")
+    assert [pair["reason"] for pair in pairs] == ["", "image_dissimilar", ""]
+
+
+def test_the_least_similarity_is_a_setting(read, tmp_path):
+    read(document(images=[image("a", matched_sim=0.3), image("b", 1, matched_sim=0.5)]))
+    for least, kept in ((-1.0, 2), (0.4, 1), (0.6, 0)):
+        source = SourceSettings(name="m", format="mmc4", path=str(tmp_path), min_similarity=least)
+        assert [len(row["images"]) for row in read_source(source)] == [kept]
 
 
 def test_what_is_missing_is_counted(read):
