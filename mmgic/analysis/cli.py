@@ -1,4 +1,4 @@
-"""`mmgic stats`: the tables and figures of the paper's data sections for what a run folder holds."""
+"""`mmgic stats`: the numbers of the paper's data sections for what a run folder holds, with the paper's beside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from mmgic.settings import Recipe
 
 
 def add_parser(commands: Any) -> None:
-    stats = commands.add_parser("stats", help="Tables 13 to 15 and Figures 12 and 13 for what was built")
+    stats = commands.add_parser(
+        "stats",
+        help="the paper's numbers about its data, of what was built (Sections 2, F to H, Tables 13 to 15)",
+    )
     stats.add_argument("folder", metavar="FOLDER", help="output folder of a run, local or any fsspec url")
     stats.add_argument(
         "--output",
@@ -25,8 +28,9 @@ def add_parser(commands: Any) -> None:
 
 
 def _stats(arguments: argparse.Namespace) -> None:
-    from mmgic.analysis.statistics import built_documents, statistics, statistics_text
+    from mmgic.analysis.statistics import built_documents, statistics
     from mmgic.analysis.statistics_figures import write_statistics
+    from mmgic.analysis.statistics_tables import statistics_text
     from mmgic.stages.places import Places
 
     documents = built_documents(Places(arguments.folder))

@@ -15,6 +15,7 @@ from mmgic.analysis.figures import curves, image_uri, picture_uri
 from mmgic.analysis.outcome import facts, model_folder, next_steps, other_runs, stage_starts
 from mmgic.analysis.statistics import statistics
 from mmgic.analysis.statistics_figures import statistics_figures
+from mmgic.analysis.statistics_tables import statistics_tables
 from mmgic.analysis.summary import EVALUATIONS, LOSSES, RunSummary, summarize
 from mmgic.analysis.words import MarkedWord, marked_words
 from mmgic.documents.folders import document_tables
@@ -105,7 +106,7 @@ def write_report(output_folder: Path, settings: Settings) -> Path:
         charts=_charts(summary, settings),
         others=others,
         drawings=_drawings(images, model_folder(output_folder, settings), settings),
-        statistics=found,
+        statistics=statistics_tables(found) if found else [],
         figures=statistics_figures(found) if found else {},
         images=images,
         panels=_panels([example["row"] for example in images[:_PANELS]], settings),

@@ -1,4 +1,4 @@
-"""The statistics of the paper's appendices for whatever a run folder holds: Tables 13 to 15, Figures 12 and 13.
+"""The paper's numbers about its data, of what a run folder holds: Sections 2 and G, Tables 13 to 15, Figures 12 and 13.
 
 Finished tables are streamed, a batch at a time, so memory grows with distinct labels alone. Needs no Ray.
 """
@@ -17,6 +17,15 @@ import pyarrow.compute as pc
 
 from mmgic.analysis.frequency import Curve, curve
 from mmgic.analysis.phrases import FREQUENCIES, Frequencies, read_frequencies
+from mmgic.analysis.published import (
+    AESTHETIC_COLLECTED,
+    GENERAL_COLLECTED,
+    GENERAL_SELECTED,
+    IC_IMAGES,
+    LABEL_DESCRIPTION_PAIRS,
+    UNIQUE_IMAGES,
+    UNIQUE_REGIONS,
+)
 from mmgic.descriptions.reading import Descriptions, load_descriptions
 from mmgic.documents.folders import document_tables, documents_folder
 from mmgic.errors import InputError
@@ -24,6 +33,7 @@ from mmgic.files import find_files, read_mapping, read_text
 from mmgic.paths import absolute
 from mmgic.schema import CORPORA
 from mmgic.settings import DocumentSettings
+from mmgic.sources.formats import FORMATS
 from mmgic.stages.places import Places
 from mmgic.stages.tables import SETTINGS, Table, open_table, select
 
@@ -31,6 +41,8 @@ RARE = 5  # Figure 12's text: labels with a frequency below this
 BEFORE_TOKENS = ("mmgic/regions", "mmgic/captions", "mmgic/cleaned")  # Table 13 counts the first that is there
 COLLECTED = ("sft/sampled", "sft/unique", "sft/annotations")  # the same for Table 14
 KINDS = ("objects", "attributes", "relationships")
+
+LabelCounts = Counter[tuple[str, str, str]]  # by (kind, source, label)
 
 PLAYBACK = "MMGIC playback"
 TYPES = {
@@ -82,9 +94,19 @@ class TokenCount:
 
 
 @dataclass(frozen=True)
+class ComparedCount:
+    """A number of the paper's text; `paper` is how it is printed there."""
+
+    name: str
+    here: int
+    paper: str
+
+
+@dataclass(frozen=True)
 class Statistics:
     """What a run folder holds; parts that were not built are empty."""
 
+    collected: tuple[ComparedCount, ...]  # Sections 2.3 and G
     detection: tuple[DetectionCount, ...]  # Table 13, the last row is the total
     instructions: tuple[InstructionCount, ...]  # Table 14
     instruction_tokens: tuple[TokenCount, ...]  # Table 15, the last row is the total
@@ -102,66 +124,22 @@ def statistics(folder: str | os.PathLike[str], of: DocumentSettings | None = Non
     found = {table.name: table for table in places.tables()}
     if not found:
         raise InputError(f"{absolute(folder)} holds no finished table; give the 'output' folder of a run")
-    labels = _label_counts(_first(found, BEFORE_TOKENS))
+    table = _first(found, BEFORE_TOKENS)
+    labels, images_with = _label_counts(table)
     phrases = read_text(f"{places.folder('ic/selected')}/{FREQUENCIES}")
     of = of or built_documents(places)
     documents = document_tables(found.values(), of)
+    descriptions = _descriptions(places)
+    detection = _detection(table, labels, descriptions, documents)
     return Statistics(
-        _detection(_first(found, BEFORE_TOKENS), labels, _descriptions(places), documents),
+        (*_section_2(detection, _described(images_with, descriptions)), *_section_g(found, documents, places)),
+        detection,
         tuple(_instructions(found, of)),
         _instruction_tokens(documents),
         tuple(total for corpus in CORPORA if (total := _corpus(documents, corpus)).samples),
         {kind: _label_curve(labels, kind) for kind in KINDS if any(key[0] == kind for key in labels)},
         read_frequencies(phrases) if phrases else None,
     )
-
-
-def statistics_text(found: Statistics) -> str:
-    """The statistics as tables for a terminal."""
-    blocks = []
-    head: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-    if found.detection:
-        head = ("source", "regions", "images", "concepts", "visual tokens", "text tokens", "used regions", "samples")
-        rows = [
-            (d.source, d.regions, d.images, d.concepts, d.visual_tokens, d.text_tokens, d.used_regions, d.samples)
-            for d in found.detection
-        ]
-        blocks.append(_block("Table 13: detection sources before and after tokenization", head, rows))
-    if found.instructions:
-        rows = [(i.type, i.task, i.source, i.samples) for i in found.instructions]
-        blocks.append(_block("Table 14: instruction samples", ("type", "task", "source", "samples"), rows))
-    for title, counts in (
-        ("Table 15: tokenized instruction data", found.instruction_tokens),
-        ("Documents of all corpora", found.corpora),
-    ):
-        if counts:
-            rows = [(c.name, c.visual_tokens, c.text_tokens, c.samples) for c in counts]
-            blocks.append(_block(title, ("", "visual tokens", "text tokens", "samples"), rows))
-    if found.labels:
-        rows = [(k, c.distinct, c.occurrences, f"{c.rare_share:.1%}") for k, c in found.labels.items()]
-        blocks.append(_block("Figure 12: labels", ("", "labels", "annotations", f"labels below {RARE}"), rows))
-    if found.phrases:
-        p = found.phrases
-        rows = [(name, c.distinct, c.frequent, c.occurrences) for name, c in (("before", p.before), ("after", p.after))]
-        head = ("", "noun phrases", f"of {p.min_count} captions or more", "occurrences")
-        blocks.append(_block("Figure 13: noun phrases before and after the filter", head, rows))
-    return "\n\n".join(blocks)
-
-
-def _block(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, *([f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows)]
-    texts = [isinstance(cell, str) and "%" not in cell for cell in rows[0]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    columns = list(zip(widths, texts, strict=True))
-    printed = [
-        "  ".join(f"{cell:<{w}}" if text else f"{cell:>{w}}" for cell, (w, text) in zip(line, columns, strict=True))
-        for line in lines
-    ]
-    return "\n".join([title, *(line.rstrip() for line in printed)])
-
-
-# ---------------------------------------------------------------- counting
 
 
 def _first(found: Mapping[str, Table], names: Sequence[str]) -> Table | None:
@@ -176,20 +154,59 @@ def _batches(table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     )
 
 
-def _label_counts(table: Table | None) -> Counter[tuple[str, str, str]]:
-    """(kind, source, label) -> annotations."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+def _label_counts(table: Table | None) -> tuple[LabelCounts, LabelCounts]:
+    """(kind, source, label) -> annotations, and -> images."""
+    counts: LabelCounts = Counter()
+    images: LabelCounts = Counter()
     for batch in _batches(table, ["source", *KINDS]) if table else ():
         for kind in KINDS:
             lists = batch.column(kind)
-            owners = batch.column("source").take(pc.list_parent_indices(lists))
-            pairs = pa.table({"source": owners, "label": pc.struct_field(lists.flatten(), "label")})
-            for row in pairs.group_by(["source", "label"]).aggregate([([], "count_all")]).to_pylist():
-                counts[kind, row["source"], row["label"]] += row["count_all"]
-    return counts
+            parents = pc.list_parent_indices(lists)
+            owners, found = batch.column("source").take(parents), pc.struct_field(lists.flatten(), "label")
+            pairs = pa.table({"source": owners, "image": parents, "label": found})
+            once = pairs.group_by(["source", "image", "label"]).aggregate([])
+            for counter, of in ((counts, pairs), (images, once)):
+                for row in of.group_by(["source", "label"]).aggregate([([], "count_all")]).to_pylist():
+                    counter[kind, row["source"], row["label"]] += row["count_all"]
+    return counts, images
 
 
-def _label_curve(labels: Counter[tuple[str, str, str]], kind: str) -> Curve:
+def _described(images_with: LabelCounts, descriptions: Descriptions) -> int:
+    """Pairs of a label and its description, each once in an image, as documents hold them."""
+    return sum(
+        number
+        for (kind, source, label), number in images_with.items()
+        if label in getattr(descriptions.of(source), kind)
+    )
+
+
+def _section_2(detection: Sequence[DetectionCount], pairs: int) -> Iterator[ComparedCount]:
+    if detection:
+        total = detection[-1]
+        yield ComparedCount("MMGIC: images", total.images, UNIQUE_IMAGES)
+        yield ComparedCount("MMGIC: object regions in documents", total.used_regions, UNIQUE_REGIONS)
+        yield ComparedCount("MMGIC: label-description pairs", pairs, LABEL_DESCRIPTION_PAIRS)
+
+
+def _section_g(found: Mapping[str, Table], documents: Sequence[Table], places: Places) -> Iterator[ComparedCount]:
+    """General image-caption data are those that the noun-phrase filter chooses from; the others are aesthetic."""
+    formats = {source.get("name"): source.get("format") for source in _built_with(places).get("sources") or ()}
+    general = {name for name, format in formats.items() if format in FORMATS and FORMATS[format].filtered_caption}
+
+    def kept(table: Table, of_general: bool) -> int:
+        sources = table.manifest.sources.items()
+        return sum(counts["kept"] for name, counts in sources if (name in general) == of_general)
+
+    if (collected := found.get("ic/annotations")) and formats:
+        yield ComparedCount("IC: general pairs collected", kept(collected, True), GENERAL_COLLECTED)
+        yield ComparedCount("IC: aesthetic pairs collected", kept(collected, False), AESTHETIC_COLLECTED)
+        if images := found.get("ic/images"):
+            yield ComparedCount("IC: general pairs selected and downloaded", kept(images, True), GENERAL_SELECTED)
+    if samples := _corpus(documents, "ic").samples:
+        yield ComparedCount("IC: images in documents", samples, IC_IMAGES)
+
+
+def _label_curve(labels: LabelCounts, kind: str) -> Curve:
     """Figure 12 is about the labels of all sources together."""
     counts: Counter[str] = Counter()
     for (of_kind, _, label), number in labels.items():
@@ -200,7 +217,7 @@ def _label_curve(labels: Counter[tuple[str, str, str]], kind: str) -> Curve:
 
 def _detection(
     table: Table | None,
-    labels: Counter[tuple[str, str, str]],
+    labels: LabelCounts,
     descriptions: Descriptions,
     documents: Sequence[Table],
 ) -> tuple[DetectionCount, ...]:
@@ -227,7 +244,7 @@ def _detection(
     return (*rows, DetectionCount("MMGIC", *map(sum, zip(*numbers, strict=True)))) if rows else ()
 
 
-def _concepts(labels: Counter[tuple[str, str, str]], descriptions: Descriptions) -> Counter[str]:
+def _concepts(labels: LabelCounts, descriptions: Descriptions) -> Counter[str]:
     """Distinct pairs of label and description of each source."""
     pairs = {
         (source, kind, label, getattr(descriptions.of(source), kind).get(label, "")) for kind, source, label in labels

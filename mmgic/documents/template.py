@@ -23,7 +23,7 @@ Order = Literal["image_first", "text_first"]
 
 TITLE = "# Detailed Analysis of Objects in the Image\n"
 IMAGE_FIRST_OPENING = f"{TITLE}\nImage: "
-REGIONS_HEADING = "\n\n## Overview of Selected Object Regions"
+REGIONS_HEADING = "\n## Overview of Selected Object Regions"
 REGION_TITLE = "\n\n### Overview of a Selected Object Region"
 
 

@@ -8,6 +8,7 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,13 +17,14 @@ from mmgic import schema
 from mmgic.analysis.frequency import POINTS, curve
 from mmgic.analysis.phrases import FREQUENCIES, frequencies, read_frequencies
 from mmgic.analysis.statistics import (
+    ComparedCount,
     DetectionCount,
     InstructionCount,
     TokenCount,
     statistics,
-    statistics_text,
 )
 from mmgic.analysis.statistics_figures import statistics_figures
+from mmgic.analysis.statistics_tables import statistics_text
 from mmgic.cli import main
 from mmgic.errors import InputError
 from mmgic.files import write_text
@@ -66,7 +68,9 @@ def run(tmp_path: Path) -> Path:
     ]
     (tmp_path / "descriptions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     run = tmp_path / "run"
-    write_text(f"{run}/settings.yaml", f"descriptions: {tmp_path}/descriptions.jsonl\n")
+    sources = [{"name": "blip", "format": "blip_captions"}, {"name": "laion", "format": "laion_coco_aesthetic"}]
+    settings = {"descriptions": f"{tmp_path}/descriptions.jsonl", "sources": sources}
+    write_text(f"{run}/settings.yaml", yaml.safe_dump(settings))
     cleaned = image("vg", ["never counted"] * 9, [], 0)
     del cleaned["regions"]
     make_table(run, "mmgic/cleaned", schema.ANNOTATED_IMAGE, [cleaned])
@@ -103,6 +107,10 @@ def run(tmp_path: Path) -> Path:
     ]
     make_table(run, "sft/documents", schema.DOCUMENT, sft)
     make_table(run, "sft/playback/CLDR", schema.DOCUMENT, [document("vg", "text_first", 8, 4, 1)])
+    pairs = [{"source": source} for source in ("blip", "laion", "blip", "laion", "blip")]
+    pairs.append({"source": "blip", **reject("no_caption")})
+    make_table(run, "ic/annotations", schema.CAPTIONED_IMAGE, pairs)
+    make_table(run, "ic/images", schema.CAPTIONED_IMAGE, pairs[1:4])
     before, after = np.array([9, 1, 4, 1]), np.array([4, 4])
     found = frequencies(before, after, PhraseSettings(min_count=4, captions_per_phrase=4))
     write_text(f"{run}/ic/selected/{FREQUENCIES}", found.to_json())
@@ -111,6 +119,15 @@ def run(tmp_path: Path) -> Path:
 
 def test_tables_and_figures_are_those_counted_by_hand(run: Path) -> None:
     found = statistics(run)
+    assert found.collected == (
+        ComparedCount("MMGIC: images", 3, "3.5M"),
+        ComparedCount("MMGIC: object regions in documents", 5, "23.9M"),
+        # a dog in each of the three images, however often; nothing else is described
+        ComparedCount("MMGIC: label-description pairs", 3, "61.8M"),
+        ComparedCount("IC: general pairs collected", 3, "229M"),
+        ComparedCount("IC: aesthetic pairs collected", 2, "12M"),
+        ComparedCount("IC: general pairs selected and downloaded", 1, "40M"),
+    )
     # vg: the objects dog ("a hound") and cat, the attributes red and cat; v3det: dog ("a pet")
     assert found.detection == (
         DetectionCount("v3det", 4, 1, 1, 14, 6, 4, 2),
@@ -142,7 +159,14 @@ def test_tables_and_figures_are_those_counted_by_hand(run: Path) -> None:
 def test_command_writes_text_json_and_plots(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stats", str(run)]) == 0
     text = capsys.readouterr().out
-    assert "vg            3       2         4             10            5             1        1" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["vg", "3", "2", "4", "10", "5", "1", "1"] in lines
+    assert ["v3det", "4", "1", "1", "14", "6", "4", "2"] in lines
+    assert "  in the paper    1.18M   0.18M    12,976          0.26B        0.21B         2.30M    0.53M" in text
+    assert ["MMGIC:", "label-description", "pairs", "3", "61.8M"] in lines
+    assert ["attributes", "2", "3", "100.0%", "1.5%"] in lines
+    paper = lines.index(["Multimodal", "understanding", "open_vqa", "in", "the", "paper", "0.24M"])
+    assert lines[paper - 1] == ["Multimodal", "understanding", "open_vqa", "vqav2", "2"]
     assert "before             4" in text
     saved = json.loads((run / "stats/stats.json").read_text())
     assert saved == json.loads(json.dumps(dataclasses.asdict(statistics(run))))
@@ -177,7 +201,8 @@ def test_empty_parts_and_empty_folders(tmp_path: Path) -> None:
     found = statistics(tmp_path)
     assert found.corpora == (TokenCount("ic", 12, 6, 3),)
     assert (found.detection, found.instructions, found.labels, found.phrases) == ((), (), {}, None)
-    assert statistics_text(found).splitlines()[0] == "Documents of all corpora"
+    assert found.collected == (ComparedCount("IC: images in documents", 3, "52M"),)
+    assert "Documents of all corpora" in statistics_text(found).splitlines()
     assert statistics_figures(found) == {}
 
 
@@ -200,3 +225,16 @@ def test_phrase_frequencies_are_read_back_or_refused() -> None:
     for text in ("", "[]", '{"before": {}}'):
         with pytest.raises(InputError, match="holds no phrase frequencies"):
             read_frequencies(text)
+
+
+def test_documents_of_another_recipe_are_counted_by_themselves(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_table(run, "mmgic/documents/C/repeat_0", schema.DOCUMENT, [document("vg", "image_first", 100, 1)] * 2)
+    make_table(run, "mmgic/documents-short/CLDR/repeat_0", schema.DOCUMENT, [document("vg", "image_first", 1000, 1)])
+    assert statistics(run).corpora[0] == TokenCount("mmgic", 24, 11, 3)
+    for flags, visual in ((["--recipe", "C"], "200"), (["--name", "short"], "1,000"), ([], "24")):
+        assert main(["stats", str(run), *flags]) == 0
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert next(row for row in rows if row[:1] == ["mmgic"])[1] == visual
+    with (run / "settings.yaml").open("a") as settings:
+        settings.write("documents: {recipe: C}\n")
+    assert statistics(run).corpora[0] == TokenCount("mmgic", 200, 2, 2)

@@ -62,7 +62,6 @@ Attributes of objects and their descriptions:
 Relationships between objects and their descriptions:
 - wears {woman-sunglasses}: the subject carries the object
 - holds {woman-baby}
-
 ## Overview of Selected Object Regions
 
 ### Overview of a Selected Object Region
@@ -99,7 +98,6 @@ Attributes of objects:
 Relationships between objects:
 - wears {woman-sunglasses}
 - holds {woman-baby}
-
 ## Overview of Selected Object Regions
 
 ### Overview of a Selected Object Region
@@ -129,7 +127,6 @@ Relationships between objects and their descriptions:
 Caption: a woman holding a baby in a chair at the beach.
 Localized narrative caption: In this image I can see a woman.
 Image: [IMG]
-
 ## Overview of Selected Object Regions
 
 ### Overview of a Selected Object Region

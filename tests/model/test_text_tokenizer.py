@@ -31,7 +31,7 @@ TEXTS = [
     " Yes",
     "  two",
     "\n",
-    "\n\n## Overview of Selected Object Regions",
+    "\n## Overview of Selected Object Regions",
     "\nCaption: a dog",
     "# Detailed Analysis of Objects in the Image\n\nImage: ",
     "é 日本 \U0001f600",  # characters that training never saw: their bytes
