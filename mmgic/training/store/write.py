@@ -46,10 +46,10 @@ def build_store(
     outside the vocabulary, for a document that is there twice and if nothing was kept.
     """
     with about(folder):
-        return _build(documents, Path(folder), vocabulary_size)
+        return _build(documents, Path(folder), vocabulary_size, join_tokens)
 
 
-def _build(documents: Sequence[str | Path], folder: Path, vocabulary_size: int) -> StoreManifest:
+def _build(documents: Sequence[str | Path], folder: Path, vocabulary_size: int, join_tokens: int) -> StoreManifest:
     inputs = [_fingerprint(str(table)) for table in documents]
     if all(inputs) and (folder / MANIFEST).exists():
         manifest = read_store_manifest(folder)
