@@ -25,6 +25,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def main(settings: Settings, flags: argparse.Namespace) -> None:
     from dataclasses import replace
 
+    from mmgic.analysis.report import report_on
     from mmgic.checks.run import refuse_problems
     from mmgic.pipelines.build import build, build_tables, check_corpus
     from mmgic.pipelines.common import sources_of
@@ -40,3 +41,4 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
             build_tables(settings, flags.only)
         else:
             print(f"token store: {build(settings).store_folder}")
+    report_on(settings)

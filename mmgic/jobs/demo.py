@@ -14,7 +14,7 @@ from mmgic.settings import Settings
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic.analysis.report import write_report
+    from mmgic.analysis.report import report_on
     from mmgic.analysis.summary import summary_table
     from mmgic.checks.run import refuse_problems
     from mmgic.evaluation.controls import score_with_controls
@@ -30,6 +30,5 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
         build(settings)
         model = run(PRETRAINING, settings).model
     score_with_controls(settings, model)
-    report = write_report(Path(settings.output), settings)
     print(summary_table(Path(settings.output), settings))
-    print(f"report: {report.resolve()}")
+    report_on(settings)

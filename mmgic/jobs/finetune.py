@@ -20,6 +20,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from mmgic.analysis.report import report_on
     from mmgic.checks.run import refuse_problems
     from mmgic.pipelines.build import build
     from mmgic.stages.session import ray_session
@@ -32,3 +33,4 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     with ray_session():
         build(settings)
         print(f"fine-tuned model: {run(PRETRAINING, settings).model}")
+    report_on(settings)

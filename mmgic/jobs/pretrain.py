@@ -13,6 +13,7 @@ from mmgic.settings import Settings
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
+    from mmgic.analysis.report import report_on
     from mmgic.checks.run import refuse_problems
     from mmgic.pipelines.build import build
     from mmgic.stages.session import ray_session
@@ -25,3 +26,4 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     with ray_session():
         build(settings)
         print(f"trained model: {run(PRETRAINING, settings).model}")
+    report_on(settings)

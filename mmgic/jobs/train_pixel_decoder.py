@@ -25,6 +25,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def main(settings: Settings, flags: argparse.Namespace) -> None:
     from contextlib import nullcontext
 
+    from mmgic.analysis.report import report_on
     from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import ensure_world
     from mmgic.training.recipes.pixel_decoder import PIXEL_DECODER, tokenizer_folder
@@ -39,3 +40,4 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
         for note in save_lavit(tokenizer, flags.lavit, encoder, pixels):
             print(note)
     print(f"pixel decoder: {pixels}")
+    report_on(settings)

@@ -29,6 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def main(settings: Settings, flags: argparse.Namespace) -> None:
     from contextlib import nullcontext
 
+    from mmgic.analysis.report import report_on
     from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import ensure_world
     from mmgic.training.recipes.pixel_decoder import PIXEL_DECODER, check_ahead
@@ -49,3 +50,4 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     print(f"tokenizer: {tokenizer.model}")
     if pixels:
         print(f"pixel decoder: {pixels}")
+    report_on(settings)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,17 +14,18 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mmgic.errors import InputError
 from mmgic.evaluation.engines import TransformersEngine, load_engine
+from mmgic.training.export import export_untrained
 
 OPTIONS = [100, 200, 299]
 STOP = [2, 3]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A random Llama with grouped queries; large weights make its choices clear."""
+def folder(tmp_path_factory, tiny_run):
+    """An export of a random Llama with grouped queries; large weights make its choices clear."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=300,
+        vocab_size=282,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -34,8 +37,11 @@ def folder(tmp_path_factory):
         initializer_range=0.3,
     )
     path = tmp_path_factory.mktemp("model")
-    LlamaForCausalLM(config).save_pretrained(path)
-    return path
+    settings = tiny_run(path)
+    shutil.copytree(settings.model.llm, path / "llama")  # for its tokenizer
+    LlamaForCausalLM(config).save_pretrained(path / "llama")
+    settings = replace(settings, model=replace(settings.model, llm=str(path / "llama")))
+    return export_untrained(settings, path / "exported")
 
 
 @pytest.fixture(scope="module")

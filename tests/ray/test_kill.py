@@ -32,7 +32,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A small build of three corpora, in blocks of a few rows."""
     output = tmp_path_factory.mktemp("kill")
     make_world(output / "world", 16, 0)
-    toy = load_settings(preset("toy-all"), None, [f"output={output}", "captions.synthesize=false", "toy.scenes=0"])
+    changes = [f"output={output}", "captions.synthesize=false", "toy.scenes=0", "vision.pixels="]
+    toy = load_settings(preset("toy-all"), None, changes)
     cluster = replace(toy.cluster, rows_per_block=10)
     return replace(toy, sources=tuple(s for s in toy.sources if s.name in SOURCES), cluster=cluster)
 

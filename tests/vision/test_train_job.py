@@ -70,6 +70,9 @@ def test_both_are_trained_and_draw_together(train, tmp_path, capsys):
     made = ["--tokenizer", lines["tokenizer"], "--pixels", lines["pixel decoder"], "--steps", "2"]
     drawn = tmp_path / "r.png"
     assert main(["vision", "reconstruct", str(tmp_path / "images" / "3.png"), "--output", str(drawn), *made]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<summary>tokenizer, 4 steps</summary>" in page
+    assert "<summary>pixels, 2 steps</summary>" in page
     assert train() == 0  # both are there
     assert train("tokenizer_training.batch_sizes=2") == 2
     assert "did you mean 'tokenizer_training.batch_size'" in capsys.readouterr().err
