@@ -172,3 +172,11 @@ def test_a_key_that_comes_twice_is_refused(tmp_path: Path, text: str) -> None:
 def test_what_would_lead_astray_is_refused(override: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(sentence)):
         load_settings(preset("toy"), None, [override])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_file_in_any_dress(tmp_path: Path, encoding: str, end: str) -> None:
+    (tmp_path / "my.yaml").write_bytes(f"output: größe{end}seed: 5{end}".encode(encoding))
+    settings = load_settings(Settings(), tmp_path / "my.yaml")
+    assert (settings.output, settings.seed) == ("größe", 5)

@@ -37,5 +37,5 @@ def require(record: dict[str, Any], key: str, kinds: type | tuple[type, ...], pa
 def some(values: Iterable[Any]) -> str:
     """How many `values` there are and which come first, for an error message."""
     listed: Sequence[Any] = list(values)
-    first = ", ".join(str(value) for value in listed[:3])
+    first = ", ".join(" ".join(str(value).split())[:100] for value in listed[:3])
     return f"{len(listed)} ({first}{', …' if len(listed) > 3 else ''})"

@@ -99,12 +99,12 @@ class _UniqueKeys(yaml.SafeLoader):
 def _read_config(path: str | Path) -> dict[str, Any]:
     example = "write lines such as 'training: {batch_size: 512}'"
     try:
-        loaded = yaml.load(Path(plain(str(path))).read_text(encoding="utf-8"), _UniqueKeys)  # a safe loader
+        loaded = yaml.load(Path(plain(str(path))).read_bytes(), _UniqueKeys)  # a safe loader
     except OSError as error:
         raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except yaml.YAMLError:
         raise SettingsError(f"{path} is not a YAML file; {example}") from None
     if not isinstance(loaded, dict):
         raise SettingsError(f"{path} holds no settings; {example}")

@@ -1,8 +1,8 @@
-"""Damaged datasets for all readers: whatever their files hold, there is a row for each record or one sentence.
+"""Damaged files for all readers, of datasets and of what people give beside them: rows or one sentence, whatever.
 
-`python tests/sources/fuzzing.py 10000` reads that many of them and prints, for each format, what came of it; the test
-beside it reads a few hundred. The damage changes structure (records and fields that go, come twice, move or nest),
-types, encodings, and bytes (cut, turned, put in). Inputs are known by their number: the same one makes the same damage.
+`python tests/sources/fuzzing.py 10000` reads that many of them and prints what came of it; the test beside it reads a
+few hundred. The damage changes structure (records and fields that go, come twice, move or nest), types, encodings, and
+bytes (cut, turned, put in). Inputs are known by their number: the same one makes the same damage.
 """
 
 from __future__ import annotations
@@ -27,10 +27,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmgic.errors import InputError
+from mmgic.cleaning.splits import read_splits
+from mmgic.descriptions.reading import load_descriptions
+from mmgic.descriptions.review import read_review
+from mmgic.descriptions.table import REVIEW
+from mmgic.errors import UserError
+from mmgic.evaluation.benchmark import Item
+from mmgic.evaluation.benchmarks import coco_captions, pope
 from mmgic.presets import preset
 from mmgic.schema import DROPS, REASONS, SCHEMAS
-from mmgic.settings import SourceSettings
+from mmgic.settings import Settings, SourceSettings, load_settings
 from mmgic.sources.formats import FORMATS, read_source
 from mmgic.stages.rows import to_table
 from mmgic.toy.datasets.image_captions import write_image_captions, write_mmc4
@@ -40,7 +46,7 @@ from mmgic.toy.datasets.samples import World
 from mmgic.toy.datasets.tables import write_first_sources
 
 SOURCES = [s for s in preset("toy-all").sources if s.name not in ("objects365_v1", "v3det", "visual_genome_ambiguous")]
-JSON, TEXT = (".json", ".jsonl"), (".csv", ".tsv", ".txt")
+JSON, TEXT = (".json", ".jsonl"), (".csv", ".tsv", ".txt", ".yaml")
 DATA = (*JSON, *TEXT, ".zip", ".parquet", ".tar")
 # formats with a row for each record of one list, and where the list is: "" for the file itself
 LISTED = {"coco": "images", "llava": "", "sharegpt": "", "alpaca": ""}
@@ -72,9 +78,98 @@ class Dataset:
     source: SourceSettings
     files: dict[Path, bytes]
 
-    def restore(self) -> None:
-        for path, content in self.files.items():
-            path.write_bytes(content)
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def read(self) -> list[Any]:
+        return list(read_source(self.source))
+
+    def check(self, rows: list[Any], path: Path, damaged: bytes) -> None:
+        check_rows(rows, self.source)
+        least = 0 if self.source.captions == path.name else records(self.source, damaged)
+        assert len(rows) >= least, f"{len(rows)} rows of {least} records"
+
+
+@dataclass
+class OtherFile:
+    """A file that people give beside datasets."""
+
+    name: str
+    path: Path
+    content: bytes
+    reader: Callable[[str], Any]
+
+    @property
+    def files(self) -> dict[Path, bytes]:
+        return {self.path: self.content}
+
+    def read(self) -> list[Any]:
+        return [self.reader(str(self.path))]
+
+    def check(self, rows: list[Any], path: Path, damaged: bytes) -> None:
+        assert len(rows) == 1
+
+
+Target = Dataset | OtherFile
+
+
+def make_targets(root: Path) -> list[Target]:
+    """Writes a few records of every format, and the other files, below `root`."""
+    return [*make_datasets(root), *make_other_files(root / "others")]
+
+
+def make_other_files(root: Path) -> list[OtherFile]:
+    labels = [
+        {"kind": "object", "label": label, "description": f"a {label}", "unread": 1.5} for label in ("dog", "hat")
+    ]
+    photos = [
+        {"cocoid": i, "split": s, "filename": f"{i}.jpg", "sentences": [{"raw": "a"}]}
+        for i, s in ((1, "test"), (2, "val"))
+    ]
+    captions = {
+        "images": [{"id": 1, "file_name": "1.jpg"}],
+        "annotations": [{"image_id": 1, "id": 2, "caption": "a dog"}],
+    }
+    asked = [{"question_id": i, "image": "1.jpg", "text": "Is there a dog?", "label": "yes"} for i in (1, 2)]
+    answers = [{"question_id": i, "answer": "yes"} for i in (1, 2)]
+    items = [
+        Item(i, "open_vqa", "Is there a dog?", images=("1.jpg",), options=("Yes", "No"), target=("yes",))
+        for i in (1, 2)
+    ]
+    review = "\t".join(REVIEW.columns) + "\ns\tobject\tdog\t3\t\tdescribed\ta dog\taccept\t\n"
+
+    def lines(records: list[Any]) -> str:
+        return "".join(f"{json.dumps(record)}\n" for record in records)
+
+    made: list[tuple[str, str, str, Callable[[str], Any]]] = [
+        ("descriptions", "a.jsonl", lines(labels), load_descriptions),
+        ("review", "a.tsv", review, lambda path: read_review(path, REVIEW)),
+        ("karpathy", "a.json", json.dumps({"images": photos}), lambda path: read_splits(SourceSettings(karpathy=path))),
+        (
+            "flickr30k",
+            "a.txt",
+            "1\n2.jpg\n",
+            lambda path: read_splits(SourceSettings(flickr30k=str(Path(path).parent))),
+        ),
+        ("pope", "a.jsonl", lines(asked), lambda path: pope.read([path])),
+        ("coco_captions", "a.json", json.dumps(captions), lambda path: coco_captions.read([path])),
+        ("karpathy captions", "a.json", json.dumps({"images": photos}), lambda path: coco_captions.read([path])),
+        ("predictions", "a.jsonl", lines(answers), lambda path: pope.BENCHMARK.predictions.read(Path(path), items)),
+        (
+            "settings",
+            "a.yaml",
+            "output: a\nsources:\n  - {name: a, format: coco}\n",
+            lambda path: load_settings(Settings(), path),
+        ),
+    ]
+    found = []
+    for name, file, text, reader in made:
+        path = root / name / file
+        path.parent.mkdir(parents=True)
+        path.write_bytes(text.encode())
+        found.append(OtherFile(name, path, text.encode(), reader))
+    return found
 
 
 def make_datasets(root: Path) -> list[Dataset]:
@@ -94,26 +189,26 @@ def make_datasets(root: Path) -> list[Dataset]:
     return datasets
 
 
-def try_damaged(dataset: Dataset, rng: random.Random) -> str:
-    """Reads the dataset with one file damaged: "rows" or "sentence". Raises AssertionError for anything else."""
-    path = rng.choice(sorted(dataset.files))
-    damaged = damage(path, dataset.files[path], rng)
+def try_damaged(target: Target, rng: random.Random) -> str:
+    """Reads the target with one file damaged: "rows" or "sentence". Raises AssertionError for anything else."""
+    path = rng.choice(sorted(target.files))
+    damaged = damage(path, target.files[path], rng)
     path.write_bytes(damaged)
     sentence, rows = "", []
     try:
         with redirect_stdout(StringIO()):
-            rows = list(read_source(dataset.source))
-    except InputError as error:
+            rows = target.read()
+    except UserError as error:
         sentence = str(error) or "nothing"
     finally:
-        path.write_bytes(dataset.files[path])
+        path.write_bytes(target.files[path])
     if sentence:
         assert "\n" not in sentence, f"more than a sentence: {sentence}"
-        assert dataset.source.path in sentence or dataset.source.name in sentence, f"no name in: {sentence}"
+        # a sentence about settings names the key
+        named = target.name == "settings" or str(path.parent) in sentence or target.name in sentence
+        assert named, f"no name in: {sentence}"
         return "sentence"
-    check_rows(rows, dataset.source)
-    least = 0 if dataset.source.captions == path.name else records(dataset.source, damaged)
-    assert len(rows) >= least, f"{len(rows)} rows of {least} records"
+    target.check(rows, path, damaged)
     return "rows"
 
 
@@ -243,7 +338,7 @@ def damage_archived(content: bytes, rng: random.Random) -> bytes:
     try:
         with zipfile.ZipFile(BytesIO(content)) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, OSError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError):
         return damage_bytes(content, rng)
     name = rng.choice(sorted(files))
     files[name] = rng.choice((damage_json, damage_json, damage_encoding, damage_bytes))(files[name], rng)
@@ -281,16 +376,16 @@ def _other_column(table: pa.Table, position: int, rng: random.Random) -> pa.Tabl
     return table.set_column(position, name, pa.nulls(len(column)))
 
 
-def failures(datasets: list[Dataset], numbers: Iterator[int], outcomes: dict[str, Counter[str]]) -> Iterator[str]:
+def failures(targets: list[Target], numbers: Iterator[int], outcomes: dict[str, Counter[str]]) -> Iterator[str]:
     """Tries input after input, counts what comes of them by format, and yields what should not have come."""
     for number in numbers:
-        dataset = datasets[number % len(datasets)]
-        counts = outcomes.setdefault(dataset.source.name, Counter())
+        target = targets[number % len(targets)]
+        counts = outcomes.setdefault(target.name, Counter())
         try:
-            counts[try_damaged(dataset, random.Random(number))] += 1
+            counts[try_damaged(target, random.Random(number))] += 1
         except Exception:
             counts["failure"] += 1
-            yield f"input {number}, {dataset.source.name}:\n{traceback.format_exc(limit=-6)}"
+            yield f"input {number}, {target.name}:\n{traceback.format_exc(limit=-6)}"
 
 
 def main() -> None:
@@ -302,7 +397,7 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         numbers = iter(range(arguments.first, arguments.first + arguments.inputs))
-        for failure in failures(make_datasets(Path(folder)), numbers, outcomes):
+        for failure in failures(make_targets(Path(folder)), numbers, outcomes):
             print(failure, flush=True)
     failed = sum(counts["failure"] for counts in outcomes.values())
     print(f"{'source':<24}{'rows':>8}{'sentence':>10}{'failure':>9}")

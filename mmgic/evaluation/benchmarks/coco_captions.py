@@ -52,7 +52,7 @@ def _read_coco(document: Any, path: str) -> list[Item]:
         image_id = require(record, "image_id", (int, str), path, number)
         references.setdefault(image_id, []).append(require(record, "caption", str, path, number))
     images = _numbered(document.get("images") or [], path)
-    names = {image.get("id"): image.get("file_name") for _, image in images}
+    names = {require(image, "id", (int, str), path, number): image.get("file_name") for number, image in images}
     return [_item(image_id, names.get(image_id), tuple(texts)) for image_id, texts in references.items()]
 
 

@@ -21,7 +21,7 @@ from mmgic.errors import InputError
 from mmgic.files import filesystem_of, find_files, is_hidden, open_file
 from mmgic.images import slice_path
 from mmgic.settings import SourceSettings
-from mmgic.sources.reading.files import image_folders, image_size, is_safe_name
+from mmgic.sources.reading.files import image_folders, image_size, is_safe_name, text_id
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
 from mmgic.sources.reading.near_names import NearNames
@@ -215,4 +215,4 @@ def shard_records(path: str) -> Iterator[dict[str, Any]]:
     names = ("key", "url", "status", "error_message", "width", "height")
     columns = {name: (name,) for name in names}
     for record in parquet_records(path, columns, optional=("error_message", "width", "height")):
-        yield {name: record.get(name) for name in names}
+        yield {**{name: record.get(name) for name in names}, "key": text_id(record["key"])}

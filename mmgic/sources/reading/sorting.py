@@ -198,9 +198,10 @@ def _expression(path: str, header: list[str], column: Column) -> str:
     """The value of `column` in a line of the file."""
     name = next((name for name in column.names if name in header), None)
     if name is None and column.default is None:
+        found = ", ".join(" ".join(name.split()) for name in header if name)
         raise InputError(
-            f"{path} has no column {' or '.join(column.names)} (its columns are {', '.join(filter(None, header))}); "
-            "give a file of the dataset's own form"
+            f"{path} has no column {' or '.join(column.names)} (its columns are {found[:300]}); give a file of the "
+            "dataset's own form"
         )
     if name is not None and header.count(name) > 1:
         raise InputError(f"{path} has two columns {name}; remove one of them")
