@@ -88,7 +88,7 @@ def stages_of(training: TrainingSettings) -> tuple[tuple[Term, ...], ...]:
     if training.stages and len(training.stages) != len(curriculum):
         raise SettingsError(
             f"'training.stages' has {len(training.stages)} entries but the curriculum {training.curriculum!r} has "
-            f"{len(curriculum)} stages; write one for each, such as {{}} for a stage without settings of its own"
+            f"{len(curriculum)} stages; write one for each, {{}} for a stage without settings of its own, or [] in all"
         )
     return curriculum
 
