@@ -58,7 +58,7 @@ def toy() -> Settings:
         training=TrainingSettings(
             # questions alone at the end, as in the paper's fine-tuning, with a little of MMGIC played back: among
             # documents, whose tokens are many more, a loss that is the mean over tokens hardly sees their answers
-            curriculum="vqa -> mmgic+vqa -> 2*vqa+mmgic[150]",
+            curriculum="vqa -> mmgic+vqa -> 2*vqa+mmgic[500]",
             batch_size=8,
             micro_batch_tokens=2048,
             learning_rate=3e-3,
