@@ -7,6 +7,7 @@ the headers are read, and a source whose first records take longer to reach is s
 
 from typing import Literal, get_args
 
-# What a run is made of, and a check may be about alone; data: the tables and the token store
-Work = Literal["labels", "tables", "data", "training", "evaluation"]
+# What a check may be about. data: the tables and the token store; tokenizer, pixels: training of the visual modules
+Work = Literal["labels", "tables", "data", "training", "evaluation", "tokenizer", "pixels"]
 WORKS: tuple[Work, ...] = get_args(Work)
+RUN: tuple[Work, ...] = ("labels", "tables", "data", "training", "evaluation")  # from annotations to scores

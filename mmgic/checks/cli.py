@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mmgic.checks import WORKS
+from mmgic.checks import RUN, WORKS
 
 
 def add_parser(commands: Any) -> None:
     from mmgic.cli import add_settings_flags
 
     parser = commands.add_parser("check", help="say in seconds what would stop a run later: files, models, machine")
-    parser.add_argument("--only", choices=WORKS, help="check what this part needs alone")
+    parser.add_argument("--only", choices=WORKS, help="check this part alone (default: all but the last two)")
     add_settings_flags(parser)
     parser.set_defaults(run=_run)
 
@@ -22,7 +22,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from mmgic.cli import settings_from
 
     settings = settings_from(arguments)
-    works = [arguments.only] if arguments.only else WORKS
+    works = [arguments.only] if arguments.only else RUN
     findings = check_run(settings, works)
     for note in findings.notes:
         print(f"ok: {note}")

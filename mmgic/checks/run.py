@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from mmgic.checks import WORKS, Work
+from mmgic.checks import RUN, Work
 from mmgic.checks.cluster import check_cluster
 from mmgic.checks.evaluation import check_evaluation
 from mmgic.checks.machine import check_output, check_temporary
@@ -19,7 +19,7 @@ from mmgic.checks.models import (
 )
 from mmgic.checks.problems import Findings
 from mmgic.checks.sources import annotation_bytes, check_sources
-from mmgic.checks.training import check_training
+from mmgic.checks.training import check_training, check_vision_training
 from mmgic.errors import InputError
 from mmgic.model.pretrained import weight_files
 from mmgic.paths import is_local
@@ -36,7 +36,7 @@ from mmgic.stages.tables import read_manifest
 TABLE_BYTES = 4
 
 
-def check_run(settings: Settings, works: Collection[Work] = WORKS) -> Findings:
+def check_run(settings: Settings, works: Collection[Work] = RUN) -> Findings:
     """What of `settings` would stop the `works`, and what was looked at. Takes seconds and starts nothing."""
     findings = Findings()
     check_temporary(findings)
@@ -49,10 +49,14 @@ def check_run(settings: Settings, works: Collection[Work] = WORKS) -> Findings:
         check_language_model(settings, findings, weights="training" in works)
     if "training" in works:
         check_training(settings, findings)
+    if _world_is_there(settings):
+        for work in ("tokenizer", "pixels"):
+            if work in works:
+                check_vision_training(settings, findings, work)
     if "evaluation" in works and _world_is_there(settings):
         check_evaluation(settings, findings)
     check_toy_weights(settings, findings)
-    check_cluster(settings, findings, data=tables, training="training" in works)
+    check_cluster(settings, findings, data=tables, training=bool({"training", "tokenizer", "pixels"} & set(works)))
     check_output(
         settings.output, findings, _space(settings, works), tables_alone={"labels", "tables"}.issuperset(works)
     )

@@ -26,6 +26,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     from contextlib import nullcontext
 
     from mmgic.analysis.report import report_on
+    from mmgic.checks.run import refuse_problems
     from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import ensure_world
     from mmgic.training.recipes.pixel_decoder import PIXEL_DECODER, tokenizer_folder
@@ -33,6 +34,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     from mmgic.vision.lavit.exporting import save_lavit
 
     ensure_world(settings)
+    refuse_problems(settings, ["pixels"])
     with ray_session() if settings.cluster.training_workers else nullcontext():
         pixels = run(PIXEL_DECODER, settings).model
     if flags.lavit:

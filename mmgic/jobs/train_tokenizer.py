@@ -30,6 +30,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     from contextlib import nullcontext
 
     from mmgic.analysis.report import report_on
+    from mmgic.checks.run import refuse_problems
     from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import ensure_world
     from mmgic.training.recipes.pixel_decoder import PIXEL_DECODER, check_ahead
@@ -40,6 +41,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     if flags.pixels:
         check_ahead(settings)  # not only after hours of the tokenizer's training
     ensure_world(settings)
+    refuse_problems(settings, ["tokenizer"])
     with ray_session() if settings.cluster.training_workers else nullcontext():
         tokenizer = run(TOKENIZER, settings)
         pixels = run(PIXEL_DECODER, settings).model if flags.pixels else None

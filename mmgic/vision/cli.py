@@ -20,8 +20,6 @@ from mmgic.devices import Device, device_of
 from mmgic.errors import InputError
 from mmgic.presets import TOY_WEIGHTS, TOY_WEIGHTS_SAY, is_toy
 
-TOY = TOY_WEIGHTS
-
 
 def add_parser(subparsers: Any) -> None:
     """Adds the `vision` command and its own."""
@@ -75,7 +73,10 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _tokenizer_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tokenizer", default=TOY / "tokenizer", metavar="DIR", help="default: the toy world's")
+    toy = TOY_WEIGHTS / "tokenizer"
+    parser.add_argument("--tokenizer", default=toy, metavar="DIR", help="default: the toy world's")
+        "--tokenizer", default=TOY_WEIGHTS / "tokenizer", metavar="DIR", help="default: the toy world's"
+    )
     parser.add_argument(
         "--selection", choices=["gumbel", "argmax"], default="gumbel", help="of patches: with LaVIT's noise, or without"
     )
@@ -84,7 +85,7 @@ def _tokenizer_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _pixel_flags(
-    parser: argparse.ArgumentParser, default: Path | None = TOY / "pixels", where: str = "the toy world's"
+    parser: argparse.ArgumentParser, default: Path | None = TOY_WEIGHTS / "pixels", where: str = "the toy world's"
 ) -> None:
     parser.add_argument("--pixels", default=default, metavar="DIR", help=f"default: {where}")
     parser.add_argument("--size", type=_size, metavar="HxW", help="of the picture; default: the decoder's usual one")
@@ -201,7 +202,7 @@ def run_draw(arguments: argparse.Namespace) -> None:
 
     check_model(arguments.model)
     own = Path(arguments.model) / "pixels"
-    arguments.pixels = arguments.pixels or (own if own.is_dir() else TOY / "pixels")
+    arguments.pixels = arguments.pixels or (own if own.is_dir() else TOY_WEIGHTS / "pixels")
     vocabulary, [pixels] = load_vocabulary(arguments.model), load_models(arguments, "pixels")
     tokenizer = load_text_tokenizer(arguments.model)
     model = load_llama(arguments.model, pixels.dtype)

@@ -353,3 +353,12 @@ def test_both_split_files_are_named_and_the_rest_is_read(tmp_path: Path) -> None
     ):
         assert any(part in problem for problem in found), (part, found)
     assert len(found) == 3
+
+
+def test_training_of_the_visual_modules_is_checked_too(tmp_path: Path) -> None:
+    gone = {"images": str(tmp_path / "none"), "encoder": str(tmp_path / "nothing")}
+    settings = settings_for(tmp_path, tokenizer_training=gone, pixel_training={"start": ""})
+    images, encoder = check_run(settings, ["tokenizer"]).problems
+    assert images.startswith(f"{tmp_path}/none holds no images")
+    assert str(tmp_path / "nothing") in encoder
+    assert check_run(settings, ["pixels"]).problems

@@ -197,7 +197,7 @@ def test_paths_that_cannot_be_written_end_in_one_sentence(folders, image, tmp_pa
     assert detokenize(folders, codes, "--output", codes / "p.png") == 2
     assert "File exists; give a path" in capsys.readouterr().err
     assert detokenize(folders, codes, "--output", "/dev/full") == 2
-    assert "No space left on device" in capsys.readouterr().err
+    assert "no room is left on the disk" in capsys.readouterr().err
 
 
 def test_other_errors_of_the_system_keep_their_traceback():
