@@ -73,10 +73,8 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _tokenizer_flags(parser: argparse.ArgumentParser) -> None:
-    toy = TOY_WEIGHTS / "tokenizer"
-    parser.add_argument("--tokenizer", default=toy, metavar="DIR", help="default: the toy world's")
-        "--tokenizer", default=TOY_WEIGHTS / "tokenizer", metavar="DIR", help="default: the toy world's"
-    )
+    own = TOY_WEIGHTS / "tokenizer"
+    parser.add_argument("--tokenizer", default=own, metavar="DIR", help="default: the toy world's")
     parser.add_argument(
         "--selection", choices=["gumbel", "argmax"], default="gumbel", help="of patches: with LaVIT's noise, or without"
     )
