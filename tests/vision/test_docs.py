@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmgic.presets import TOY_WEIGHTS
 from mmgic.vision import save_tokenizer
-from mmgic.vision.cli import TOY
 from mmgic.vision.pixels.pixel_decoder import PixelDecoder, save_pixel_decoder
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "vision.md"
@@ -25,12 +25,12 @@ def models(request, small, tiny_pixels, tmp_path):
             PixelDecoder(made.config, made.decoder, rows, made.unet, made.vae, made.scheduler, made.uncond, "cpu"),
             folder / "pixels_lowres",
         )
-    elif not (TOY / "pixels").is_dir():
+    elif not (TOY_WEIGHTS / "pixels").is_dir():
         pytest.skip("the toy world's pixel decoder is not there")
     else:
         folder.mkdir()
-        (folder / "tokenizer").symlink_to(TOY / "tokenizer")
-        (folder / "pixels_lowres").symlink_to(TOY / "pixels")
+        (folder / "tokenizer").symlink_to(TOY_WEIGHTS / "tokenizer")
+        (folder / "pixels_lowres").symlink_to(TOY_WEIGHTS / "pixels")
     return tmp_path
 
 
