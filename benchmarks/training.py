@@ -37,7 +37,7 @@ from mmgic.training.metrics import read_metrics
 from mmgic.training.packing import MicroBatch
 from mmgic.training.recipes.pretrain import PRETRAINING, make_batches
 from mmgic.training.run import run
-from mmgic.training.store import build_store
+from mmgic.training.store import build_store, store_folder
 from mmgic.vision.folders import CODEBOOK, WEIGHTS_FILE
 
 BARE = "bare PyTorch, same micro batches"
@@ -142,8 +142,7 @@ def write_inputs(folder: Path, flags: argparse.Namespace) -> Settings:
     (folder / "tokenizer").mkdir()
     save_file({CODEBOOK: torch.randn(NUM_CODES, CODE_WIDTH)}, folder / "tokenizer" / WEIGHTS_FILE)
     write_documents(folder / "documents", flags.batch_size * flags.steps, flags.mean_tokens, flags.longest)
-    build_store([folder / "documents"], folder / "output" / "store", TEXT_SIZE + 2 + NUM_CODES)
-    return merge(
+    settings = merge(
         Settings(output=str(folder / "output")),
         {
             "vision": {"checkpoint": str(folder / "tokenizer")},
@@ -157,6 +156,8 @@ def write_inputs(folder: Path, flags: argparse.Namespace) -> Settings:
             "cluster": {"training_workers": 0, "training_gpus": float(flags.device == "cuda")},
         },
     )
+    build_store([folder / "documents"], store_folder(settings), TEXT_SIZE + 2 + NUM_CODES)
+    return settings
 
 
 def write_documents(folder: Path, documents: int, mean: int, longest: int) -> None:
