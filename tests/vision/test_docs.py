@@ -16,8 +16,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "vision.md"
 
 @pytest.fixture(params=["random", "toy"])
 def models(request, small, tiny_pixels, tmp_path):
-    """A folder `lavit` with the parts that the example reads."""
-    folder = tmp_path / "lavit"
+    """A folder `models/lavit_imported` with the parts that the example reads."""
+    folder = tmp_path / "models" / "lavit_imported"
     if request.param == "random":
         made, rows = tiny_pixels(), small.quantize.embedding.weight.detach()
         save_tokenizer(small, folder / "tokenizer")
@@ -28,7 +28,7 @@ def models(request, small, tiny_pixels, tmp_path):
     elif not (TOY_WEIGHTS / "pixels").is_dir():
         pytest.skip("the toy world's pixel decoder is not there")
     else:
-        folder.mkdir()
+        folder.mkdir(parents=True)
         (folder / "tokenizer").symlink_to(TOY_WEIGHTS / "tokenizer")
         (folder / "pixels_lowres").symlink_to(TOY_WEIGHTS / "pixels")
     return tmp_path
