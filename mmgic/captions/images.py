@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgic.captions.clip import clip_processor
 from mmgic.images import ImageError, read_image
 from mmgic.model.pretrained import image_processor
 from mmgic.schema import Verdict, reject
@@ -44,10 +45,8 @@ class ReadImage:
             return reject(error.reason, error.detail)
         if max(image.size) > MAX_ASPECT * min(image.size):
             return reject("aspect_ratio", f"{image.width} x {image.height}: more than {MAX_ASPECT} to 1")
-        views = (
-            image_processor(folder, setting)(image, do_rescale=False, do_normalize=False, return_tensors="np")
-            for folder, setting in ((self.settings.blip2, "captions.blip2"), (self.settings.clip, "captions.clip"))
-        )
+        processors = (image_processor(self.settings.blip2, "captions.blip2"), clip_processor(self.settings.clip))
+        views = (process(image, do_rescale=False, do_normalize=False, return_tensors="np") for process in processors)
         return Pixels(*(view["pixel_values"][0] for view in views))
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import Blip2ForConditionalGeneration, CLIPModel
+from transformers import Blip2ForConditionalGeneration
 
+from mmgic.captions.clip import load_clip
 from mmgic.captions.images import normalised
 from mmgic.captions.sampling import OwnNucleus
 from mmgic.model.pretrained import check_folder, image_processor, load_model
@@ -86,40 +87,29 @@ class Captioner:
 
 
 class Ranker:
-    """Any CLIP of Transformers, in float32: its scores decide."""
+    """Any CLIP of Transformers or OpenCLIP."""
 
     def __init__(self, settings: CaptionSettings, device: torch.device) -> None:
-        folder, setting = settings.clip, "captions.clip"
-        check_folder(folder, "clip", setting)
         self.settings = settings
         self.device = device
-        self.processor = image_processor(folder, setting)
-        self.tokenizer = load_text_tokenizer(folder, setting)
-        self.model = load_model(CLIPModel, folder, torch.float32, setting).to(device)
+        self.clip = load_clip(settings.clip, device)
 
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray) -> Tensor:
         """uint8 [N, 3, S, S] -> unit vectors [N, dim]."""
         views = []
         for batch in _batches(torch.from_numpy(pixels), self.settings.images_per_batch):
-            ready = normalised(batch.numpy(), self.processor, self.device)
-            views.append(F.normalize(self.model.get_image_features(ready, return_dict=True).pooler_output, dim=-1))
+            ready = normalised(batch.numpy(), self.clip.processor, self.device)
+            views.append(F.normalize(self.clip.images(ready), dim=-1))
         return torch.cat(views)[: len(pixels)]
 
     @torch.inference_mode()
     def score(self, views: Tensor, captions: Sequence[Sequence[str]]) -> list[list[float]]:
         """The cosine of each image of `views` [N, dim] and each of its captions, N up to `images_per_batch`."""
-        inputs = self.tokenizer(
-            [caption for of_image in captions for caption in of_image],
-            padding="max_length",
-            truncation=True,
-            max_length=self.model.config.text_config.max_position_embeddings,
-            return_tensors="pt",
-        )
+        tokens = self.clip.tokens([caption for of_image in captions for caption in of_image])
         size = self.settings.images_per_batch * len(captions[0])
-        (ids,), (mask,) = (_batches(inputs[name].to(self.device), size) for name in ("input_ids", "attention_mask"))
-        texts = self.model.get_text_features(ids, attention_mask=mask, return_dict=True).pooler_output
-        texts = F.normalize(texts, dim=-1).unflatten(0, (-1, len(captions[0])))[: len(views)]
+        filled = {name: next(_batches(values.to(self.device), size)) for name, values in tokens.items()}
+        texts = F.normalize(self.clip.texts(**filled), dim=-1).unflatten(0, (-1, len(captions[0])))[: len(views)]
         cosines: list[list[float]] = (texts * views[:, None]).sum(dim=-1).tolist()
         return cosines
 

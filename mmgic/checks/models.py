@@ -57,8 +57,9 @@ def check_language_model(settings: Settings, findings: Findings, weights: bool) 
 
 def check_caption_models(settings: Settings, findings: Findings) -> None:
     """Adds what is wrong with BLIP-2 and CLIP, if captions are synthesized."""
-    from transformers import Blip2ForConditionalGeneration, CLIPModel
+    from transformers import Blip2ForConditionalGeneration
 
+    from mmgic.captions.clip import check_clip, clip_parts
     from mmgic.model.pretrained import check_folder, image_processor, load_model
 
     captions = settings.captions
@@ -69,18 +70,17 @@ def check_caption_models(settings: Settings, findings: Findings) -> None:
     findings.attempt(lambda: check_synthesis(captions))
     if len(findings.problems) > before:
         return
-    for folder, kind, setting, model in (
-        (captions.blip2, "blip-2", "captions.blip2", Blip2ForConditionalGeneration),
-        (captions.clip, "clip", "captions.clip", CLIPModel),
-    ):
-        before = len(findings.problems)
-        findings.attempt(lambda f=folder, k=kind, s=setting: check_folder(f, k, s))  # type: ignore[misc]
-        if len(findings.problems) == before:
-            findings.attempt(lambda f=folder, s=setting: load_text_tokenizer(f, s))  # type: ignore[misc]
-            findings.attempt(lambda f=folder, s=setting: image_processor(f, s))  # type: ignore[misc]
-            findings.attempt(
-                lambda f=folder, s=setting, m=model: load_model(m, f, "auto", s, device_map="meta")  # type: ignore[misc]
-            )
+    folder, setting = captions.blip2, "captions.blip2"
+    findings.attempt(lambda: check_folder(folder, "blip-2", setting))
+    if len(findings.problems) == before:
+        findings.attempt(lambda: load_text_tokenizer(folder, setting))
+        findings.attempt(lambda: image_processor(folder, setting))
+        findings.attempt(lambda: load_model(Blip2ForConditionalGeneration, folder, "auto", setting, device_map="meta"))
+    before = len(findings.problems)
+    findings.attempt(lambda: check_clip(captions.clip))
+    if len(findings.problems) == before:
+        for part in clip_parts(captions.clip):
+            findings.attempt(part)
 
 
 def check_words(settings: Settings, findings: Findings, phrases: bool) -> None:

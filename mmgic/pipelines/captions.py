@@ -45,12 +45,13 @@ def run_captions(settings: Settings, corpus: Corpus, table: Table, output_schema
         return table
     check_synthesis(captions)
     # here: the models' libraries take seconds to load, which no other stage should wait for
+    from mmgic.captions.clip import check_clip
     from mmgic.captions.images import ReadImage
     from mmgic.captions.synthesis import SynthesizeCaptions
     from mmgic.model.pretrained import check_folder
 
     check_folder(captions.blip2, "blip-2", "captions.blip2")
-    check_folder(captions.clip, "clip", "captions.clip")
+    check_clip(captions.clip)
     column = "caption" if "caption" in output_schema.names else "caption_coco"
     anew = captioned_anew(settings, corpus)
     never = tuple(source.name for source in sources_of(settings, corpus) if FORMATS[source.format].detailed)

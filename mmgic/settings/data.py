@@ -94,7 +94,7 @@ class CaptionSettings(Group):
     keep_given: tuple[Literal["mmgic", "ic"], ...] = ("mmgic",)
     merge: bool = True  # false: IC's web captions and short ones are not merged into detailed ones (G.3)
     blip2: str = ""  # Hugging Face BLIP-2 folder, with an OPT or a T5
-    clip: str = ""  # Hugging Face CLIP folder
+    clip: str = ""  # CLIP folder, Hugging Face's or OpenCLIP's
     candidates: int = number(10, 1, 1000)
     rounds: int = number(10, 1, 1000)
     min_words: int = number(5, 0, at_most="max_words")
