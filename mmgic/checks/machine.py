@@ -11,7 +11,7 @@ from pathlib import Path
 from mmgic.checks.problems import Findings
 from mmgic.errors import InputError
 from mmgic.files import filesystem_of
-from mmgic.paths import is_local
+from mmgic.paths import absolute, is_local
 
 # A Unix socket's path has at most 107 bytes; Ray puts its own below RAY_TMPDIR, else TMPDIR, else /tmp.
 SOCKET_BYTES = 107
@@ -26,6 +26,11 @@ def check_output(output: str, findings: Findings, needed_bytes: int = 0, tables_
     """
     if output.startswith("memory:"):
         findings.problem(f"'output' is {output}, which each process has for itself; set it to a folder")
+        return
+    if any(mark in absolute(output) for mark in "*?["):
+        findings.problem(
+            f"'output' is {output}; Ray reads no tables below a folder named with *, ? or [: set it to another"
+        )
         return
     if not is_local(output) and not tables_alone:
         findings.problem(

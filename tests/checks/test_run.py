@@ -240,6 +240,7 @@ def test_a_job_is_refused_with_all_problems(tmp_path: Path) -> None:
     ("output", "said"),
     [
         ("memory://out", "which each process has for itself"),
+        ("/tmp/what?/out", "Ray reads no tables below a folder named with"),
         ("s3://bucket/out", "the token store, training and evaluation need a disk"),
         ("nonsense://out", "the token store, training and evaluation need a disk"),
     ],
