@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mmgic.errors import InputError
+from mmgic.errors import InputError, about
 from mmgic.evaluation.registry import benchmarks
 from mmgic.settings import Settings
 from mmgic.toy.datasets.benchmarks import MAX_SCENES, examples
@@ -88,7 +88,8 @@ class WorldSummary:
 def ensure_world(settings: Settings) -> None:
     """Makes the toy world in `<output>/world` if the settings ask for one. Raises like `make_world`."""
     if settings.toy.scenes:
-        make_world(Path(settings.output) / "world", settings.toy.scenes, settings.toy.seed)
+        with about(settings.output):
+            make_world(Path(settings.output) / "world", settings.toy.scenes, settings.toy.seed)
 
 
 def make_world(
