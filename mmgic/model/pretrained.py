@@ -84,7 +84,10 @@ def load_model(
         )
     except Exception as error:
         # safetensors, torch and transformers each have errors of their own for files that do not fit
-        folder_weights(folder)  # names the file that cannot be read, if it is one
+        try:
+            folder_weights(folder)
+        except InputError as damage:  # it names the file
+            raise InputError(f"{setting} is '{folder}': {damage}") from None
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{setting} is '{folder}', whose weights do not load ({reason}); fetch them again") from None
     if missing := sorted(info["missing_keys"]):

@@ -61,7 +61,7 @@ def make_clip(run: ClipRun, output: Path) -> dict[str, object]:
     torch.manual_seed(run.seed)
     pairs, _ = make_pairs("train", run.scenes)
     words = sorted({word for text in (*pairs.captions, *pairs.phrases) for word in split_words(text)})
-    model = Clip(TOY_VISION, words)
+    model = ToyClip(TOY_VISION, words)
     if run.start:
         model.load_state_dict(load_tower(Path(run.start)), strict=False)
     print(f"{len(pairs.pixels)} pictures, {len(pairs.phrases)} phrases, {len(words)} words", flush=True)
@@ -115,7 +115,7 @@ def split_words(text: str) -> list[str]:
     return text.lower().replace(",", " ").replace(".", " ").split()
 
 
-class Clip(nn.Module):
+class ToyClip(nn.Module):
     """Image encoder with EVA-CLIP's norm and head, text encoder, and the learned temperature."""
 
     def __init__(self, config: VisionConfig, words: Sequence[str], dim: int = 128, longest: int = 64) -> None:
@@ -180,7 +180,7 @@ def contrastive_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def train_clip(
-    model: Clip, pairs: Pairs, *, steps: int, batch: int, lr: float, seed: int, report: Callable[[int, float], None]
+    model: ToyClip, pairs: Pairs, *, steps: int, batch: int, lr: float, seed: int, report: Callable[[int, float], None]
 ) -> None:
     """AdamW with warm-up and cosine; `report(step, loss)` is called after every step, the first being 1."""
     generator = torch.Generator().manual_seed(seed)
@@ -221,7 +221,7 @@ def make_pairs(split: Split, scenes: int) -> tuple[Pairs, list[Thing]]:
 
 
 @torch.inference_mode()
-def zero_shot(model: Clip, pairs: Pairs, things: list[Thing]) -> dict[str, float]:
+def zero_shot(model: ToyClip, pairs: Pairs, things: list[Thing]) -> dict[str, float]:
     """Share of boxes whose category, colour and both are those of the nearest of all plain phrases."""
     options = [Thing(category, colour) for category in CATEGORIES for colour in COLOURS]
     texts = model.text_embeddings([noun_phrase(option, details=False) for option in options])
@@ -236,13 +236,13 @@ def zero_shot(model: Clip, pairs: Pairs, things: list[Thing]) -> dict[str, float
     return {name: round(sum(hits) / len(hits), 4) for name, hits in right.items()}
 
 
-def save_tower(model: Clip, folder: Path) -> None:
+def save_tower(model: ToyClip, folder: Path) -> None:
     """Image encoder, norm and head under EVA-CLIP's names; the text encoder is of no further use."""
     ends = {k: v for k, v in model.state_dict().items() if k.startswith(ENDS)}
     save_file(model.encoder.state_dict() | ends, folder / WEIGHTS_FILE)
 
 
 def load_tower(folder: Path) -> dict[str, Tensor]:
-    """What `save_tower` wrote, under the names of a Clip."""
+    """What `save_tower` wrote, under the names of a ToyClip."""
     weights = read_weights(folder / WEIGHTS_FILE)
     return {k if k.startswith(ENDS) else f"encoder.{k}": v for k, v in weights.items()}

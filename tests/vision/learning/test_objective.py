@@ -10,7 +10,7 @@ from torch import nn
 
 from mmgic.errors import InputError
 from mmgic.settings import SettingsError, TokenizerTraining
-from mmgic.toy.models.clip import Clip, Pairs, contrastive_loss, patch_shares, train_clip
+from mmgic.toy.models.clip import Pairs, ToyClip, contrastive_loss, patch_shares, train_clip
 from mmgic.vision import VisionConfig, VisualTokenizer
 from mmgic.vision.learning.codebook import CodebookAverages, spherical_kmeans
 from mmgic.vision.learning.features import CachedFeatures, EncodedImages, cache_features
@@ -69,7 +69,7 @@ def test_clip_learns_which_colour_a_part_has():
             phrases.append(f"a {name} thing")
     captions = [f"{a} and {b}" for a, b in zip(phrases[::2], phrases[1::2], strict=True)]
     pairs = Pairs(pixels, captions, halves.repeat(60, 1), phrases, torch.arange(60).repeat_interleave(2))
-    model = Clip(TINY, ["a", "and", "blue", "green", "red", "thing"], dim=16)
+    model = ToyClip(TINY, ["a", "and", "blue", "green", "red", "thing"], dim=16)
     losses = []
     train_clip(model, pairs, steps=40, batch=8, lr=5e-3, seed=0, report=lambda _, loss: losses.append(loss))
     assert losses[-1] < losses[0]
