@@ -21,6 +21,7 @@ import ray.train
 import ray.train.torch
 import torch
 import yaml
+from ray import cloudpickle
 from ray.autoscaler.sdk import request_resources
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
 from ray.util.metrics import Gauge
@@ -89,7 +90,8 @@ def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
     while True:
         trainer = ray.train.torch.TorchTrainer(
             _train_worker,
-            train_loop_config={"recipe": recipe, "settings": settings},
+            # the recipe as bytes, or Ray's controller would import the libraries that a recipe needs
+            train_loop_config={"recipe": cloudpickle.dumps(recipe), "settings": settings},
             torch_config=ray.train.torch.TorchConfig(backend="nccl" if cluster.training_gpus else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=cluster.training_workers,
@@ -119,7 +121,7 @@ def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
 def _train_worker(config: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
     logging.getLogger("ray.train").setLevel(logging.WARNING)  # it would repeat what metrics.jsonl holds
-    recipe: TrainingRecipe[Any] = config["recipe"]
+    recipe: TrainingRecipe[Any] = cloudpickle.loads(config["recipe"])
     settings: Settings = config["settings"]
     context, folder = ray.train.get_context(), recipe.run_folder(settings)
     # by what was asked of Ray; what is visible may be another's

@@ -141,7 +141,7 @@ def test_a_sweep_of_a_finished_build_leaves_a_table_and_a_plot(
     output = Path(one_worker[0].output)
     command = [sys.executable, str(ROOT / "tune/mask_prob.py"), "--config", f"{output}/settings.yaml"]
     command += ["--values", "0", "1"]
-    for setting in ("training.max_steps=3", "toy.scenes=0", "evaluation.max_images=8"):
+    for setting in ("training.max_steps=3", "cluster.training_workers=1", "toy.scenes=0", "evaluation.max_images=8"):
         command += ["--set", setting]
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=420)

@@ -9,7 +9,7 @@ import yaml
 # Sizes and numbers of workers alone: what is read, from where, and how it is computed stays the preset's.
 SIZES: dict[str, dict[str, Any]] = {
     "cluster": {
-        "data_workers": 2,
+        "data_workers": 1,
         "tokenizer_workers": 1,
         "tokenizer_gpus": 0,
         "training_workers": 1,
