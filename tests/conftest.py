@@ -23,8 +23,9 @@ os.environ |= {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ray's tests are the longest: they come first, so that no process is left with one of them at the end."""
-    items.sort(key=lambda item: item.path.parent.name != "ray")
+    """Ray's tests are the longest: they come first, so that no process is left with one of them at the end. Before
+    them come those of a process that has met no cluster yet."""
+    items.sort(key=lambda item: (item.path.name != "test_session.py", item.path.parent.name != "ray"))
 
 
 @pytest.fixture(scope="session")

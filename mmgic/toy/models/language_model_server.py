@@ -21,7 +21,7 @@ from typing import Any
 
 from aiohttp import web
 
-from mmgic.arguments import PORT, Parser
+from mmgic.arguments import Parser, whole
 from mmgic.toy.datasets.write import descriptions
 from mmgic.toy.world import text
 
@@ -129,7 +129,7 @@ def _completion(system: str, user: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("--port", type=PORT, default=8009, help="port to listen on, 1 to 65535")
+    parser.add_argument("--port", type=whole(0, 65535), default=8009, help="port to listen on, 1 to 65535")
     arguments = parser.parse_args()
     with serve(port=arguments.port) as server:
         print(f"OPENAI_API_KEY={server.token}")
