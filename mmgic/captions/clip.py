@@ -137,16 +137,12 @@ def _open_clip_tokenizer(folder: str) -> Any:
         raise _unusable(folder, error) from None
 
 
-class _OpenClipProcessor(CLIPImageProcessor):
-    def center_crop(self, image: Tensor, size: Any, **options: Any) -> Tensor:
-        """As torchvision crops, whose middle is half a pixel off that of Transformers for odd rests."""
-        from torchvision.transforms.functional import center_crop
-
-        return center_crop(image, [size.height, size.width])
-
-
 def _open_clip_processor(folder: str) -> CLIPImageProcessor:
-    """A processor that resizes, crops and normalises as OpenCLIP's transform of this folder does."""
+    """A processor that resizes, crops and normalises as OpenCLIP's transform of this folder does.
+
+    But for one thing: the middle of an odd rest is rounded as Transformers rounds it, so that both forms of one model
+    see the same pixels.
+    """
     defaults = asdict(_open_clip().transform.PreprocessCfg())
     try:
         config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
@@ -159,7 +155,7 @@ def _open_clip_processor(folder: str) -> CLIPImageProcessor:
     if given["resize_mode"] not in ("shortest", "squash"):
         raise InputError(f"{SETTING} is '{folder}', whose images are resized by '{given['resize_mode']}'; give another")
     crops = given["resize_mode"] == "shortest"
-    return _OpenClipProcessor(
+    return CLIPImageProcessor(
         size={"shortest_edge": size} if crops else square,
         do_center_crop=crops,
         crop_size=square,

@@ -129,7 +129,7 @@ def _completion(system: str, user: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("--port", type=whole(0, 65535), default=8009, help="port to listen on, 1 to 65535")
+    parser.add_argument("--port", type=whole(0, 65535), default=8009, help="port to listen on; 0: any that is free")
     arguments = parser.parse_args()
     with serve(port=arguments.port) as server:
         print(f"OPENAI_API_KEY={server.token}")
