@@ -38,7 +38,7 @@ def annotations(images: Path) -> list[dict]:
 def settings_of(output: Path, **changes: object) -> Settings:
     toy = {"blip2": str(TOY_WEIGHTS / "blip2"), "clip": str(TOY_WEIGHTS / "clip_ranker"), "dtype": "float32"}
     captions = {**toy, "images_per_batch": 2, "candidates": 4, "rounds": 2}
-    cluster = {"tokenizer_gpus": 0, "data_workers": 1, "rows_per_block": 10}
+    cluster = {"tokenizer_gpus": 0, "tokenizer_workers": 1, "data_workers": 1, "rows_per_block": 10}
     return merge(
         Settings(output=str(output)), {"captions": captions, "cluster": cluster | changes.pop("cluster", {}), **changes}
     )

@@ -12,6 +12,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "data_workers": 1,
         "tokenizer_workers": 1,
         "tokenizer_gpus": 0,
+        "language_model_workers": 1,
         "training_workers": 1,
         "training_gpus": 0,
         "evaluation_gpus": 0,
