@@ -6,7 +6,7 @@
     mmgic build --config my_sources.yaml --only ic         # the tables of one corpus, no token store
 
 The paper's MMGIC (3.5 M images, 24 M regions) costs 28 M crops through the visual tokenizer on 8 GPUs. A stage prints
-the rows that it read, kept and set aside, with the reasons. Interrupted at any point, the same command goes on if it
+the rows that it read, kept and set aside, with the reasons. Interrupted at any point, the same command goes on where it
 was; with other settings it refuses to mix tables. The result is `<output>/store/RECIPE`, which `mmgic pretrain` reads.
 """
 

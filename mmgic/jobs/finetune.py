@@ -12,25 +12,10 @@ any point, the same command goes on where it was. The result is a Llama folder, 
 import argparse
 
 from mmgic.cli import add_settings_flags
-from mmgic.settings import Settings
+from mmgic.jobs.pretrain import main
+
+__all__ = ["add_flags", "main"]  # the work is that of pre-training, from another start
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add_settings_flags(parser, default="toy-sft")
-
-
-def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic.analysis.report import report_on
-    from mmgic.checks.run import refuse_problems
-    from mmgic.pipelines.build import build
-    from mmgic.stages.session import ray_session
-    from mmgic.toy.datasets.write import ensure_world
-    from mmgic.training.recipes.pretrain import PRETRAINING
-    from mmgic.training.run import run
-
-    ensure_world(settings)
-    refuse_problems(settings, ["data", "training"])
-    with ray_session():
-        build(settings)
-        print(f"fine-tuned model: {run(PRETRAINING, settings).model}")
-    report_on(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mmgic.documents.playback import AESTHETIC, PLAYBACK
 from mmgic.schema import Corpus
 from mmgic.settings import Settings, SettingsError, SourceSettings
 from mmgic.sources.formats import FORMATS
@@ -31,9 +32,8 @@ def corpora_of(settings: Settings) -> set[str]:
     named = {source.corpus or FORMATS[source.format].corpus for source in settings.sources}
     instructions = settings.instructions
     if any(FORMATS[source.format].corpus == "sft" for source in settings.sources):
-        named |= {
-            name for name, size in (("playback", instructions.playback), ("aesthetic", instructions.aesthetic)) if size
-        }
+        named |= {PLAYBACK} if instructions.playback else set()
+        named |= {AESTHETIC} if instructions.aesthetic else set()
     return named
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mmgic import schema
-from mmgic.files import find_files, read_text, write_text
+from mmgic.files import find_files, read_mapping, write_text
 from mmgic.language_model.answers import Usage, sum_usage
 from mmgic.pipelines.common import captioned_anew, data_resources
 from mmgic.pipelines.places import places_of
@@ -67,7 +67,8 @@ def run_merge(settings: Settings, table: Table) -> Table:
         resources=replace(data_resources(settings, rows_per_call=max(100, 4 * model.concurrency)), workers=workers),
     )
     merged = run_stage(stage, table, places)
-    used = [Usage(**json.loads(read_text(path) or "")) for path in find_files(f"{usage_folder}/*.json")]
+    advice = f"delete {places.folder(name)} to merge anew; answers that are cached are not paid for again"
+    used = [Usage(**(read_mapping(path, advice) or {})) for path in find_files(f"{usage_folder}/*.json")]
     if used:
         print(f"ic/merged: all answers in the actors' caches: {sum_usage(used).summary()}", flush=True)
     return merged

@@ -67,10 +67,9 @@ def progress_line(
 
     `watch` is called with the number and the rate every second.
     """
-    stop = threading.Event()
     started = time.monotonic()
 
-    def show() -> None:
+    def show(stop: threading.Event) -> None:
         live = sys.stderr.isatty()
         for second in itertools.count(1):
             if stop.wait(1):
@@ -85,7 +84,15 @@ def progress_line(
         if live:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
-    thread = threading.Thread(target=show, daemon=True)
+    with _beside(show):
+        yield
+
+
+@contextmanager
+def _beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Runs `work` in a thread, which returns soon after the event that it is given."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,), daemon=True)
     thread.start()
     try:
         yield
@@ -110,11 +117,10 @@ def counted(name: str, total: int | None, unit: str) -> Iterator[Callable[[int],
 @contextmanager
 def followed(path: Path) -> Iterator[None]:
     """Prints the lines that other processes add to a log file, as they come."""
-    stop = threading.Event()
     start = path.stat().st_size if path.exists() else 0
     shown = sys.stdout  # work in this process may send its own elsewhere
 
-    def show() -> None:
+    def show(stop: threading.Event) -> None:
         position, ended = start, False
         while not ended:
             ended = stop.wait(FOLLOW_SECONDS)  # and once more, for what came last
@@ -125,13 +131,8 @@ def followed(path: Path) -> Iterator[None]:
                 position += len(lines[0]) + len(lines[1])
                 print(b"".join(lines).decode(errors="replace"), end="", file=shown, flush=True)
 
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
+    with _beside(show):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def state(done: int, total: int | None, rate: float, unit: str) -> str:
