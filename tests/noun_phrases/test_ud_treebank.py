@@ -1,7 +1,7 @@
-"""Noun chunks of a pipeline trained on real sentences: the UD English Web Treebank in the labels that spaCy expects.
+"""Noun chunks of real sentences: those of en_core_web_sm beside the UD English Web Treebank's parses by hand.
 
-UD attaches a preposition to its noun and a copula to its predicate, and names objects otherwise; `noun_chunks` needs
-the preposition and the copula as heads, and CLEAR's names.
+The treebank is put into the labels that spaCy expects. UD attaches a preposition to its noun and a copula to its
+predicate, and names objects otherwise; `noun_chunks` needs the preposition and the copula as heads, and CLEAR's names.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from mmgic.noun_phrases.extract import _phrase, load_pipeline, phrases_of
-from mmgic.toy.models.grammar import Parse, train_pipeline
+from mmgic.settings import PhraseSettings
 
-SENTENCES, EPOCHS = 900, 3
 NOUNS = {
     "NN": "NOUN",
     "NNS": "NOUN",
@@ -41,6 +40,14 @@ LABELS = {
     "parataxis": "ROOT",
     "list": "appos",
 }
+
+
+@dataclass
+class Parse:
+    words: list[str]
+    tags: list[str]
+    labels: list[str]
+    heads: list[int]
 
 
 @dataclass
@@ -120,15 +127,13 @@ def test_mapped_gold_parses_give_the_phrases_that_a_reader_finds(treebank: Path)
     ]
 
 
-def test_trained_on_real_sentences_most_phrases_of_others_are_found(treebank: Path, tmp_path: Path) -> None:
-    train = [with_spacy_labels(w) for w in read_conllu(treebank / "en_ewt-ud-train.rebuilt.conllu", SENTENCES)]
-    train_pipeline(train, EPOCHS, parts_of_speech=NOUNS).to_disk(tmp_path / "ud")
-    nlp = load_pipeline(str(tmp_path / "ud"))
+def test_most_phrases_of_real_sentences_are_found(treebank: Path) -> None:
+    nlp = load_pipeline(PhraseSettings().pipeline)
     unseen = [with_spacy_labels(words) for words in read_conllu(treebank / "en_ewt-ud-dev.conllu", 400)]
     gold = [set(gold_phrases(nlp, parse)) for parse in unseen]
     found = [set(phrases) for phrases in phrases_of(nlp, [" ".join(parse.words) for parse in unseen])]
     right = sum(len(a & b) for a, b in zip(gold, found, strict=True))
     precision, recall = right / sum(map(len, found)), right / sum(map(len, gold))
     print(f"precision {precision:.3f}, recall {recall:.3f}")
-    assert precision > 0.5
-    assert recall > 0.5
+    assert precision > 0.7
+    assert recall > 0.7

@@ -12,7 +12,7 @@ import pytest
 from mmgic.model.assemble import vocabulary_of
 from mmgic.pipelines.ic import build_ic
 from mmgic.pipelines.mmc4 import build_mmc4
-from mmgic.presets import TOY_WEIGHTS, preset
+from mmgic.presets import preset
 from mmgic.settings import Settings, SourceSettings, merge
 from mmgic.sources.copies import url_content
 from mmgic.stages import tables
@@ -48,7 +48,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     ]
     changes = {
         "output": f"{output}/one",
-        "phrases": {"pipeline": str(TOY_WEIGHTS / "noun_phrases"), "min_count": 3, "captions_per_phrase": 4},
+        "phrases": {"min_count": 3, "captions_per_phrase": 4},
         "captions": {"synthesize": False, "merge": False},
         "download": {"images_per_shard": 40, "retries": 0},
         "cluster": {"data_workers": 1, "rows_per_block": 25},

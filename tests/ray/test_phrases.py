@@ -11,7 +11,6 @@ import pytest
 from mmgic.analysis.phrases import FREQUENCIES, read_frequencies
 from mmgic.errors import InputError
 from mmgic.pipelines.phrases import select_by_phrases
-from mmgic.presets import TOY_WEIGHTS
 from mmgic.schema import CAPTIONED_IMAGE, KEPT, reject
 from mmgic.settings import Settings, SourceSettings, merge
 from mmgic.sources.captions.pairs import captioned_image
@@ -49,7 +48,6 @@ def settings_of(output: Path, **phrases: object) -> Settings:
         Settings(output=str(output), sources=sources, seed=4),
         {
             "phrases": {
-                "pipeline": str(TOY_WEIGHTS / "noun_phrases"),
                 "min_count": 4,
                 "captions_per_phrase": 5,
                 **phrases,

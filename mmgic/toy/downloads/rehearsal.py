@@ -27,8 +27,7 @@ SIZES: dict[str, dict[str, Any]] = {
 FILE = "rehearsal.yaml"
 _HEADER = """\
 # Sizes and numbers of workers for a rehearsal of the paper's presets on stand-ins of the downloads, on one machine
-# without a GPU. Everything else is the preset's. Its paths are relative: use it in this folder, with
-# PYTHONPATH=packages for the spaCy pipeline.
+# without a GPU. Everything else is the preset's. Its paths are relative: use it in this folder.
 """
 
 

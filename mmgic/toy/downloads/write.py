@@ -1,8 +1,7 @@
-"""Writes the stand-ins: data/, models/ and packages/ below one folder, where the paper's presets look for them.
+"""Writes the stand-ins: data/ and models/ below one folder, where the paper's presets look for them.
 
 data/      detection, texts and evaluation say which files; descriptions.jsonl and names.tsv of the labels
 models/    lavit/visual_tokenizer llama-2-7b-hf blip2-opt-2.7b clip-vit-large-patch14
-packages/  en_core_web_sm, the spaCy pipeline, for PYTHONPATH
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from mmgic.toy.downloads.evaluation import write_evaluation
 from mmgic.toy.downloads.lavit import write_lavit
 from mmgic.toy.downloads.llama import write_llama
 from mmgic.toy.downloads.rehearsal import FILE, rehearsal_yaml
-from mmgic.toy.downloads.spacy_package import write_spacy_package
 from mmgic.toy.downloads.texts import write_image_captions, write_instructions
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -52,7 +50,6 @@ def write_downloads(output: Path, seed: int = 0) -> None:
         shutil.rmtree(partial)
     _write_data(partial / "data", World(seed, scale=SCALE))
     _write_models(partial / "models", World(seed, scale=SCALE))
-    write_spacy_package(partial / "packages", WEIGHTS / "noun_phrases")
     write_bytes(partial / FILE, rehearsal_yaml().encode())
     os.replace(partial, output)
 

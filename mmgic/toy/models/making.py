@@ -17,7 +17,6 @@ MODELS = {
     "clip_ranker": ("clip_ranker:RankerRun", "clip_ranker:make_clip_ranker"),
     "blip2": ("captioner:CaptionerRun", "captioner:make_blip2"),
     "llama": ("llama:LlamaRun", "llama:make_llama"),
-    "noun_phrases": ("noun_phrases:GrammarRun", "noun_phrases:make_noun_phrases"),
     "tokenizer": ("tokenizer:ToyTokenizerRun", "tokenizer:make_tokenizer"),
     "pixels": ("pixels:PixelsRun", "pixels:make_pixels"),
 }

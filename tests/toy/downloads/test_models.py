@@ -18,7 +18,6 @@ from mmgic.toy.datasets.samples import World
 from mmgic.toy.downloads.captioning import write_blip2, write_clip
 from mmgic.toy.downloads.lavit import CONFIG, KEPT, write_lavit
 from mmgic.toy.downloads.llama import PIECES, write_llama
-from mmgic.toy.downloads.spacy_package import NAME, write_spacy_package
 from mmgic.toy.downloads.write import SCALE, WEIGHTS
 from mmgic.toy.models.corpus import whole_texts
 from mmgic.toy.world.render import render
@@ -32,7 +31,6 @@ def _write(folder: Path) -> Path:
     write_llama(folder / "llama", WEIGHTS / "llama")
     write_blip2(folder / "blip2", WEIGHTS / "blip2")
     write_clip(folder / "clip", WEIGHTS / "clip_ranker", world)
-    write_spacy_package(folder / "packages", WEIGHTS / "noun_phrases")
     return folder
 
 
@@ -83,11 +81,3 @@ def test_the_index_of_the_shards_names_every_tensor_where_it_lies(models: Path, 
     assert {tensor: file for file, tensors in shards.items() for tensor in tensors} == index["weight_map"]
     total = sum(t.numel() * t.element_size() for tensors in shards.values() for t in tensors.values())
     assert index["metadata"]["total_size"] == total
-
-
-def test_spacy_finds_the_package_by_its_name(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmgic.noun_phrases.extract import load_pipeline, phrases_of, pipeline_files
-
-    monkeypatch.syspath_prepend(models / "packages")
-    assert list(phrases_of(load_pipeline(NAME), ["A red dog on a table."])) == [["red dog", "table"]]
-    assert pipeline_files(NAME)
