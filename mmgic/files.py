@@ -86,6 +86,14 @@ def file_digest(path: str) -> str:
     return digest.hexdigest()
 
 
+def end_digest(path: str) -> str:
+    """SHA-256 of a file's size and its last MiB, which holds what a table of large things says of them."""
+    with open_file(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - (1 << 20)))
+        return hashlib.sha256(f"{size}\0".encode() + file.read()).hexdigest()
+
+
 def file_digests(patterns: Iterable[str]) -> dict[str, str]:
     """Path -> SHA-256 of the files that `patterns` (see `find_files`) name and that are there."""
     return {path: file_digest(path) for pattern in patterns for path in find_files(pattern)}

@@ -2,7 +2,8 @@
 
 An image is named by a path of the local disk or of an object store (STORES), or by a slice of an uncompressed archive
 such as a tar shard, written `/data/00012.tar#bytes=OFFSET-LENGTH`: LENGTH bytes from byte OFFSET on are the image file.
-With `#upright` after either, the image is turned as its EXIF tag says.
+Or by a cell of a Parquet file, `/data/00012.parquet#column=jpg&row=17`: the bytes of column `jpg` in row 17, from 0.
+With `#upright` after any of them, the image is turned as its EXIF tag says.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fsspec.core import split_protocol
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
@@ -22,7 +26,7 @@ from mmgic.files import filesystem_of, open_file
 from mmgic.paths import is_local
 
 MAX_PIXELS = 89_478_485  # where Pillow starts to suspect a decompression bomb; 268 MB decoded
-MAX_SLICE_BYTES = 1 << 28  # of a slice, whatever the table says
+MAX_SLICE_BYTES = 1 << 28  # of a slice, and of a column in a row group, whatever the table says
 # Files come from strangers, under any name. Some of Pillow's other decoders start programs (EPS) or take any bytes.
 # Of these, a Pillow that was built without a library has no decoder, and would stop at its name.
 Image.init()
@@ -35,6 +39,7 @@ STORES = ("file", "local", "memory", "s3", "s3a", "gs", "gcs")
 
 UPRIGHT = "#upright"
 _SLICE = re.compile(r"(.+)#bytes=(\d+)-(\d+)")
+_CELL = re.compile(r"(.+)#column=(\w+)&row=(\d+)")
 _TURNED = frozenset(range(5, 9))  # EXIF orientations that swap width and height
 
 
@@ -50,6 +55,11 @@ class ImageError(Exception):
 def slice_path(archive: str, offset: int, length: int) -> str:
     """The name of the image file that lies in bytes [offset, offset + length) of `archive`."""
     return f"{archive}#bytes={offset}-{length}"
+
+
+def cell_path(table: str, column: str, row: int) -> str:
+    """The name of the image file that the Parquet file `table` holds in a cell; rows count from 0."""
+    return f"{table}#column={column}&row={row}"
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -118,15 +128,17 @@ def _reasons(name: str) -> Iterator[None]:
 
 
 def _open(path: str) -> IO[bytes]:
-    """The file at `path`, or the bytes of a slice in one ranged read."""
+    """The file at `path`, the bytes of a slice in one ranged read, or those of a cell."""
     path = path.removesuffix(UPRIGHT)
-    match = _SLICE.fullmatch(path)
+    match = _SLICE.fullmatch(path) or _CELL.fullmatch(path)
     protocol, _ = split_protocol(match[1] if match else path)
     # of a url a::b is read by way of both
     if not is_local(path) and ((protocol or "file") not in STORES or "::" in path):
         raise ImageError("image_missing", f"{path}: images are read from local files and object stores alone")
     if match is None:
         return open_file(path)
+    if match.re is _CELL:
+        return io.BytesIO(_cell(match[1], match[2], int(match[3])))
     archive, offset, length = match[1], int(match[2]), int(match[3])
     if length > MAX_SLICE_BYTES:
         raise ImageError("image_too_large", f"{path}: a slice of more than {MAX_SLICE_BYTES} bytes")
@@ -135,6 +147,32 @@ def _open(path: str) -> IO[bytes]:
     if not length or len(content) != length:
         raise ImageError("image_undecodable", f"{path}: the slice is empty or reaches beyond the end of its file")
     return io.BytesIO(content)
+
+
+def _cell(table: str, column: str, row: int) -> bytes:
+    with open_file(table) as file, pq.ParquetFile(file) as parquet:
+        if column not in parquet.schema_arrow.names:
+            raise ImageError("image_missing", f"{table} has no column '{column}'")
+        for group in range(parquet.metadata.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            if row < rows:
+                content = _cells(table, column, group)[row].as_py()
+                if content is None:
+                    raise ImageError("image_missing", f"{table} holds no image in its row")
+                return bytes(content)
+            row -= rows
+    raise ImageError("image_missing", f"{table} has fewer rows")
+
+
+@lru_cache(maxsize=2)  # images are read in the order of their rows mostly, and a row group is decoded as a whole
+def _cells(table: str, column: str, group: int) -> pa.ChunkedArray:
+    with open_file(table) as file, pq.ParquetFile(file) as parquet:
+        parts = parquet.metadata.row_group(group)
+        chunks = (parts.column(i) for i in range(parts.num_columns))
+        size = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.partition(".")[0] == column)
+        if size > MAX_SLICE_BYTES:
+            raise ImageError("image_too_large", f"{table}: a row group of more than {MAX_SLICE_BYTES} bytes")
+        return parquet.read_row_group(group, columns=[column]).column(column)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

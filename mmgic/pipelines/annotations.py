@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from mmgic.files import file_digest, find_files
+from mmgic.files import end_digest, file_digest, find_files
 from mmgic.paths import absolute
 from mmgic.pipelines.common import sources_of
 from mmgic.pipelines.places import places_of
@@ -15,6 +15,7 @@ from mmgic.schema import SCHEMAS, Corpus
 from mmgic.settings import Settings, SourceSettings
 from mmgic.sources.formats import read_source
 from mmgic.sources.reading.files import annotation_files, choices, joined
+from mmgic.sources.reading.shards import image_column
 from mmgic.stages.ingest import ingest
 from mmgic.stages.places import Places
 from mmgic.stages.tables import Table
@@ -50,9 +51,15 @@ def describe_source(source: SourceSettings, places: Places) -> dict[str, Any]:
     for path in (path for pattern in annotation_files(source) for path in find_files(pattern)):
         stored = places.stored_path(path, source.name)
         name = stored.removeprefix("{data}/") if stored != path else posixpath.basename(path)
-        digests = {*files.get(name, "").split(), file_digest(path)}  # of two folders' files of one name both
+        digests = {*files.get(name, "").split(), _digest(path)}  # of two folders' files of one name both
         files[name] = " ".join(sorted(digests))
     return {**fields, "files": files}
+
+
+def _digest(path: str) -> str:
+    """What tells a file's content; of a table that holds images, its end."""
+    holds_images = path.endswith(".parquet") and image_column(path)
+    return end_digest(path) if holds_images else file_digest(path)
 
 
 def _without_root(names: str) -> str:

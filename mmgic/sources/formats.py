@@ -138,8 +138,7 @@ FORMATS: dict[str, Format] = {
         "ic",
         "shards of img2dataset",
         "captions.webdataset:read_webdataset",
-        files=("*.tar",),
-        more_files=("*.parquet",),
+        files=("*.tar | *.parquet",),
         by_url=True,
     ),
     # interleaved (C.6)

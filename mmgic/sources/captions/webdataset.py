@@ -1,4 +1,4 @@
-"""img2dataset's shards as a source of their own: images, captions and metadata all come from the archives.
+"""img2dataset's shards as a source of their own: images, captions and metadata all come from them.
 
 The .txt is the caption of the web. Other captions come from columns that were kept beside it (`save_additional_columns`
 of img2dataset) under the names of CapsFusion, LAION-COCO or our own tables.
@@ -31,16 +31,20 @@ def read_webdataset(source: SourceSettings) -> Iterator[CaptionedImage]:
     """
     shards = find_shards(source.path)
     if not shards:
-        raise InputError(f"source '{source.name}': {source.path} holds no *.tar; set its 'path' to the shards' folder")
+        raise InputError(
+            f"source '{source.name}': {source.path} holds no *.tar and no *.parquet with images; set its 'path' to "
+            "the shards' folder"
+        )
     tables = set(shard_files(source.path, "*.parquet"))
     with RecordIndex() as index:
         for path in shards:
-            shard = path.rpartition("/")[2].removesuffix(".tar")
+            stem = path.removesuffix(".tar").removesuffix(".parquet")
+            shard = stem.rpartition("/")[2]
             there = set()
             for sample in read_shard(path):
                 there.add(sample.key.rpartition("/")[2])
                 yield _row(source.name, shard, sample, index)
-            table = f"{path.removesuffix('.tar')}.parquet"
+            table = f"{stem}.parquet"
             for record in shard_records(table) if table in tables else ():
                 if record["key"] not in there:
                     yield _absent_row(source.name, shard, record, index)

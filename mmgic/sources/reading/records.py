@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -68,23 +69,35 @@ def parquet_records(
     `columns` names each column of the result by the names that it may have in the file, whatever their case. Raises
     InputError if a column that is not `optional` is missing, or if the file cannot be read.
     """
+    with _of_parquet(path), open_file(path) as file, pq.ParquetFile(file) as parquet:
+        found = {name.lower(): name for name in reversed(parquet.schema_arrow.names)}
+        chosen = {
+            column: next((found[name.lower()] for name in names if name.lower() in found), None)
+            for column, names in columns.items()
+        }
+        missing = [columns[column][0] for column in columns if chosen[column] is None and column not in optional]
+        if missing:
+            raise InputError(
+                f"{path} has no column '{missing[0]}' (it has {', '.join(parquet.schema_arrow.names)}); check the "
+                "source's 'format' and 'annotations'"
+            )
+        read = {column: name for column, name in chosen.items() if name is not None}
+        for batch in parquet.iter_batches(rows, columns=list(dict.fromkeys(read.values()))):
+            for record in batch.to_pylist():
+                yield {column: _text_of(record[name]) for column, name in read.items()}
+
+
+def parquet_columns(path: str) -> dict[str, pa.DataType]:
+    """The columns of a Parquet file. Raises InputError if it cannot be read."""
+    with _of_parquet(path), open_file(path) as file, pq.ParquetFile(file) as parquet:
+        return {field.name: field.type for field in parquet.schema_arrow}
+
+
+@contextmanager
+def _of_parquet(path: str) -> Iterator[None]:
+    """Turns what is wrong with a Parquet file into an InputError."""
     try:
-        with open_file(path) as file, pq.ParquetFile(file) as parquet:
-            found = {name.lower(): name for name in reversed(parquet.schema_arrow.names)}
-            chosen = {
-                column: next((found[name.lower()] for name in names if name.lower() in found), None)
-                for column, names in columns.items()
-            }
-            missing = [columns[column][0] for column in columns if chosen[column] is None and column not in optional]
-            if missing:
-                raise InputError(
-                    f"{path} has no column '{missing[0]}' (it has {', '.join(parquet.schema_arrow.names)}); check the "
-                    "source's 'format' and 'annotations'"
-                )
-            read = {column: name for column, name in chosen.items() if name is not None}
-            for batch in parquet.iter_batches(rows, columns=list(dict.fromkeys(read.values()))):
-                for record in batch.to_pylist():
-                    yield {column: _text_of(record[name]) for column, name in read.items()}
+        yield
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # Arrow's are of many kinds
         if kind := known_kind(path):
             raise InputError(f"{path} is {kind}") from None

@@ -2,9 +2,10 @@
 
 `00012.tar` holds `KEY.jpg`, `KEY.txt` (the caption) and `KEY.json` (url, width, height, ...) of each image that
 arrived, one after the other; `00012.parquet` beside it has a row for each url that was tried, with its `status`. The
-other layout of img2dataset, a folder `00012/` of the same files beside `00012.parquet`, is understood too. `width` and
-`height` are those of the stored image: by default img2dataset makes it 256 x 256 with white borders, so data that is to
-be filtered by size should be fetched with `--resize_mode no`.
+other layouts of img2dataset are understood too: a folder `00012/` of the same files beside `00012.parquet`
+(`--output_format files`), and a `00012.parquet` that holds the images themselves in a column `jpg` (`parquet`). Its
+`tfrecord` is refused. `width` and `height` are those of the stored image: by default img2dataset makes it 256 x 256
+with white borders, so data that is to be filtered by size should be fetched with `--resize_mode no`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import Any
 
 from mmgic.errors import InputError
 from mmgic.files import filesystem_of, find_files, is_hidden, open_file
-from mmgic.images import slice_path
+from mmgic.images import cell_path, slice_path
 from mmgic.settings import SourceSettings
 from mmgic.sources.reading.files import image_folders, image_size, is_safe_name, text_id
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.json_text import load_json
 from mmgic.sources.reading.near_names import NearNames
 from mmgic.sources.reading.opening import known_kind, readable
-from mmgic.sources.reading.records import parquet_records
+from mmgic.sources.reading.records import parquet_columns, parquet_records
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
 _TEXT_SUFFIXES = ("txt", "json")
@@ -50,12 +51,17 @@ class ShardSample:
 
 
 def read_shard(path: str) -> Iterator[ShardSample]:
-    """The samples of a tar shard, or of a folder of its files; only headers, captions and metadata are read.
+    """The samples of a tar shard, of a folder of its files, or of a table that holds the images of what was fetched.
+
+    Of images nothing is read but headers of archives.
 
     They come in the order of their first files. Files of one key make a sample wherever they stand in the archive. The
     second file of a suffix begins a second sample of the key, `KEY#2`. Hidden files are passed over. Raises InputError
-    if a file is not an uncompressed tar archive or was cut short.
+    if a file is not an uncompressed tar archive, or a table, or was cut short.
     """
+    if path.endswith(".parquet"):
+        yield from _tabled(path)
+        return
     with RecordIndex() as index:
         index.fill("file", _archived(path) if path.endswith(".tar") else _unpacked(path))
         dotted = [(_first_part(stem), stem) for stem in index.keys("file") if _first_part(stem) != stem]
@@ -103,6 +109,22 @@ def _unpacked(folder: str) -> Iterator[tuple[str, list[str]]]:
             with readable(path), open_file(path) as file:
                 content = file.read(_MAX_TEXT) if suffix in _TEXT_SUFFIXES else b""
             yield stem, [suffix, path, content.decode("utf-8-sig", "replace")]
+
+
+def _tabled(table: str) -> Iterator[ShardSample]:
+    """The samples of a table with images: the rows whose status is "success"."""
+    column = image_column(table)
+    others = {name: (name,) for name in parquet_columns(table) if name.lower() not in IMAGE_SUFFIXES}
+    for number, record in enumerate(parquet_records(table, {**others, "key": ("key",), "status": ("status",)})):
+        if record["status"] == "success":
+            yield ShardSample(text_id(record["key"]), cell_path(table, column, number), fields=record)
+
+
+def image_column(table: str) -> str:
+    """The column of a Parquet file that holds images: binary, and named like their suffix; "" if it has none."""
+    columns = parquet_columns(table)
+    binary = (name for name, kind in columns.items() if name.lower() in IMAGE_SUFFIXES and "binary" in str(kind))
+    return next(binary, "")
 
 
 def _first_part(stem: str) -> str:
@@ -172,12 +194,26 @@ class LocalImages:
 
 
 def find_shards(folder: str) -> list[str]:
-    """The tar shards of a folder, and the folders of files that lie beside a table of their name; sorted."""
+    """The shards of a folder, sorted: tar archives, folders of files beside a table of their name, tables with images.
+
+    Raises InputError if it holds img2dataset's .tfrecord files.
+    """
+    if records := shard_files(folder, "*.tfrecord"):
+        raise InputError(
+            f"{records[0]} is of img2dataset's layout 'tfrecord', which is not read; fetch the images with "
+            "--output_format webdataset, files or parquet, or convert them to one of these"
+        )
     filesystem, _ = filesystem_of(folder)
-    stems = (path.removesuffix(".parquet") for path in shard_files(folder, "*.parquet"))
-    archives = shard_files(folder)
-    unpacked = (stem for stem in stems if f"{stem}.tar" not in archives and filesystem.isdir(stem))
-    return sorted([*archives, *unpacked])
+    archives = set(shard_files(folder))
+    found = list(archives)
+    for table in shard_files(folder, "*.parquet"):
+        stem = table.removesuffix(".parquet")
+        if f"{stem}.tar" not in archives:
+            if filesystem.isdir(stem):
+                found.append(stem)
+            elif image_column(table):
+                found.append(table)
+    return sorted(found)
 
 
 def shard_files(folder: str, pattern: str = "*.tar") -> list[str]:
@@ -187,21 +223,20 @@ def shard_files(folder: str, pattern: str = "*.tar") -> list[str]:
 
 def _downloaded(folder: str) -> Iterator[tuple[str, Any]]:
     """(url, [image_path, width, height]) of the images in all shards of a folder."""
-    shards = shard_files(folder)
-    for path in shards:
-        for sample in read_shard(path):
+    for path in find_shards(folder):
+        for sample in read_shard(path) if path.endswith((".tar", ".parquet")) else _listed(path):
             url = sample.fields.get("url")
             if sample.image_path and isinstance(url, str):
                 size = sample.size
                 yield url, [sample.image_path, size.get("width", 0), size.get("height", 0)]
-    for path in shard_files(folder, "*.parquet"):
-        stem = path.removesuffix(".parquet")
-        if f"{stem}.tar" not in shards:
-            pictures = _pictures(stem)
-            for record in shard_records(path):
-                if record["status"] == "success" and record["key"] in pictures and isinstance(record["url"], str):
-                    width, height = image_size(record) or (0, 0)
-                    yield record["url"], [pictures[record["key"]], width, height]
+
+
+def _listed(folder: str) -> Iterator[ShardSample]:
+    """The images in a folder of files by the table beside it, which is read faster than a .json of each."""
+    pictures = _pictures(folder)
+    for record in shard_records(f"{folder}.parquet"):
+        if record["status"] == "success" and record["key"] in pictures:
+            yield ShardSample(record["key"], pictures[record["key"]], fields=record)
 
 
 def _pictures(folder: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ import webdataset
 from PIL import Image
 
 from mmgic.errors import InputError
-from mmgic.images import read_image
+from mmgic.images import ImageError, cell_path, read_image
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import read_source
 from mmgic.sources.reading.shards import read_shard
@@ -193,12 +193,16 @@ def test_keys_with_dots(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "JPEG", "png", "webp", "gif", "bmp", "tiff"])
-@pytest.mark.parametrize("layout", ["tar", "folder"])
+@pytest.mark.parametrize("layout", ["tar", "folder", "table"])
 def test_any_image_suffix_in_each_layout(suffix, layout, tmp_path):
     shards = tmp_path / "fetched"
     (shards / "00000").mkdir(parents=True)
     if layout == "tar":
         write_tar(shards / "00000.tar", [(f"0.1.{suffix}", png(9)), ("0.1.json", json.dumps({"url": URL(1)}).encode())])
+    elif layout == "table":
+        (shards / "00000").rmdir()
+        record = {"key": "0.1", "url": URL(1), "status": "success", "width": 9, "height": 6, suffix: png(9)}
+        pq.write_table(pa.Table.from_pylist([record]), shards / "00000.parquet")
     else:
         (shards / f"00000/0.1.{suffix}").write_bytes(png(9))
         (shards / "00000/._0.1.jpg").write_bytes(b"")
@@ -223,3 +227,48 @@ def test_shards_that_are_folders(tmp_path):
     ]
     assert [row["image_path"].rpartition("/")[2] for row in rows] == ["000000000.jpg", "000000001.webp", ""]
     assert all(np.array_equal(np.asarray(read_image(row["image_path"])), photo(i)) for i, row in enumerate(rows[:2]))
+
+
+def image_table(path, kind):
+    """A shard of img2dataset's parquet layout: the images that arrived and the urls that failed in one table."""
+    names = ("key", "caption", "url", "status", "error_message", "width", "height")
+    rows = [(f"a.{i}", f"caption {i}", URL(i), "success", None, 9, 6) for i in range(5)]
+    rows[3] = ("a.3", "caption 3", URL(3), "failed_to_download", "HTTP Error 404", None, None)
+    table = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows])
+    images = pa.array([None if i == 3 else png(i) for i in range(5)], kind)
+    pq.write_table(table.append_column("webp", images), path, row_group_size=2)
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_tables_with_images_are_shards(tmp_path, kind):
+    image_table(tmp_path / "00000.parquet", kind)
+    write_tar(tmp_path / "00001.tar", sample(101))
+    rows = list(read_source(SourceSettings(name="s", format="webdataset", path=str(tmp_path))))
+    assert [(row["url"], row["caption_origin"], row["reason"]) for row in rows] == [
+        *((URL(i), f"caption {i}", "") for i in (0, 1, 2, 4)),
+        (URL(3), "", "download_failed"),
+        (URL(101), "caption 101", ""),
+    ]
+    for number, row in zip((0, 1, 2, 4), rows, strict=False):
+        assert np.array_equal(np.asarray(read_image(row["image_path"])), photo(number))
+        assert (row["width"], row["height"]) == (9, 6)
+
+
+def test_a_cell_without_an_image_is_a_missing_image(tmp_path):
+    image_table(tmp_path / "0.parquet", pa.binary())
+    assert read_image(cell_path(f"{tmp_path}/0.parquet", "webp", 4)).size == (9, 6)
+    for column, row in (("webp", 3), ("webp", 5), ("jpg", 0)):
+        with pytest.raises(ImageError, match="image_missing"):
+            read_image(cell_path(f"{tmp_path}/0.parquet", column, row))
+    with pytest.raises(ImageError, match="image_undecodable"):
+        read_image(cell_path(f"{tmp_path}/0.parquet", "url", 0))
+
+
+def test_tfrecord_is_refused_by_name(tmp_path):
+    (tmp_path / "00000.tfrecord").write_bytes(b"")
+    write_table(tmp_path / "00000.parquet", [("0", URL(0), "success", None, 9, 6)])
+    with pytest.raises(InputError, match=r"00000.tfrecord is of img2dataset's layout 'tfrecord', which is not read"):
+        read(tmp_path)
+    (tmp_path / "cc12m.tsv").write_text(f"{URL(0)}\tcaption\n")
+    with pytest.raises(InputError, match="tfrecord"):
+        list(read_source(SourceSettings(name="s", format="cc12m", path=str(tmp_path), images=".")))
