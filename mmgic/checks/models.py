@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmgic.checks.problems import Findings
-from mmgic.model.llama_config import load_llama_config
+from mmgic.model.llama_config import check_window, load_llama_config
 from mmgic.model.text_tokenizer import load_text_tokenizer
 from mmgic.pipelines.captions import check_synthesis
 from mmgic.pipelines.common import sources_of
@@ -50,6 +50,7 @@ def check_language_model(settings: Settings, findings: Findings, weights: bool) 
         findings.problem(
             f"documents.max_tokens is {longest}, but {folder} has {config.max_position_embeddings} positions; lower it"
         )
+    findings.attempt(lambda: check_window(config, longest))
     if weights:
         findings.attempt(lambda: load_llama(folder, "auto", device_map="meta"))
     findings.note(f"language model {folder}: {config.vocab_size:,} tokens, {config.max_position_embeddings} positions")

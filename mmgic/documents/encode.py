@@ -83,8 +83,11 @@ def check_text_tokenizer(tokenizer: PreTrainedTokenizerBase, text_size: int) -> 
 
 
 @functools.lru_cache(8)
-def start_and_end(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
-    """The ids of <s> and </s>. Raises InputError if the tokenizer lacks one."""
-    if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
-        raise InputError("the tokenizer has no bos_token or no eos_token; set both in its tokenizer_config.json")
-    return tokenizer.bos_token_id, tokenizer.eos_token_id
+def start_and_end(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], int]:
+    """The ids that begin a document, <s> or, of a tokenizer without one (Qwen's), none, and the id of </s>.
+
+    Raises InputError if the tokenizer has no </s>.
+    """
+    if tokenizer.eos_token_id is None:
+        raise InputError("the tokenizer has no eos_token; set it in its tokenizer_config.json")
+    return () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,), tokenizer.eos_token_id

@@ -62,15 +62,15 @@ def build_web_page(row: Interleaved, writing: Writing, *, corpus: str) -> Docume
         for i, part in enumerate(parts)
     ]
     encoded = encode_parts(writing.tokenizer, writing.vocabulary, [[segment] for segment in segments], images)
-    lengths = accumulate(map(len, encoded), initial=2)
+    lengths = accumulate(map(len, encoded), initial=len(start) + 1)
     fitting = sum(length <= settings.max_tokens for length in lengths) - 1
     if fitting < 1:
-        needed = 2 + len(encoded[0])
+        needed = len(start) + 1 + len(encoded[0])
         detail = f"{needed} tokens of the first part alone; {settings.max_tokens} are allowed"
         return rejected_document(key, "too_long", detail)
     drops = ["image_not_drawn"] * (len(usable) - len(drawn)) + ["part_cut"] * (len(parts) - fitting)
     key["drops"] = add_drops(row["drops"], drops)
-    input_ids = [start, *(token for ids in encoded[:fitting] for token in ids), end]
+    input_ids = [*start, *(token for ids in encoded[:fitting] for token in ids), end]
     return kept_document(key, writing.vocabulary, text=to_text(segments[:fitting]), input_ids=input_ids)
 
 

@@ -65,7 +65,7 @@ def build_document(
     for form in [descriptions, None] if describes else [None]:
         segments: list[Segment] = image_part(row, order, settings.recipe, form)
         (input_ids,) = encode_parts(tokenizer, vocabulary, [segments], images)
-        room = settings.max_tokens - len(input_ids) - 2
+        room = settings.max_tokens - len(input_ids) - len(start) - 1
         if room < 0:
             continue
         fitting = max(0, bisect_right(lengths, room) - 1)
@@ -76,11 +76,11 @@ def build_document(
             key,
             vocabulary,
             text=to_text(segments),
-            input_ids=[start, *input_ids, end],
+            input_ids=[*start, *input_ids, end],
             with_descriptions=form is not None,
             num_regions=fitting,
         )
-    needed = len(input_ids) + 2
+    needed = len(input_ids) + len(start) + 1
     return rejected_document(key, "too_long", f"{needed} tokens without regions; {settings.max_tokens} are allowed")
 
 

@@ -49,9 +49,10 @@ def build_pair(
     start, end = start_and_end(writing.tokenizer)
     segments = pair_segments(captions, order)
     (ids,) = encode_parts(writing.tokenizer, writing.vocabulary, [segments], [codes])
-    if len(ids) + 2 > settings.max_tokens:
-        return rejected_document(key, "too_long", f"{len(ids) + 2} tokens; {settings.max_tokens} are allowed")
-    return kept_document(key, writing.vocabulary, text=to_text(segments), input_ids=[start, *ids, end])
+    input_ids = [*start, *ids, end]
+    if len(input_ids) > settings.max_tokens:
+        return rejected_document(key, "too_long", f"{len(input_ids)} tokens; {settings.max_tokens} are allowed")
+    return kept_document(key, writing.vocabulary, text=to_text(segments), input_ids=input_ids)
 
 
 def pair_segments(captions: Sequence[str], order: Order) -> list[Segment]:

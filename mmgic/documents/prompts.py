@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def caption_prompt(tokenizer: PreTrainedTokenizerBase, vocabulary: VLVocabulary, codes: Sequence[int]) -> list[int]:
     """An image-first document up to and including "Caption:"; the model goes on with the caption's line."""
     start, _ = start_and_end(tokenizer)
-    return [start, *encode_parts(tokenizer, vocabulary, [caption_prefix()], [codes])[0]]
+    return [*start, *encode_parts(tokenizer, vocabulary, [caption_prefix()], [codes])[0]]
 
 
 def drawing_prompt(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[int]:
@@ -50,7 +50,7 @@ def round_prompt(
     """
     start, _ = start_and_end(tokenizer)
     asked = _instruction(task, len(images), question, system_prompt)
-    return [start, *encode_parts(tokenizer, vocabulary, [asked], images)[0]]
+    return [*start, *encode_parts(tokenizer, vocabulary, [asked], images)[0]]
 
 
 def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> list[int]:

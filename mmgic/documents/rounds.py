@@ -87,7 +87,7 @@ def fit_rounds(
     texts: list[str] = []
     spans: list[tuple[int, int]] = []
     for made, (instruction_ids, response_ids) in zip(rounds, _encode(rounds, images, writing), strict=True):
-        round_ids = [start, *instruction_ids, *response_ids, end]
+        round_ids = [*start, *instruction_ids, *response_ids, end]
         if len(input_ids) + len(round_ids) <= writing.settings.max_tokens:
             input_ids += round_ids
             texts.append(to_text([*made.instruction, *made.response]))

@@ -58,7 +58,7 @@ def load_engine(name: Literal["transformers", "vllm"], folder: str | Path, batch
 
 
 class TransformersEngine:
-    """A `LlamaForCausalLM` folder in Transformers."""
+    """The folder in Transformers."""
 
     def __init__(self, folder: str | Path, dtype: Dtype = "auto", device: Device = "cpu", batch_size: int = 32) -> None:
         check_model(folder)

@@ -14,10 +14,9 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from peft.tuners.lora import Linear as LoraLinear
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import LlamaForCausalLM
 
 from mmgic.errors import InputError
-from mmgic.model.pretrained import EMBEDDING, HEAD, folder_weights
+from mmgic.model.pretrained import EMBEDDING, HEAD, decoder_class, folder_weights
 from mmgic.model.vl_llama import VLLlama
 
 SHARD_BYTES = 2 << 30
@@ -38,7 +37,7 @@ def write_weights(model: VLLlama, folder: Path, shard_bytes: int = SHARD_BYTES) 
     config.tie_word_embeddings = False
     config._attn_implementation = "sdpa"
     with torch.device("meta"):
-        plain = LlamaForCausalLM(config).to(model.dtype)
+        plain = decoder_class(config)(config).to(model.dtype)
     config.architectures, config.dtype = [type(plain).__name__], model.dtype
     config.save_pretrained(folder)
 

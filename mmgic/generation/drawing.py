@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
 
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
@@ -32,10 +32,10 @@ class ImageSampling:
     max_codes: int = 200
 
 
-def start_ids(config: LlamaConfig, vocabulary: VLVocabulary, bos_token_id: int) -> list[int]:
-    """What comes before a prompt's text: the text tokenizer's BOS; nothing for LaVIT, whose config has [IMG] in its
-    place and which was trained without one."""
-    return [] if config.bos_token_id == vocabulary.img else [bos_token_id]
+def start_ids(config: PreTrainedConfig, vocabulary: VLVocabulary, bos_token_id: int | None) -> list[int]:
+    """What comes before a prompt's text: the text tokenizer's BOS, if it has one; nothing for LaVIT, whose config has
+    [IMG] in its place and which was trained without one."""
+    return [] if bos_token_id is None or config.bos_token_id == vocabulary.img else [bos_token_id]
 
 
 def codes_from_ids(ids: Sequence[int], vocabulary: VLVocabulary) -> list[int]:
@@ -57,7 +57,7 @@ def codes_from_ids(ids: Sequence[int], vocabulary: VLVocabulary) -> list[int]:
 
 @torch.inference_mode()
 def generate_codes(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     vocabulary: VLVocabulary,
     prompt: Sequence[int],
     sampling: ImageSampling,
@@ -105,7 +105,7 @@ def generate_codes(
 class Context:
     """A growing sequence of token ids and `log_probs` float32 [vocabulary] of what follows it."""
 
-    def __init__(self, model: LlamaForCausalLM, ids: Sequence[int]) -> None:
+    def __init__(self, model: PreTrainedModel, ids: Sequence[int]) -> None:
         self.model: Any = model
         self.cache = DynamicCache(config=model.config)
         self.extend(ids)
@@ -127,7 +127,7 @@ def draw(scores: Tensor, sampling: ImageSampling, generator: np.random.Generator
 
 
 def draw_image(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     vocabulary: VLVocabulary,
     pixels: PixelDecoder,
     prompt: Sequence[int],

@@ -12,9 +12,10 @@ from torch import Tensor
 from transformers import (
     AutoImageProcessor,
     GenerationConfig,
-    LlamaForCausalLM,
+    PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils.logging import disable_progress_bar
 
 from mmgic.errors import InputError
@@ -100,15 +101,22 @@ def load_model(
     return model.eval()
 
 
-def load_llama(folder: str | Path, dtype: torch.dtype | str, **options: Any) -> LlamaForCausalLM:
-    """The Llama of a folder: one file or shards, safetensors or, as Llamas are often shipped, PyTorch's own.
+def decoder_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The language model that a config of `load_llama_config` is of."""
+    found: type[PreTrainedModel] = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    return found
+
+
+def load_llama(folder: str | Path, dtype: torch.dtype | str, **options: Any) -> Any:
+    """The language model of a folder in its own class: one file or shards, safetensors or, as Llamas are often shipped,
+    PyTorch's own.
 
     The folder's generation_config, with which chat models are sampled, is not taken over: a setting that a caller
-    leaves open has its neutral value. Raises InputError if the folder holds no whole Llama.
+    leaves open has its neutral value. Raises InputError if the folder holds no whole model of a known type.
     """
-    load_llama_config(folder)
+    kind = decoder_class(load_llama_config(folder))
     # PyTorch's files are loaded with `weights_only`: what else a pickle holds is an error
-    llama = load_model(LlamaForCausalLM, folder, dtype, "model.llm", **{"use_safetensors": None, **options})
+    llama = load_model(kind, folder, dtype, "model.llm", **{"use_safetensors": None, **options})
     llama.generation_config = GenerationConfig()
     return llama
 
@@ -123,14 +131,14 @@ def image_processor(folder: str, setting: str) -> Any:
         raise InputError(f"{setting} is '{folder}', whose files cannot be used ({reason}); fetch them again") from None
 
 
-def load_llama_vectors(folder: str | Path, dtype: torch.dtype) -> LlamaForCausalLM:
+def load_llama_vectors(folder: str | Path, dtype: torch.dtype) -> Any:
     """The Llama of a folder with its embedding, its head and its vectors; its matrices stay on the meta device.
 
     For what the matrices, nearly all of the bytes, are not needed for. Raises InputError as `load_llama`.
     """
     config = load_llama_config(folder)
     with torch.device("meta"):
-        llama = LlamaForCausalLM(config)
+        llama = decoder_class(config)(config)
     weights = folder_weights(folder)
     if EMBEDDING in weights:
         weights.setdefault(HEAD, weights[EMBEDDING])  # tied

@@ -1,4 +1,4 @@
-"""A Llama with the extended VL vocabulary and its trainable parts (Sections 3.1 and D.1).
+"""A Llama, or its like, with the extended VL vocabulary and its trainable parts (Sections 3.1 and D.1).
 
 Trained: the VL vocabulary (text embedding, special tokens, codebook, projection), the norm layers, LoRA and the whole
 head. Everything else is frozen. Trained parameters are float32; frozen ones have `ModelSettings.dtype`, which is also
@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from mmgic.errors import InputError
 from mmgic.model.attention import attention_arguments, attention_name
 from mmgic.model.llama_config import load_llama_config
 from mmgic.model.loss import modality_loss_sums
-from mmgic.model.pretrained import load_llama, load_llama_vectors
+from mmgic.model.pretrained import decoder_class, load_llama, load_llama_vectors
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import ModelSettings
 
@@ -81,7 +81,7 @@ class VLEmbedding(nn.Module):
 class VLLlama(nn.Module):
     """See the module's docstring; made by `build_model`. `llama` is the decoder with LoRA inside its linears."""
 
-    def __init__(self, llama: LlamaForCausalLM, vocabulary: VLVocabulary, codebook: Tensor, seed: int) -> None:
+    def __init__(self, llama: PreTrainedModel, vocabulary: VLVocabulary, codebook: Tensor, seed: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         head = llama.lm_head.weight.detach().float()
@@ -99,7 +99,7 @@ class VLLlama(nn.Module):
         self.head = nn.Parameter(head)  # [V + 2 + codes, hidden]
 
     @property
-    def config(self) -> LlamaConfig:
+    def config(self) -> PreTrainedConfig:
         return self.llama.config
 
     def hidden_states(self, ids: Tensor, document_lengths: Sequence[int]) -> Tensor:
@@ -147,7 +147,7 @@ def build_model(
 
     `codebook` float [num_codes, width] holds the visual tokenizer's codes. Without `frozen`, the frozen weights stay on
     the meta device and LoRA is 0: for what needs only the parts that are trained. Raises InputError if `settings.llm`
-    is no Llama folder or the sizes do not belong together.
+    holds no model of a known type or the sizes do not belong together.
     """
     config = load_llama_config(settings.llm)
     sizes = (vocabulary.text_size, vocabulary.size)  # as it was read, or extended before
@@ -164,9 +164,8 @@ def build_model(
         llama = load_llama_vectors(settings.llm, dtype)
     llama.requires_grad_(False)
     model = VLLlama(llama, vocabulary, codebook, seed)
-    for module in model.llama.modules():
-        if isinstance(module, LlamaRMSNorm):
-            module.weight.requires_grad_(True)
+    for norm in _norms(model.llama):
+        norm.weight.requires_grad_(True)
     if settings.lora_rank:
         # PEFT draws the first LoRA factor from the global generator
         with torch.random.fork_rng(devices=[]):
@@ -183,6 +182,11 @@ def build_model(
     for parameter in model.trained_parameters().values():
         parameter.data = parameter.data.float()
     return model
+
+
+def _norms(llama: nn.Module) -> list[Any]:
+    """Before and after attention, the last one, and in some models those of queries and keys."""
+    return [module for name, module in llama.named_modules() if name.endswith("norm")]
 
 
 def _zero(module: nn.Module) -> None:
@@ -222,15 +226,16 @@ def trainable_summary(model: VLLlama) -> TrainableSummary:
     )
 
 
-def trained_count(config: LlamaConfig, vocabulary: VLVocabulary, code_width: int, lora_rank: int) -> int:
+def trained_count(config: PreTrainedConfig, vocabulary: VLVocabulary, code_width: int, lora_rank: int) -> int:
     """The numbers that `build_model` lets train, without building it."""
-    hidden, heads = config.hidden_size, config.head_dim
-    queries, keys = config.num_attention_heads * heads, config.num_key_value_heads * heads
-    linears = [(hidden, queries), (hidden, keys), (hidden, keys), (queries, hidden)]
-    linears += [(hidden, config.intermediate_size)] * 2 + [(config.intermediate_size, hidden)]
-    layer = 2 * hidden + lora_rank * sum(map(sum, linears))
+    with torch.device("meta"):
+        llama = decoder_class(config)(config)
+    norms = sum(norm.weight.numel() for norm in _norms(llama))
+    linears: list[Any] = [module for name, module in llama.named_modules() if name.rpartition(".")[2] in LORA_TARGETS]
+    lora = lora_rank * sum(linear.in_features + linear.out_features for linear in linears)
+    hidden = config.hidden_size
     visual = (vocabulary.num_codes + hidden) * code_width
-    return config.num_hidden_layers * layer + hidden + (vocabulary.text_size + 2 + vocabulary.size) * hidden + visual
+    return norms + lora + (vocabulary.text_size + 2 + vocabulary.size) * hidden + visual
 
 
 def mean_norm(rows: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class VisionSettings(Group):
 class ModelSettings(Group):
     """The language model and what of it is trained (Sections 3.1 and D.1)."""
 
-    llm: str = path()  # a Hugging Face Llama folder with its tokenizer
+    llm: str = path()  # a Hugging Face folder of a Llama, Mistral or Qwen3 with its tokenizer
     lora_rank: int = number(64, 0, 4096)
     lora_alpha: int = number(128, 1)
     lora_dropout: float = number(0.0, 0, 1)

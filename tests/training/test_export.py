@@ -1,4 +1,4 @@
-"""The exported folder is a plain Llama with the training model's logits."""
+"""The exported folder is a plain model with the training model's logits."""
 
 from __future__ import annotations
 
@@ -7,23 +7,72 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    Qwen3Config,
+)
 
 from mmgic.errors import InputError
 from mmgic.exported.weights import write_weights
 from mmgic.model.assemble import untrained_model
+from mmgic.model.llama_config import load_llama_config
+from mmgic.model.vl_llama import trainable_summary, trained_count
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import Progress, save_checkpoint
 from mmgic.training.export import export_checkpoint, export_untrained
+from mmgic.training.recipes.pretrain import make_batches
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 60,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 128,
+}
+LLAMA_3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 5e5,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+MODELS = {
+    "llama": LlamaConfig(**SIZES),
+    "llama-3": LlamaConfig(**SIZES, tie_word_embeddings=True, rope_parameters=LLAMA_3_ROPE),
+    "mistral": MistralConfig(**SIZES, sliding_window=2048),
+    "qwen3": Qwen3Config(**SIZES, tie_word_embeddings=True),
+}
 
 
-def test_exported_logits_equal_the_training_models(tiny_run: Callable[..., Settings], tmp_path: Path) -> None:
-    settings = tiny_run(tmp_path)
+@pytest.mark.parametrize("name", MODELS)
+def test_exported_logits_equal_the_training_models(
+    name: str, tiny_run: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """Of every type that is taken, exported as its own class."""
+    tiny = tiny_run(tmp_path)
+    AutoTokenizer.from_pretrained(tiny.model.llm).save_pretrained(tmp_path / "llm")
+    torch.manual_seed(0)
+    own = AutoModelForCausalLM.from_config(MODELS[name])
+    own.save_pretrained(tmp_path / "llm")
+    settings = replace(tiny, model=replace(tiny.model, llm=str(tmp_path / "llm")))
     model = untrained_model(settings).eval()
+    summary = trainable_summary(model)
+    assert trained_count(own.config, model.vocabulary, 6, settings.model.lora_rank) == summary.trained
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.trained_parameters().values():
@@ -33,15 +82,25 @@ def test_exported_logits_equal_the_training_models(tiny_run: Callable[..., Setti
 
     assert json.loads((folder / "vl_vocabulary.json").read_text()) == {"text_size": 60, "num_codes": 16}
     config = AutoConfig.from_pretrained(folder)
-    assert (config.architectures, config.vocab_size, config.dtype) == (["LlamaForCausalLM"], 78, torch.float32)
+    assert (config.architectures, config.vocab_size, config.dtype) == ([type(own).__name__], 78, torch.float32)
     assert not config.tie_word_embeddings
     assert AutoTokenizer.from_pretrained(folder)("word0 word1")["input_ids"] == [3, 4]
 
     ids = torch.randint(78, (40,), generator=generator)
     with torch.no_grad():
-        exported = LlamaForCausalLM.from_pretrained(folder)(ids[None]).logits[0]
+        exported = AutoModelForCausalLM.from_pretrained(folder)(ids[None]).logits[0]
         trained = model.logits(ids, [40])
     torch.testing.assert_close(exported, trained, rtol=0, atol=1e-4)
+
+
+def test_models_that_do_not_fit_are_refused_by_name(tiny_run: Callable[..., Settings], tmp_path: Path) -> None:
+    GPT2Config().save_pretrained(tmp_path / "gpt2")
+    with pytest.raises(InputError, match=r"gpt2 holds a model of type gpt2, whose layers .* llama, mistral, qwen3"):
+        load_llama_config(tmp_path / "gpt2")
+    MistralConfig(**SIZES, sliding_window=1024).save_pretrained(tmp_path / "mistral")
+    settings = tiny_run(tmp_path, model={"llm": str(tmp_path / "mistral")})
+    with pytest.raises(InputError, match=r"documents.max_tokens is 2048, but .* look back at 1024 tokens; lower it"):
+        make_batches(settings)
 
 
 def test_shards_hold_the_same_model(tiny_run: Callable[..., Settings], tmp_path: Path) -> None:

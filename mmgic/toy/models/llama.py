@@ -86,7 +86,7 @@ def encode_scene(tokenizer: PreTrainedTokenizerFast, seed: int, index: int) -> t
     answers: list[int] = []
     for passage in passages(seed, index):
         encoded = encode_texts(tokenizer, [*passage.context, *passage.answer])
-        context = [start, *itertools.chain.from_iterable(encoded[: len(passage.context)])]
+        context = [*start, *itertools.chain.from_iterable(encoded[: len(passage.context)])]
         answer = list(itertools.chain.from_iterable(encoded[len(passage.context) :]))
         ids += [*context, *answer, end]
         answers += [_IGNORED] * len(context) + (answer if passage.context else [_IGNORED] * len(answer)) + [_IGNORED]

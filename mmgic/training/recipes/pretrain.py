@@ -18,7 +18,7 @@ import torch
 from mmgic.errors import InputError
 from mmgic.files import model_fingerprint
 from mmgic.model.assemble import vocabulary_of
-from mmgic.model.llama_config import load_llama_config
+from mmgic.model.llama_config import check_window, load_llama_config
 from mmgic.model.vl_llama import trainable_summary, trained_count
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import load_moments, load_parameters
@@ -49,6 +49,7 @@ def make_batches(settings: Settings, rank: int = 0, workers: int = 1) -> Batches
     """Worker `rank`'s share of every step. Raises SettingsError or InputError for input that does not fit together."""
     check_start(settings)
     vocabulary = vocabulary_of(settings)
+    check_window(load_llama_config(settings.model.llm), settings.documents.max_tokens)
     store = TokenStore(store_folder(settings))
     if store.manifest.vocabulary_size != vocabulary.size:
         raise InputError(
