@@ -53,21 +53,19 @@ def round_prompt(
     return [*start, *encode_parts(tokenizer, vocabulary, [asked], images)[0]]
 
 
-def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> list[int]:
-    """The one token that each option ("Yes", "No") adds to a question prompt.
+def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> list[list[int]]:
+    """The tokens that each option ("Yes", "No", "A") adds to a question prompt.
 
     Found as the tokens of prompt + option minus the tokens of the prompt, since "Yes" and " Yes" are different tokens.
-    Raises InputError if that is not exactly one token.
+    Raises InputError for options that are the same tokens: no probability could tell them apart.
     """
-    ids, end = [], str(_instruction("open_vqa", 1, "", "")[-1])
-    for option in options:
-        _, added = encode_continuation(tokenizer, end, f" {option}")
-        if len(added) != 1:
-            raise InputError(
-                f"the answer '{option}' is {len(added)} tokens of this tokenizer; "
-                "options are compared by the probability of one token, so use options that are one token each"
-            )
-        ids += added
+    end = str(_instruction("open_vqa", 1, "", "")[-1])
+    ids = [encode_continuation(tokenizer, end, f" {option}")[1] for option in options]
+    if alike := [option for option, own in zip(options, ids, strict=True) if not own or ids.count(own) > 1]:
+        raise InputError(
+            f"the options {', '.join(map(repr, alike))} are the same tokens for this model's tokenizer; "
+            "use options that differ in it"
+        )
     return ids
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from mmgic.documents.prompts import caption_prompt, line_stop_ids, option_ids, round_prompt
 from mmgic.errors import InputError
@@ -48,15 +47,13 @@ def _choose(
     model: ExportedModel, items: Sequence[Item], prompts: Sequence[Sequence[int]], advance: Advance
 ) -> list[ItemAnswer]:
     """The most probable of each item's own options, the first one of equals (Appendix E.2)."""
-    options = list(dict.fromkeys(option for item in items for option in item.options))
-    logprobs = model.engine.option_logprobs(prompts, option_ids(model.tokenizer, options), advance)
-    if not np.isfinite(logprobs).all():
-        raise InputError("the model's answer probabilities are not finite; its training has diverged")
+    known = {options: option_ids(model.tokenizer, options) for options in {item.options for item in items}}
+    logprobs = model.engine.option_logprobs(prompts, [known[item.options] for item in items], advance)
     answers = []
-    for item, row in zip(items, logprobs, strict=True):
-        of_option = dict(zip(options, row.tolist(), strict=True))
-        own = {option: of_option[option] for option in item.options}
-        answers.append(ItemAnswer(max(own, key=own.__getitem__), own))
+    for item, found in zip(items, logprobs, strict=True):
+        if not all(map(math.isfinite, found)):
+            raise InputError("the model's answer probabilities are not finite; its training has diverged")
+        answers.append(ItemAnswer(item.options[found.index(max(found))], dict(zip(item.options, found, strict=True))))
     return answers
 
 

@@ -6,13 +6,12 @@ Both decode greedily, so that a score depends on the model alone. Their modules 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 
 from mmgic.devices import Device, device_of
@@ -21,6 +20,7 @@ from mmgic.model.llama_config import load_llama_config
 from mmgic.model.pretrained import load_llama
 
 Prompts = Sequence[Sequence[int]]
+Options = Sequence[Sequence[Sequence[int]]]  # of each prompt, the token ids of each of its options
 Dtype = Literal["auto", "float32", "bfloat16"]
 Advance = Callable[[int], None]  # told how many prompts have just been answered
 
@@ -43,10 +43,11 @@ class Engine(Protocol):
         """
         ...
 
-    def option_logprobs(self, prompts: Prompts, options: Sequence[int], advance: Advance = untold) -> np.ndarray:
-        """Natural log-probabilities, float32 [prompts, options], of each option as the token after each prompt.
+    def option_logprobs(self, prompts: Prompts, options: Options, advance: Advance = untold) -> list[list[float]]:
+        """Natural log-probabilities of each prompt's own options, each one or more tokens that follow the prompt.
 
-        They are normalised over the whole vocabulary, in float32. Raises InputError for prompts that are too long.
+        An option's is the sum over its tokens, each normalised over the whole vocabulary in float32. A prompt is
+        computed once, whatever its options. Raises InputError for prompts that are too long.
         """
         ...
 
@@ -83,19 +84,51 @@ class TransformersEngine:
             advance(len(batch))
         return outputs
 
-    def option_logprobs(self, prompts: Prompts, options: Sequence[int], advance: Advance = untold) -> np.ndarray:
-        check_lengths(prompts, 1, self.model.config.max_position_embeddings)
-        logprobs = np.empty((len(prompts), len(options)), np.float32)
+    def option_logprobs(self, prompts: Prompts, options: Options, advance: Advance = untold) -> list[list[float]]:
+        check_option_lengths(prompts, options, self.model.config.max_position_embeddings)
+        logprobs: list[list[float]] = [[] for _ in prompts]
         for batch, ids, mask in self._batches(prompts):
-            positions = (mask.cumsum(1) - 1).clamp(min=0)
-            with torch.inference_mode():
-                logits = self.model(
-                    ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1
-                ).logits[:, -1]
-            chosen = torch.log_softmax(logits.float(), dim=-1)[:, list(options)]
-            logprobs[batch] = chosen.cpu().numpy()
+            for i, found in zip(batch, self._options_of_batch([options[i] for i in batch], ids, mask), strict=True):
+                logprobs[i] = found
             advance(len(batch))
         return logprobs
+
+    @torch.inference_mode()
+    def _options_of_batch(self, options: Options, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> list[list[float]]:
+        """The log-probabilities of each row's options; prompts are computed once, for all their options."""
+        longer = [(row, option) for row, own in enumerate(options) for option in own if len(option) > 1]
+        positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
+        outputs = self.model(
+            ids_BT, attention_mask=mask_BT, position_ids=positions_BT, use_cache=bool(longer), logits_to_keep=1
+        )
+        first_BV = torch.log_softmax(outputs.logits[:, -1].float(), dim=-1)
+        rest = iter(self._after_first(longer, outputs.past_key_values, mask_BT) if longer else ())
+        return [
+            [float(first_BV[row, option[0]]) + (next(rest) if len(option) > 1 else 0.0) for option in own]
+            for row, own in enumerate(options)
+        ]
+
+    def _after_first(
+        self, options: Sequence[tuple[int, Sequence[int]]], cache: Any, mask_BT: torch.Tensor
+    ) -> list[float]:
+        """The log-probability of what follows each option's first token; with an option comes its prompt's row."""
+        rows_R = torch.tensor([row for row, _ in options], device=self.device)
+        cache.batch_select_indices(rows_R)
+        mask_RT = mask_BT[rows_R]
+        most = max(len(option) for _, option in options)
+        ids_RW = torch.tensor([[*option, *[0] * (most - len(option))] for _, option in options], device=self.device)
+        lengths_R = torch.tensor([len(option) for _, option in options], device=self.device)
+        steps_W = torch.arange(most - 1, device=self.device)
+        given_RW = steps_W < lengths_R[:, None] - 1
+        logits_RWV = self.model(
+            ids_RW[:, :-1],
+            attention_mask=torch.cat([mask_RT, given_RW.to(mask_RT.dtype)], dim=1),
+            position_ids=mask_RT.sum(1, keepdim=True) + steps_W,
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        next_RW = torch.log_softmax(logits_RWV.float(), dim=-1).gather(-1, ids_RW[:, 1:, None]).squeeze(-1)
+        return next_RW.masked_fill(~given_RW, 0).sum(1).tolist()
 
     def _batches(self, prompts: Prompts) -> Any:
         """Yields (prompt indices, ids [B, T], attention mask [B, T]): padded on the left, similar lengths together."""
@@ -149,25 +182,61 @@ class VLLMEngine:
         self, prompts: Prompts, max_new_tokens: int, stop: Sequence[int], advance: Advance = untold
     ) -> list[list[int]]:
         check_lengths(prompts, max_new_tokens, self.positions)
-        outputs = self._run(prompts, advance, max_tokens=max_new_tokens, stop_token_ids=list(stop))
-        return [before_stop(output.token_ids, stop) for output in outputs]
-
-    def option_logprobs(self, prompts: Prompts, options: Sequence[int], advance: Advance = untold) -> np.ndarray:
-        check_lengths(prompts, 1, self.positions)
-        # the `logprobs` parameter is capped at the 20 most probable tokens, among which an option may not be
-        outputs = self._run(prompts, advance, max_tokens=1, logprob_token_ids=list(options))
-        rows = [[output.logprobs[0][option].logprob for option in options] for output in outputs]
-        return np.array(rows, np.float32).reshape(len(prompts), len(options))
-
-    def _run(self, prompts: Prompts, advance: Advance, **parameters: Any) -> list[Any]:
-        sampling = self.vllm.SamplingParams(temperature=0, ignore_eos=True, detokenize=False, **parameters)
-        requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-        outputs = []
-        for start in range(0, len(requests), VLLM_AT_ONCE):
-            answered = self.llm.generate(requests[start : start + VLLM_AT_ONCE], sampling, use_tqdm=False)
-            outputs += [request.outputs[0] for request in answered]
-            advance(len(answered))
+        asked = {"max_tokens": max_new_tokens, "stop_token_ids": list(stop)}
+        outputs: list[list[int]] = []
+        for start in range(0, len(prompts), VLLM_AT_ONCE):
+            some = prompts[start : start + VLLM_AT_ONCE]
+            outputs += [before_stop(said.token_ids, stop) for said in self._run(some, [asked] * len(some))]
+            advance(len(some))
         return outputs
+
+    def option_logprobs(self, prompts: Prompts, options: Options, advance: Advance = untold) -> list[list[float]]:
+        check_option_lengths(prompts, options, self.positions)
+        logprobs: list[list[float]] = []
+        for start in range(0, len(prompts), VLLM_AT_ONCE):
+            some = slice(start, start + VLLM_AT_ONCE)
+            logprobs += self._options_of_some(prompts[some], options[some])
+            advance(len(prompts[some]))
+        return logprobs
+
+    def _options_of_some(self, prompts: Prompts, options: Options) -> list[list[float]]:
+        """One request for each beginning that a prompt's options share: the prompt's cache serves the longer ones.
+
+        The parameter `logprobs` is capped at the 20 most probable tokens, among which an option may not be.
+        """
+        nodes = [(i, *node) for i, own in enumerate(options) for node in next_tokens(own).items()]
+        said = self._run(
+            [[*prompts[i], *beginning] for i, beginning, _ in nodes],
+            [{"max_tokens": 1, "logprob_token_ids": tokens} for _, _, tokens in nodes],
+        )
+        logprobs = {
+            (i, *beginning, token): output.logprobs[0][token].logprob
+            for (i, beginning, tokens), output in zip(nodes, said, strict=True)
+            for token in tokens
+        }
+        return [
+            [sum(logprobs[i, *option[:end]] for end in range(1, len(option) + 1)) for option in own]
+            for i, own in enumerate(options)
+        ]
+
+    def _run(self, prompts: Prompts, asked: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """What vLLM says after each prompt, as `asked` of it."""
+        sampling = [
+            self.vllm.SamplingParams(temperature=0, ignore_eos=True, detokenize=False, **each) for each in asked
+        ]
+        requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        return [request.outputs[0] for request in self.llm.generate(requests, sampling, use_tqdm=False)]
+
+
+def next_tokens(options: Sequence[Sequence[int]]) -> dict[tuple[int, ...], list[int]]:
+    """For each beginning that some of `options` go on from, the tokens that they go on with."""
+    following: dict[tuple[int, ...], list[int]] = {}
+    for option in options:
+        for end, token in enumerate(option):
+            known = following.setdefault(tuple(option[:end]), [])
+            if token not in known:
+                known.append(token)
+    return following
 
 
 def before_stop(tokens: Sequence[int], stop: Sequence[int]) -> list[int]:
@@ -189,6 +258,11 @@ def check_lengths(prompts: Prompts, new_tokens: int, positions: int) -> None:
             f"a prompt of {longest} tokens and {new_tokens} new ones exceed the model's {positions} positions; lower "
             "evaluation.max_new_tokens or use a model with more positions"
         )
+
+
+def check_option_lengths(prompts: Prompts, options: Options, positions: int) -> None:
+    longest = max((len(option) for own in options for option in own), default=1)
+    check_lengths(prompts, longest, positions)
 
 
 def cache_bytes(config: Any, tokens: int) -> int:

@@ -16,8 +16,17 @@ from mmgic.errors import InputError
 from mmgic.evaluation.engines import TransformersEngine, load_engine
 from mmgic.training.export import export_untrained
 
-OPTIONS = [100, 200, 299]
 STOP = [2, 3]
+# of each prompt its own: letters, options of several tokens, of unlike lengths, one the beginning of another
+OPTIONS = [
+    [[100], [200], [299]],
+    [[100, 7], [100, 8, 9], [100]],
+    [[5, 6, 7, 8], [9]],
+    [[50], [51]],
+    [[60, 61], [62, 61], [60, 62]],
+    [[299]],
+    [[4], [4, 4], [4, 4, 4]],
+]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +69,11 @@ def plain_logprobs(model, prompt):
         return torch.log_softmax(model(torch.tensor([prompt])).logits[0, -1], dim=-1)
 
 
+def plain_option(model, prompt, option):
+    """The sum over the option's tokens, each after a forward pass of its own."""
+    return sum(float(plain_logprobs(model, prompt + option[:i])[token]) for i, token in enumerate(option))
+
+
 def plain_greedy(model, prompt, steps, stop):
     tokens = []
     for _ in range(steps):
@@ -72,8 +86,8 @@ def plain_greedy(model, prompt, steps, stop):
 
 def test_padding_and_cache_change_nothing(folder, model, prompts):
     engine = TransformersEngine(folder, batch_size=3)
-    expected = np.stack([plain_logprobs(model, prompt)[OPTIONS].numpy() for prompt in prompts])
-    np.testing.assert_allclose(engine.option_logprobs(prompts, OPTIONS), expected, atol=1e-4)
+    for own, found, prompt in zip(OPTIONS, engine.option_logprobs(prompts, OPTIONS), prompts, strict=True):
+        assert found == pytest.approx([plain_option(model, prompt, option) for option in own], abs=1e-4)
     expected = [plain_greedy(model, prompt, 12, STOP) for prompt in prompts]
     assert engine.generate(prompts, 12, STOP) == expected
     # a stop token that really comes up ends one caption and not the others beside it
@@ -86,7 +100,7 @@ def test_padding_and_cache_change_nothing(folder, model, prompts):
 def test_no_prompts_no_outputs(folder):
     engine = TransformersEngine(folder)
     assert engine.generate([], 4, STOP) == []
-    assert engine.option_logprobs([], OPTIONS).shape == (0, 3)
+    assert engine.option_logprobs([], []) == []
 
 
 VLLM_RUN = """
@@ -95,7 +109,7 @@ from mmgic.evaluation.engines import load_engine
 folder, prompts, options, stop = json.loads(sys.stdin.read())
 engine = load_engine("vllm", folder, batch_size=4)
 answers = [engine.generate(prompts, 12, s) for s in ([2, 3], stop)]
-print(json.dumps([answers, engine.option_logprobs(prompts, options).tolist()]))
+print(json.dumps([answers, engine.option_logprobs(prompts, options)]))
 """
 
 
@@ -115,7 +129,8 @@ def test_vllm_agrees_with_transformers(folder, prompts):
     assert done.returncode == 0, done.stderr[-2000:]
     answers, logprobs = json.loads(done.stdout.strip().splitlines()[-1])
     assert answers == [engine.generate(prompts, 12, s) for s in (STOP, stop)]
-    np.testing.assert_allclose(logprobs, engine.option_logprobs(prompts, OPTIONS), atol=1e-3)
+    for found, own in zip(logprobs, engine.option_logprobs(prompts, OPTIONS), strict=True):
+        assert found == pytest.approx(own, abs=1e-3)
 
 
 def test_too_long_prompts_are_refused(folder, prompts):

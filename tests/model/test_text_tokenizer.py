@@ -110,7 +110,7 @@ def test_a_caption_ends_with_its_line(tokenizer: PreTrainedTokenizerBase) -> Non
 
 
 def test_options_are_single_tokens_and_continue_a_prompt(tokenizer: PreTrainedTokenizerBase) -> None:
-    yes, no = option_ids(tokenizer, ["Yes", "No"])
+    [yes], [no] = option_ids(tokenizer, ["Yes", "No"])
     assert tokenizer.convert_ids_to_tokens([yes, no]) == ["▁Yes", "▁No"]
     assert encode_continuation(tokenizer, "Is it? [/INST]", " Yes")[1] == [yes]
 

@@ -69,7 +69,7 @@ def test_sentencepieces_file_and_hugging_faces_give_the_same_ids(models: Path) -
     texts = [*whole_texts(3, 40), "A dog and 12 hats", "héllo\n\nwörld"]
     assert encode_texts(tokenizer, texts) == [pieces.encode(text) for text in texts]
     assert load_llama_config(folder).vocab_size == len(tokenizer) == PIECES
-    assert len(set(option_ids(tokenizer, ("Yes", "No")))) == 2
+    assert list(map(len, option_ids(tokenizer, ("Yes", "No")))) == [1, 1]
     assert line_stop_ids(tokenizer) == [2, tokenizer.convert_tokens_to_ids("<0x0A>")]
 
 

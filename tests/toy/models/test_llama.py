@@ -44,7 +44,7 @@ def test_packaged_tokenizer_and_model_fit(tokenizer, llama):
     assert not llama.config.tie_word_embeddings
     assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == ("<s>", "</s>", "<pad>")
     assert tokenizer("A red car.")["input_ids"][0] == tokenizer.bos_token_id
-    assert len(set(option_ids(tokenizer, ["Yes", "No"]))) == 2
+    assert list(map(len, option_ids(tokenizer, ["Yes", "No"]))) == [1, 1]
     common = {*words.CATEGORIES, *words.COLOURS}
     assert [word for word in common if len(tokenizer.tokenize(f" {word}")) > 1] == []
 
