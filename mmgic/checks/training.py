@@ -19,7 +19,7 @@ def check_training(settings: Settings, findings: Findings) -> None:
     stages = findings.attempt(lambda: stages_of(training))
     made = corpora_of(settings)
     if stages and made:
-        for corpus in sorted({term.corpus for stage in stages for term in stage} - made):
+        for corpus in sorted({term.corpus for stage in stages for term in stage} - made.keys()):
             findings.problem(
                 f"'training.curriculum' is {training.curriculum!r}, but no source makes documents of the corpus "
                 f"'{corpus}'; the sources make {', '.join(sorted(made))}"

@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mmgic.documents.encode import encode_continuation, encode_parts, encode_texts, start_and_end
+from mmgic.documents.pairs import pair_segments
 from mmgic.documents.tasks import TEMPLATES, make_round
-from mmgic.documents.template import Segment, caption_prefix, image_part, to_text
+from mmgic.documents.template import ImageSlot, Segment, caption_prefix, image_part, one_line
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.schema import Part
+from mmgic.schema import Corpus, Part
 from mmgic.sources.rows import annotated_image
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def caption_prompt(tokenizer: PreTrainedTokenizerBase, vocabulary: VLVocabulary, codes: Sequence[int]) -> list[int]:
-    """An image-first document up to and including "Caption:"; the model goes on with the caption's line."""
+# An image-first document of each pre-training corpus up to where a caption's own words start
+CAPTION_PREFIXES: Mapping[Corpus, Sequence[Segment]] = {
+    "mmgic": caption_prefix(),
+    "ic": pair_segments(["Caption:"], "image_first"),
+    "mmc4": [ImageSlot(0), "\n"],
+}
+
+
+def caption_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: VLVocabulary,
+    codes: Sequence[int],
+    form: Corpus = "mmgic",
+    system_prompt: str = "",
+) -> list[int]:
+    """A document of the corpus `form` up to where the caption of an image with `codes` begins.
+
+    `system_prompt` is as in `DocumentSettings`; instructions alone (`sft`) have one.
+    """
+    if form == "sft":
+        return round_prompt(tokenizer, vocabulary, "image_caption", [codes], "", system_prompt)
     start, _ = start_and_end(tokenizer)
-    return [*start, *encode_parts(tokenizer, vocabulary, [caption_prefix()], [codes])[0]]
+    return [*start, *encode_parts(tokenizer, vocabulary, [CAPTION_PREFIXES[form]], [codes])[0]]
 
 
-def drawing_prompt(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[int]:
-    """The text-first document of a caption up to its image, without <s>, which not all models were trained with."""
-    shown = annotated_image("", "", 0, caption=caption)
-    return encode_texts(tokenizer, [to_text(image_part(shown, "text_first", "C", None)[:1])])[0]
+def drawing_prompt(
+    tokenizer: PreTrainedTokenizerBase, caption: str, form: Corpus = "mmgic", system_prompt: str = ""
+) -> list[int]:
+    """A document of the corpus `form` up to the image of a caption, without <s>, which not all models know."""
+    if form == "sft":
+        asked: Part = {"text": caption, "image": -1}
+        made = make_round(TEMPLATES["text_to_image"], [asked], [{"text": "", "image": 0}], system_prompt)
+        return list(chain(*encode_continuation(tokenizer, str(made.instruction[-1]), str(made.response[0]))))
+    if form == "mmc4":
+        return encode_texts(tokenizer, [one_line(caption)])[0]
+    if form == "ic":
+        before = pair_segments([f"Caption: {one_line(caption)}"], "text_first")
+    else:
+        before = image_part(annotated_image("", "", 0, caption=caption), "text_first", "C", None)
+    return encode_texts(tokenizer, [str(before[0])])[0]
 
 
 def line_stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -71,4 +103,5 @@ def option_ids(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> li
 
 def _instruction(task: str, images: int, question: str, system_prompt: str) -> list[Segment]:
     shown: list[Part] = [{"text": "", "image": i} for i in range(images)]
-    return make_round(TEMPLATES[task], [*shown, {"text": question, "image": -1}], [], system_prompt).instruction
+    asked: list[Part] = [{"text": question, "image": -1}] if question else []
+    return make_round(TEMPLATES[task], [*shown, *asked], [], system_prompt).instruction

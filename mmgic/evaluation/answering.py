@@ -39,7 +39,7 @@ def _prompt(model: ExportedModel, item: Item, codes: Mapping[str, Sequence[int]]
     images = [codes[image_name(image)] for image in item.images]
     if item.task == "image_caption":
         [image] = images
-        return caption_prompt(model.tokenizer, model.vocabulary, image)
+        return caption_prompt(model.tokenizer, model.vocabulary, image, model.form, system_prompt)
     return round_prompt(model.tokenizer, model.vocabulary, item.task, images, item.question, system_prompt)
 
 

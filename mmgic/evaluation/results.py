@@ -63,6 +63,7 @@ class Results:
     model: str
     control: str | None
     engine: str
+    prompt: str  # the corpus in whose documents captions were asked for
     preset: str
     seed: int
     visual_tokenizer: str

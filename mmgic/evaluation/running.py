@@ -49,7 +49,8 @@ def evaluate(
     del image_codes  # the visual tokenizer's place on the GPU is the engine's now
     torch.cuda.empty_cache()
 
-    model = load_model(model_folder, settings.evaluation.engine, settings.evaluation.batch_size, gpus)
+    asked_as = settings.evaluation
+    model = load_model(model_folder, asked_as.engine, asked_as.batch_size, gpus, asked_as.prompt)
     folder = Path(output_folder)
     folder.mkdir(parents=True, exist_ok=True)
     asked: list[AskedItem] = []
@@ -62,6 +63,7 @@ def evaluate(
         model=str(model_folder),
         control=control,
         engine=settings.evaluation.engine,
+        prompt=model.form,
         preset=settings.preset,
         seed=settings.seed,
         visual_tokenizer=settings.vision.checkpoint,

@@ -18,11 +18,19 @@ from importlib.resources import files
 
 from mmgic.documents.tasks import TEMPLATES
 
+_SET = "{{%- set {} = "
+
 
 def chat_template(system_prompt: str) -> str:
     """The Jinja text, with Table 16's words and the `system_prompt` of the run's documents in it."""
     tasks = {task: asdict(template) for task, template in TEMPLATES.items()}
     values = {"tasks": tasks, "system_prompt": system_prompt}
     # JSON's literals are Jinja's too
-    given = [f"{{%- set {name} = {json.dumps(value, ensure_ascii=False)} -%}}\n" for name, value in values.items()]
+    given = [f"{_SET.format(name)}{json.dumps(value, ensure_ascii=False)} -%}}\n" for name, value in values.items()]
     return "".join([*given, files(__package__).joinpath("chat_template.jinja").read_text(encoding="utf-8")])
+
+
+def system_prompt_of(template: str) -> str:
+    """The system prompt that `chat_template` has put into `template`; "" if there is none in it."""
+    _, _, after = template.partition(_SET.format("system_prompt"))
+    return str(json.JSONDecoder().raw_decode(after)[0]) if after else ""

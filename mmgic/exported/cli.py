@@ -44,11 +44,16 @@ def _model_flags(parser: argparse.ArgumentParser) -> None:
 
 def _caption(arguments: argparse.Namespace) -> None:
     from mmgic.documents.prompts import caption_prompt, line_stop_ids
+    from mmgic.exported.chat_template import system_prompt_of
+
+    def prompt(model: ExportedModel, codes: list[int]) -> list[int]:
+        system = system_prompt_of(model.tokenizer.chat_template or "")
+        return caption_prompt(model.tokenizer, model.vocabulary, codes, model.form, system)
 
     said = _say(
         arguments,
         arguments.images,
-        lambda model, codes: caption_prompt(model.tokenizer, model.vocabulary, codes),
+        prompt,
         lambda model: line_stop_ids(model.tokenizer),
     )
     for path, text in zip(arguments.images, said, strict=True):
@@ -92,5 +97,5 @@ def _say(
     processor = MMGICProcessor.from_pretrained(arguments.model)
     codes = processor.image_processor(pictures, device=device)["codes"]
     engine = TransformersEngine(arguments.model, device=device)
-    model = ExportedModel(engine, processor.tokenizer, load_vocabulary(arguments.model))
+    model = ExportedModel(engine, processor.tokenizer, load_vocabulary(arguments.model), processor.form)
     return write_texts(model, [prompt(model, found) for found in codes], arguments.max_new_tokens, stop(model))

@@ -11,20 +11,23 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from huggingface_hub import snapshot_download
 from PIL import Image
 from transformers import AutoProcessor, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_utils import make_flat_list_of_images
+from transformers.utils import PROCESSOR_NAME
 
-from mmgic.documents.prompts import drawing_prompt, line_stop_ids
-from mmgic.documents.template import caption_prefix
+from mmgic.documents.prompts import CAPTION_PREFIXES, drawing_prompt, line_stop_ids
 from mmgic.errors import InputError
+from mmgic.exported.chat_template import system_prompt_of
+from mmgic.files import read_mapping
 from mmgic.images import to_rgb
 from mmgic.model.visual_tokens import IMAGE_PLACE, image_text, text_tokens
 from mmgic.model.vocabulary import VLVocabulary
+from mmgic.schema import CORPORA, Corpus
 from mmgic.settings import VisionSettings
 
 if TYPE_CHECKING:
@@ -36,11 +39,14 @@ VISUAL_TOKENIZER, PIXELS = "visual_tokenizer", "pixels"  # in an exported folder
 
 
 def write_processor(
-    tokenizer: PreTrainedTokenizerBase, chat_template: str, vision: VisionSettings, folder: Path
+    tokenizer: PreTrainedTokenizerBase, chat_template: str, form: Corpus, vision: VisionSettings, folder: Path
 ) -> None:
-    """Writes what `MMGICProcessor.from_pretrained` reads; `tokenizer` knows the visual tokens."""
+    """Writes what `MMGICProcessor.from_pretrained` reads; `tokenizer` knows the visual tokens.
+
+    `form` is the corpus in whose documents the model is asked for captions and pictures.
+    """
     tokenizer.chat_template = chat_template
-    MMGICProcessor(tokenizer, vision.selection, chat_template).save_pretrained(folder)
+    MMGICProcessor(tokenizer, vision.selection, chat_template, form).save_pretrained(folder)
     _write_visual_tokenizer(vision.checkpoint, folder / VISUAL_TOKENIZER)
     if vision.pixels:
         shutil.copytree(vision.pixels, folder / PIXELS)
@@ -92,9 +98,11 @@ class MMGICProcessor(ProcessorMixin):
         tokenizer: PreTrainedTokenizerBase,
         selection: Selection = "gumbel",
         chat_template: str | None = None,
+        form: Corpus = "mmgic",
     ) -> None:
         super().__init__(tokenizer, chat_template=chat_template)
         self.selection = selection
+        self.form = form
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> MMGICProcessor:  # type: ignore[override]
@@ -137,9 +145,13 @@ class MMGICProcessor(ProcessorMixin):
 
     @property
     def caption_prompt(self) -> str:
-        """The document of an image up to where its caption begins; it holds its own start token."""
-        parts = (part if isinstance(part, str) else self.image_token for part in caption_prefix())
-        return self.tokenizer.bos_token + "".join(parts)
+        """A document of an image up to where its caption begins, in the form that the model was trained on; it holds
+        its own start token."""
+        if self.form == "sft":
+            asked = [{"role": "user", "content": [{"type": "image"}]}]
+            return str(self.apply_chat_template(asked, task="image_caption"))
+        parts = (part if isinstance(part, str) else self.image_token for part in CAPTION_PREFIXES[self.form])
+        return "".join([self.tokenizer.bos_token or "", *parts])
 
     @property
     def line_ends(self) -> list[int]:
@@ -169,7 +181,8 @@ class MMGICProcessor(ProcessorMixin):
 
         decoder = self._pixel_decoder(pixels, str(model.device))
         start = start_ids(model.config, self.vocabulary, self.tokenizer.bos_token_id)
-        prompt = [*start, *drawing_prompt(self.tokenizer, caption)]
+        before = drawing_prompt(self.tokenizer, caption, self.form, system_prompt_of(self.chat_template or ""))
+        prompt = [*start, *before]
         return draw_image(model, self.vocabulary, decoder, prompt, seed=seed, **options)
 
     def _pixel_decoder(self, pixels: str | None, device: str) -> PixelDecoder:
@@ -177,6 +190,15 @@ class MMGICProcessor(ProcessorMixin):
         if not folder.is_dir():
             raise InputError(f"{folder} holds no pixel decoder; give one for these codes as pixels=FOLDER")
         return _load_pixels(folder, device)
+
+
+def read_form(folder: str | Path) -> Corpus:
+    """The corpus in whose documents the exported model of `folder` is asked; MMGIC's if the folder does not say it."""
+    path = str(Path(folder) / PROCESSOR_NAME)
+    found = (read_mapping(path, "export the model again") or {}).get("form", "mmgic")
+    if found not in CORPORA:
+        raise InputError(f"{path} has the form {found!r}; it is one of {', '.join(CORPORA)}: export the model again")
+    return cast(Corpus, found)
 
 
 @functools.lru_cache(maxsize=2)

@@ -36,4 +36,4 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     refuse_problems(settings, ["evaluation"])
     results = evaluate(settings, flags.model, folder, flags.control)
     print("\n\n".join(map(scores_text, results.benchmarks)))
-    print(f"scores and predictions: {folder}")
+    print(f"captions were asked for in the form of {results.prompt}; scores and predictions: {folder}")

@@ -27,14 +27,19 @@ def check_sources(sources: Iterable[SourceSettings]) -> None:
             raise SettingsError(f"{names.count(name)} of the 'sources' are named '{name}'; give each its own name")
 
 
-def corpora_of(settings: Settings) -> set[str]:
-    """What a curriculum may call the documents that a build of these settings makes."""
-    named = {source.corpus or FORMATS[source.format].corpus for source in settings.sources}
-    instructions = settings.instructions
-    if any(FORMATS[source.format].corpus == "sft" for source in settings.sources):
-        named |= {PLAYBACK} if instructions.playback else set()
-        named |= {AESTHETIC} if instructions.aesthetic else set()
+def corpora_of(settings: Settings) -> dict[str, Corpus]:
+    """What a curriculum may call the documents that a build of these settings makes, and the form that each has."""
+    named = {source.corpus or FORMATS[source.format].corpus: _form(source) for source in settings.sources}
+    if "sft" in named.values():
+        instructions = settings.instructions
+        named |= {PLAYBACK: "sft"} if instructions.playback else {}
+        named |= {AESTHETIC: "sft"} if instructions.aesthetic else {}
     return named
+
+
+def _form(source: SourceSettings) -> Corpus:
+    """Whose templates the documents of a source are written in: those of MMC4's pairs are IC's (C.6)."""
+    return "ic" if source.format == "mmc4_pairs" else FORMATS[source.format].corpus
 
 
 def captioned_anew(settings: Settings, corpus: Corpus) -> tuple[str, ...]:

@@ -130,6 +130,7 @@ def toy_sources() -> tuple[SourceSettings, ...]:
 def toy_evaluation() -> EvaluationSettings:
     return EvaluationSettings(
         engine="transformers",
+        prompt="mmgic",  # the questions that it is trained on beside MMGIC ask for no caption
         benchmarks=downloaded(WORLD),
         max_new_tokens=32,
     )

@@ -173,6 +173,9 @@ class EvaluationSettings(Group):
     """Appendix E.2."""
 
     engine: Literal["transformers", "vllm"] = "vllm"
+    prompt: Literal["auto", "mmgic", "ic", "mmc4", "sft"] = (
+        "auto"  # whose template asks for captions; auto: the model's own
+    )
     benchmarks: tuple[BenchmarkSettings, ...] = ()
     max_images: int = number(0, 0)  # items of each part's first images, or as many without an image; 0: all
     max_new_tokens: int = number(64, 1)

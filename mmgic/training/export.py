@@ -19,6 +19,7 @@ from mmgic.model.vl_llama import VLLlama
 from mmgic.model.vocabulary import VOCABULARY_FILE
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import load_parameters, load_progress
+from mmgic.training.prompt_form import form_of_prompts
 from mmgic.training.start import starting_model
 
 
@@ -48,7 +49,8 @@ def export_model(model: VLLlama, settings: Settings, folder: str | Path, trained
     with whole_folder(folder) as unfinished:
         parameters = write_weights(model, unfinished)
         _generation_config(tokenizer).save_pretrained(unfinished)
-        write_processor(tokenizer, chat_template(settings.documents.system_prompt), settings.vision, unfinished)
+        chats = chat_template(settings.documents.system_prompt)
+        write_processor(tokenizer, chats, form_of_prompts(settings), settings.vision, unfinished)
         vocabulary = json.dumps(asdict(model.vocabulary), indent=2) + "\n"
         (unfinished / VOCABULARY_FILE).write_text(vocabulary, encoding="utf-8")
         card = model_card(settings, model.vocabulary, parameters, trained, unfinished)

@@ -33,7 +33,7 @@ def starting_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
     if not start:
         return untrained_model(settings, frozen=frozen)
     check_start(settings)
-    if _is_export(start):
+    if is_export(start):
         return untrained_model(replace(settings, model=replace(settings.model, llm=start)), frozen=frozen)
     before = (read_mapping(f"{start}/{SETTINGS_FILE}", _ADVICE) or {})["training"]["start"]
     model = starting_model(replace(settings, training=replace(settings.training, start=before)), frozen=frozen)
@@ -45,7 +45,7 @@ def check_start(settings: Settings) -> None:
     """Raises InputError if `training.start` names neither a run with a checkpoint nor an exported model, or a run that
     trained another language model than `model.llm`."""
     start = settings.training.start
-    if not start or _is_export(start):
+    if not start or is_export(start):
         return
     inputs = read_mapping(f"{start}/{INPUTS_FILE}", _ADVICE)
     if inputs is None or not checkpoints(Path(start)):
@@ -66,8 +66,9 @@ def start_fingerprint(settings: Settings) -> str:
     start = settings.training.start
     if not start:
         return ""
-    return model_fingerprint(start if _is_export(start) else checkpoints(Path(start))[-1])
+    return model_fingerprint(start if is_export(start) else checkpoints(Path(start))[-1])
 
 
-def _is_export(folder: str) -> bool:
+def is_export(folder: str) -> bool:
+    """If `folder` holds an exported model, rather than a run."""
     return (Path(folder) / VOCABULARY_FILE).is_file()

@@ -194,6 +194,8 @@ def run_draw(arguments: argparse.Namespace) -> None:
     from mmgic.documents.prompts import drawing_prompt
     from mmgic.evaluation.engines import check_model
     from mmgic.evaluation.exported_model import load_vocabulary
+    from mmgic.exported.chat_template import system_prompt_of
+    from mmgic.exported.processor import read_form
     from mmgic.generation.drawing import default_sampling, draw_image, start_ids
     from mmgic.model.pretrained import load_llama
     from mmgic.model.text_tokenizer import load_text_tokenizer
@@ -205,7 +207,8 @@ def run_draw(arguments: argparse.Namespace) -> None:
     tokenizer = load_text_tokenizer(arguments.model)
     model = load_llama(arguments.model, pixels.dtype)
     start = start_ids(model.config, vocabulary, tokenizer.bos_token_id)
-    prompt = [*start, *drawing_prompt(tokenizer, arguments.caption)]
+    system = system_prompt_of(tokenizer.chat_template or "")
+    prompt = [*start, *drawing_prompt(tokenizer, arguments.caption, read_form(arguments.model), system)]
     picture = draw_image(
         model.to(pixels.device),
         vocabulary,

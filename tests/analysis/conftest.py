@@ -103,7 +103,7 @@ def write_evaluation(folder: Path, image: Path, name: str, cider: float, f1: flo
         BenchmarkResult(key, title, headline, ("a.json",), (PartResult("", "p.json", 1, 1, own, const),), own, const)
         for key, title, headline, own, const in found
     )
-    write_results(folder, Results("model", None, "transformers", "toy", 0, "tokenizer", benchmarks))
+    write_results(folder, Results("model", None, "transformers", "mmgic", "toy", 0, "tokenizer", benchmarks))
     said = f"{name} says {HOSTILE}"
     items = [
         AskedItem("coco_captions", "", 1, "", [str(image)], ["a teal dog"], said, {}),

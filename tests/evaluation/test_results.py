@@ -43,7 +43,7 @@ def test_results_and_items_are_read_as_they_were_written(tmp_path):
     assert read_results(tmp_path) is None
     assert read_items(tmp_path) == []
     scores = {"total": Score(1531.3, "points"), "F1": Score(0.5, "%"), "unreadable": Score(2, "count")}
-    results = Results("m", None, "vllm", "toy", 0, "t", (result(("total", "F1", "unreadable"), scores),))
+    results = Results("m", None, "vllm", "mmgic", "toy", 0, "t", (result(("total", "F1", "unreadable"), scores),))
     write_results(tmp_path, results)
     assert read_results(tmp_path) == results
     written = json.loads((tmp_path / "scores.json").read_text())["benchmarks"][0]["parts"][0]["scores"]["F1"]
@@ -59,5 +59,5 @@ def test_headlines_say_their_unit_and_come_first_to_last():
     assert list(found.headlines()) == ["Some total", "Some F1 (%)", "Some unreadable"]
     assert found.constant_headlines()["Some F1 (%)"] == {"A": Score(0.5, "%")}
     assert found.constant_headlines()["Some unreadable"] == {}  # how often a constant is unreadable says nothing
-    results = Results("m", None, "vllm", "toy", 0, "t", (found, result(("F1",), {})))
+    results = Results("m", None, "vllm", "mmgic", "toy", 0, "t", (found, result(("F1",), {})))
     assert results.numbers() == {"Some total": 1531.3}

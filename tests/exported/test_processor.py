@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,10 @@ def test_images_stand_in_texts_and_chats(folder: Path, processor: MMGICProcessor
     read = processor(picture, processor.caption_prompt, add_special_tokens=False, return_tensors="pt")
     assert read["input_ids"].tolist() == [caption_prompt(processor.tokenizer, vocabulary, codes)]
     assert read.keys() == {"input_ids", "attention_mask"}
+    tuned = copy(processor)
+    tuned.form = "sft"
+    read = tuned(picture, tuned.caption_prompt, add_special_tokens=False)["input_ids"]
+    assert read == [caption_prompt(processor.tokenizer, vocabulary, codes, "sft", "Be brief.")]
 
     shown = {"type": "image", "path": str(folder / "photo.jpg")}
     messages = [{"role": "user", "content": [shown, {"type": "text", "text": "What is it?"}]}]
