@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from mmgic.evaluation.examples import Examples
 
 ItemId = int | str
-Task = Literal["image_caption", "open_vqa", "multiple_choice", "text_only"]  # the words around a question (Table 16)
+Task = Literal["image_caption", "open_vqa", "multiple_choice", "text_only", "image_conversation"]  # words of Table 16
 
 Unit = Literal["%", "x100", "points", "count"]
 _FACTORS: Mapping[Unit, float] = {"%": 100, "x100": 100, "points": 1, "count": 1}
@@ -42,11 +42,39 @@ class Item:
 
     id: ItemId  # as the benchmark's files have it
     task: Task
-    question: str = ""  # with the lines of its options, if it has any; a captioning task has no question
+    question: str = ""  # as its authors ask it; a captioning task has no question
+    hint: str = ""  # what may be read before the question
+    choices: tuple[str, ...] = ()  # texts of lettered options, in the order of `options`
     images: tuple[str | bytes, ...] = ()  # names in the benchmark's image folder, or image files that its files hold
     options: tuple[str, ...] = ()  # this item's own; the most probable one is the answer. None: the model writes freely
     target: tuple[str, ...] = ()  # right answers; none where the authors keep them
     metadata: Mapping[str, Any] = field(default_factory=dict)  # what else the scorer needs: a category, a precision
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an answer."""
+
+    value: float  # what it counts: from 0 for wrong to 1 for right; for a caption its own CIDEr
+    read: str  # what the rule read it as; "" if it could not be read
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of a benchmark's answers by name, and the verdict on each answer in their order."""
+
+    scores: Mapping[str, Score]
+    verdicts: Sequence[Verdict]
+    notes: tuple[str, ...] = ()  # sentences that must be read beside the scores
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers that a prediction file holds: a text for each of `items`, which are all that were asked or some."""
+
+    items: Sequence[Item]
+    texts: list[str]
+    notes: tuple[str, ...] = ()  # how the file was read, where another way was possible
 
 
 @dataclass(frozen=True)
@@ -68,8 +96,11 @@ class PredictionFile(Protocol):
     @property
     def suffix(self) -> str: ...
 
-    def read(self, path: Path, items: Sequence[Item]) -> list[str]:
-        """The answers to `items`, in their order. Raises InputError for answers to other items and for missing ones."""
+    def read(self, path: Path, items: Sequence[Item], subset: bool = False) -> Answered:
+        """The answers to `items`, in their order; with `subset` to those of them that the file answers.
+
+        Raises InputError for answers to other items, and without `subset` for missing ones.
+        """
         ...
 
     def write(self, path: Path, items: Sequence[Item], answers: Sequence[ItemAnswer]) -> None: ...
@@ -82,22 +113,23 @@ class Benchmark:
     `read` gives the items of each part by the part's name. A part is a setting that is scored by itself, such as one
     POPE file; the benchmark's own scores are means over the parts. One part alone is called "".
 
-    `score` takes items and the answers' texts in the same order. It gives scores by name, none where the items have no
-    targets.
+    `score` takes items that have targets and the answers' texts in the same order.
 
     `write_examples` writes files in the authors' form below a folder of downloads, as `files` and `images` say.
     """
 
     title: str
+    rule: str  # by which answers are read and counted, and whose it is
     headline: tuple[str, ...]  # names of the scores that tables show, the benchmark's number first
     files: tuple[str, ...]  # annotation files below the folder of downloads
     images: str  # image folder below the folder of downloads; "": there is none
     about_files: str  # what the annotation files are, for the command's help
     predictions: PredictionFile
     read: Callable[[Sequence[str]], dict[str, list[Item]]]
-    score: Callable[[Sequence[Item], Sequence[str]], dict[str, Score]]
+    score: Callable[[Sequence[Item], Sequence[str]], Scored]
     write_examples: Callable[[Examples, Path], None]
-    constants: tuple[str, ...] = ()  # answers that need no model; their scores stand beside a model's
+    plain: bool = False  # a model's answers are written in lower case without a final full stop, as right ones are
+    server: str = ""  # where answers are scored whose targets the authors keep
 
 
 def image_name(image: str | bytes) -> str:

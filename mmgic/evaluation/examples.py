@@ -40,3 +40,10 @@ def write_images(examples: Examples, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for picture in examples.pictures:
         (folder / name.format(picture.id)).write_bytes(picture.jpeg)
+
+
+def example_choices(question: ExampleQuestion, place: int, count: int) -> list[str]:
+    """At most `count` answers to choose from, the right one at `place`, counted round."""
+    wrong = list(question.wrong[: count - 1])
+    place %= len(wrong) + 1
+    return [*wrong[:place], question.answer, *wrong[place:]]

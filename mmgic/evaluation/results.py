@@ -26,6 +26,9 @@ class PartResult:
     images: int
     scores: Scores
     constants: Mapping[str, Scores]
+    total: int = 0  # items that the part has, `items` of which were asked
+    digest: str = ""  # of ids and answers, the beginning of their SHA-256
+    notes: tuple[str, ...] = ()  # sentences that must be read beside the scores
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class BenchmarkResult:
     parts: tuple[PartResult, ...]
     scores: Scores
     constants: Mapping[str, Scores]
+    rule: str = ""  # by which answers were read and counted
+    digests: tuple[str, ...] = ()  # of the annotation files, the beginnings of their SHA-256
 
     def headlines(self) -> dict[str, Score]:
         """The scores that tables show, by a label that says their unit."""
@@ -87,6 +92,8 @@ class AskedItem:
     target: Sequence[str]
     answer: str
     logprobs: Mapping[str, float]
+    value: float | None = None  # what the answer counts, see `Verdict`; None if its right answer is not known
+    read: str = ""  # what it was read as
 
 
 def label(title: str, name: str, score: Score) -> str:
@@ -131,8 +138,8 @@ def read_results(folder: Path) -> Results | None:
 
 
 def _benchmark(**fields: Any) -> BenchmarkResult:
-    parts = tuple(PartResult(**{**part, **_scored(part)}) for part in fields["parts"])
-    lists = {name: tuple(fields[name]) for name in ("headline", "annotations")}
+    parts = tuple(PartResult(**{**part, **_scored(part), "notes": tuple(part["notes"])}) for part in fields["parts"])
+    lists = {name: tuple(fields[name]) for name in ("headline", "annotations", "digests")}
     return BenchmarkResult(**{**fields, **lists, **_scored(fields), "parts": parts})
 
 
@@ -145,9 +152,10 @@ def _scores(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Score]:
     return {name: Score(score["raw"], score["unit"]) for name, score in found.items()}
 
 
-def write_items(folder: Path, items: Sequence[AskedItem]) -> None:
+def write_items(path: str | Path, items: Sequence[AskedItem]) -> None:
+    """Writes items.jsonl, or a file of its form."""
     lines = [json.dumps(asdict(item)) for item in items]
-    write_text(str(folder / ITEMS_FILE), "".join(f"{line}\n" for line in lines))
+    write_text(str(path), "".join(f"{line}\n" for line in lines))
 
 
 def read_items(folder: Path) -> list[AskedItem]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from mmgic.evaluation.answering import answer_items
-from mmgic.evaluation.benchmark import Item, ItemAnswer, image_name
+from mmgic.evaluation.benchmark import Answered, Item, image_name
 from mmgic.evaluation.engines import check_model
 from mmgic.evaluation.exported_model import ExportedModel, load_model
 from mmgic.evaluation.items import benchmarks_of, items_of
 from mmgic.evaluation.registry import find
-from mmgic.evaluation.results import AskedItem, BenchmarkResult, Results, write_items, write_results
+from mmgic.evaluation.results import ITEMS_FILE, AskedItem, BenchmarkResult, Results, write_items, write_results
 from mmgic.evaluation.scoring import benchmark_result, score_part
 from mmgic.evaluation.visual_codes import ImageCodes, other_images
 from mmgic.files import write_text
@@ -69,7 +70,7 @@ def evaluate(
         visual_tokenizer=settings.vision.checkpoint,
         benchmarks=tuple(found),
     )
-    write_items(folder, asked)
+    write_items(folder / ITEMS_FILE, asked)
     write_text(str(folder / SETTINGS_FILE), to_yaml(settings))
     write_results(folder, results)
     return results
@@ -92,25 +93,25 @@ def _run_benchmark(
     folder: Path,
 ) -> tuple[BenchmarkResult, list[AskedItem]]:
     """Answers the items of all parts, writes the answers into `folder` and scores them."""
-    form = find(benchmark.name).predictions
+    form, plain = find(benchmark.name).predictions, find(benchmark.name).plain
     results, asked = [], []
     for part, items in parts.items():
         with counted(" ".join(filter(None, (benchmark.name, part))), len(items), "answers") as advance:
             answers = answer_items(model, items, codes, settings, advance)
+        if plain:
+            answers = [replace(answer, text=answer.text.rstrip(".").lower()) for answer in answers]
         predictions = "_".join(filter(None, (benchmark.name, part))) + form.suffix
         form.write(folder / predictions, items, answers)
         texts = [answer.text for answer in answers]
-        results.append(score_part(benchmark.name, part, items, texts, predictions))
-        asked += [_asked(benchmark, part, item, answer) for item, answer in zip(items, answers, strict=True)]
+        result, scored = score_part(benchmark.name, part, Answered(items, texts), predictions)
+        results.append(result)
+        asked += [
+            replace(item, images=_paths(benchmark, found.images), logprobs=dict(answer.logprobs))
+            for item, found, answer in zip(scored, items, answers, strict=True)
+        ]
     return benchmark_result(benchmark.name, benchmark.files, results), asked
 
 
-def _asked(benchmark: BenchmarkSettings, part: str, item: Item, answer: ItemAnswer) -> AskedItem:
-    names = [image_name(image) for image in item.images]
-    paths = [
-        os.path.join(benchmark.images, name) if isinstance(image, str) else name
-        for name, image in zip(names, item.images, strict=True)
-    ]
-    return AskedItem(
-        benchmark.name, part, item.id, item.question, paths, item.target, answer.text, dict(answer.logprobs)
-    )
+def _paths(benchmark: BenchmarkSettings, images: Sequence[str | bytes]) -> list[str]:
+    """Where the images are; a digest for an image that the benchmark's files hold."""
+    return [os.path.join(benchmark.images, image) if isinstance(image, str) else image_name(image) for image in images]

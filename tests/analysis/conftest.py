@@ -10,7 +10,15 @@ from PIL import Image
 
 from mmgic import schema
 from mmgic.evaluation.benchmark import Score
-from mmgic.evaluation.results import AskedItem, BenchmarkResult, PartResult, Results, write_items, write_results
+from mmgic.evaluation.results import (
+    ITEMS_FILE,
+    AskedItem,
+    BenchmarkResult,
+    PartResult,
+    Results,
+    write_items,
+    write_results,
+)
 from mmgic.settings import Settings, ToySettings
 from mmgic.stages import tables
 from mmgic.stages.lifecycle import claim
@@ -110,4 +118,4 @@ def write_evaluation(folder: Path, image: Path, name: str, cider: float, f1: flo
         AskedItem("pope", "", 1, "Is there a dog?", [str(image)], ["yes"], "Yes", {"Yes": -0.1, "No": -2.0}),
         AskedItem("pope", "", 2, "A second question about one image?", [str(image)], ["no"], "Yes", {}),
     ]
-    write_items(folder, items)
+    write_items(folder / ITEMS_FILE, items)

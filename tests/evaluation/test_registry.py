@@ -74,7 +74,7 @@ def test_a_new_benchmark_is_one_file(trial: str, tmp_path: Path, capsys: pytest.
     folder = tmp_path / "evaluation" / "trained"
     results = evaluate(settings, export_untrained(settings, tmp_path / "model"), folder)
     assert [found.title for found in results.benchmarks] == ["COCO captions", "Trial VQA"]
-    assert list(results.benchmarks[1].scores) == ["accuracy", "color"]
+    assert list(results.benchmarks[1].scores) == ["accuracy", "color", "unreadable"]
 
     answers = json.loads((folder / f"{trial}.json").read_text())
     questions = [question for picture in world.pictures for question in picture.questions]

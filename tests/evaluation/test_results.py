@@ -4,6 +4,7 @@ import json
 
 from mmgic.evaluation.benchmark import Score
 from mmgic.evaluation.results import (
+    ITEMS_FILE,
     AskedItem,
     BenchmarkResult,
     PartResult,
@@ -49,7 +50,7 @@ def test_results_and_items_are_read_as_they_were_written(tmp_path):
     written = json.loads((tmp_path / "scores.json").read_text())["benchmarks"][0]["parts"][0]["scores"]["F1"]
     assert written == {"printed": 50, "raw": 0.5, "unit": "%"}
     items = [AskedItem("some", "test", "7\u2028", "?\n", ["a.jpg"], ["\ud800"], "", {"A": -1.5})] * 2
-    write_items(tmp_path, items)
+    write_items(tmp_path / ITEMS_FILE, items)
     assert read_items(tmp_path) == items
 
 

@@ -62,7 +62,7 @@ def test_written_predictions_have_the_reported_scores(run, scored):
     assert read_results(folder) == results
     for benchmark, found in zip(settings.evaluation.benchmarks, results.benchmarks, strict=True):
         predictions = [str(folder / part.predictions) for part in found.parts]
-        again = score_files(benchmark.name, predictions, benchmark.files)
+        again = score_files(benchmark.name, predictions, benchmark.files)[0]
         assert (again.scores, again.constants) == (found.scores, found.constants)
     assert results.model == str(model)
     assert [(found.benchmark, found.parts[0].items, found.parts[0].images) for found in results.benchmarks] == [

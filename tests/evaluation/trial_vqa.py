@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmgic.evaluation.benchmark import Benchmark, Item, Score
+from mmgic.evaluation.benchmark import Benchmark, Item, Score, Scored, Verdict
 from mmgic.evaluation.examples import Examples, write_images
 from mmgic.evaluation.predictions import RecordFile
 from mmgic.sources.reading.json_files import read_json
@@ -32,10 +32,11 @@ def read(files: Sequence[str]) -> dict[str, list[Item]]:
     }
 
 
-def score(items: Sequence[Item], answers: Sequence[str]) -> dict[str, Score]:
+def score(items: Sequence[Item], answers: Sequence[str]) -> Scored:
     right = [answer.lower() in item.target for item, answer in zip(items, answers, strict=True)]
     colours = [hit for item, hit in zip(items, right, strict=True) if item.metadata["type"] == "color"]
-    return {"accuracy": Score(sum(right) / len(right), "%"), "color": Score(sum(colours) / len(colours), "%")}
+    scores = {"accuracy": Score(sum(right) / len(right), "%"), "color": Score(sum(colours) / len(colours), "%")}
+    return Scored(scores, [Verdict(hit, answer) for hit, answer in zip(right, answers, strict=True)])
 
 
 def write_examples(examples: Examples, root: Path) -> None:
@@ -52,6 +53,7 @@ def write_examples(examples: Examples, root: Path) -> None:
 
 BENCHMARK = Benchmark(
     title="Trial VQA",
+    rule="exact match",
     headline=("accuracy",),
     files=("vqa/questions.json", "vqa/annotations.json"),
     images=IMAGES,
@@ -60,5 +62,4 @@ BENCHMARK = Benchmark(
     read=read,
     score=score,
     write_examples=write_examples,
-    constants=("yes",),
 )

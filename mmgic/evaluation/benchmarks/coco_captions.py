@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mmgic.errors import InputError
-from mmgic.evaluation.benchmark import Benchmark, Item, ItemId, Score
+from mmgic.evaluation.benchmark import Benchmark, Item, ItemId
 from mmgic.evaluation.examples import Examples, write_images
-from mmgic.evaluation.files import require
+from mmgic.evaluation.files import listed, require
 from mmgic.evaluation.predictions import RecordFile
-from mmgic.evaluation.scorers.cider import score_captions
+from mmgic.evaluation.scorers.captions import RULE, scored_captions
 from mmgic.sources.reading.json_files import read_json
 
 IMAGES, IMAGE_NAME = "coco/val2014", "COCO_val2014_{:012d}.jpg"
@@ -32,10 +32,10 @@ def read(files: Sequence[str]) -> dict[str, list[Item]]:
 
 def _read_karpathy(records: list[Any], path: str) -> list[Item]:
     items = []
-    for number, record in _numbered(records, path):
+    for number, record in listed(records, path):
         if record.get("split") == "test":
             image_id = require(record, "cocoid", int, path, number)
-            sentences = _numbered(require(record, "sentences", list, path, number), path)
+            sentences = listed(require(record, "sentences", list, path, number), path)
             references = tuple(require(sentence, "raw", str, path, number) for _, sentence in sentences)
             items.append(_item(image_id, require(record, "filename", str, path, number), references))
     if not items:
@@ -48,29 +48,17 @@ def _read_coco(document: Any, path: str) -> list[Item]:
     if not isinstance(records, list) or not records:
         raise InputError(f"{path} is no COCO captions file: it needs 'annotations', a list of image_id and caption")
     references: dict[ItemId, list[str]] = {}
-    for number, record in _numbered(records, path):
+    for number, record in listed(records, path):
         image_id = require(record, "image_id", (int, str), path, number)
         references.setdefault(image_id, []).append(require(record, "caption", str, path, number))
-    images = _numbered(document.get("images") or [], path)
+    images = listed(document.get("images") or [], path)
     names = {require(image, "id", (int, str), path, number): image.get("file_name") for number, image in images}
     return [_item(image_id, names.get(image_id), tuple(texts)) for image_id, texts in references.items()]
-
-
-def _numbered(records: Any, path: str) -> list[tuple[int, dict[str, Any]]]:
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise InputError(f"{path} holds something else than a list of objects in its 'images' or captions")
-    return list(enumerate(records, start=1))
 
 
 def _item(image_id: ItemId, file_name: str | None, references: tuple[str, ...]) -> Item:
     """A file of references need not name its images, as long as it is only scored against."""
     return Item(image_id, "image_caption", images=(file_name,) if file_name else (), target=references)
-
-
-def score(items: Sequence[Item], answers: Sequence[str]) -> dict[str, Score]:
-    found = score_captions(answers, [item.target for item in items])
-    references = sum(len(item.target) for item in items)
-    return {"CIDEr": Score(found.cider, "x100"), "references": Score(references, "count")}
 
 
 def write_examples(examples: Examples, root: Path) -> None:
@@ -93,12 +81,13 @@ def write_examples(examples: Examples, root: Path) -> None:
 
 BENCHMARK = Benchmark(
     title="COCO captions",
+    rule=RULE,
     headline=("CIDEr",),
     files=("karpathy/dataset_coco.json",),
     images=IMAGES,
     about_files="Karpathy's dataset_coco.json, whose test split is taken, or a COCO captions file with the references",
     predictions=RecordFile(id="image_id", answer="caption"),
     read=read,
-    score=score,
+    score=scored_captions,
     write_examples=write_examples,
 )

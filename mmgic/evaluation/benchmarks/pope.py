@@ -10,7 +10,7 @@ from itertools import permutations
 from pathlib import Path
 
 from mmgic.errors import InputError
-from mmgic.evaluation.benchmark import Benchmark, Item, Score
+from mmgic.evaluation.benchmark import Benchmark, Item, Score, Scored, Verdict
 from mmgic.evaluation.examples import ExamplePicture, Examples, write_images
 from mmgic.evaluation.files import read_records, require
 from mmgic.evaluation.predictions import RecordFile
@@ -61,18 +61,23 @@ def readable(answer: str) -> bool:
     return yes != no and yes == says_yes(answer)
 
 
-def score(items: Sequence[Item], answers: Sequence[str]) -> dict[str, Score]:
-    found = score_yes_no([says_yes(answer) for answer in answers], [item.target == ("yes",) for item in items])
-    unreadable = [answer for answer in answers if not readable(answer)]
-    return {
+def score(items: Sequence[Item], answers: Sequence[str]) -> Scored:
+    said, labels = [says_yes(answer) for answer in answers], [item.target == ("yes",) for item in items]
+    found = score_yes_no(said, labels)
+    clear = [readable(answer) for answer in answers]
+    scores = {
         "F1": Score(found.f1, "%"),
         "accuracy": Score(found.accuracy, "%"),
         "precision": Score(found.precision, "%"),
         "recall": Score(found.recall, "%"),
         "said yes": Score(found.yes_ratio, "%"),
-        "unreadable": Score(len(unreadable), "count"),
-        "unreadable, taken for yes": Score(sum(map(says_yes, unreadable)), "count"),
+        "unreadable, taken for yes": Score(sum(yes and not own for yes, own in zip(said, clear, strict=True)), "count"),
     }
+    verdicts = [
+        Verdict(float(yes == label), ("yes" if yes else "no") if own else "")
+        for yes, label, own in zip(said, labels, clear, strict=True)
+    ]
+    return Scored(scores, verdicts)
 
 
 def write_examples(examples: Examples, root: Path) -> None:
@@ -137,6 +142,7 @@ def existence_question(label: str) -> str:
 
 BENCHMARK = Benchmark(
     title="POPE",
+    rule="F1 of yes by the first sentence's words No, no and not; everything else is yes (AoiDragon/POPE)",
     headline=("F1", "accuracy", "unreadable"),
     files=tuple(f"pope/coco_pope_{negatives}.json" for negatives in NEGATIVES),
     images=IMAGES,
@@ -145,5 +151,4 @@ BENCHMARK = Benchmark(
     read=read,
     score=score,
     write_examples=write_examples,
-    constants=OPTIONS,
 )

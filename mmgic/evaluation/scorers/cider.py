@@ -29,15 +29,26 @@ def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]])
 
     The number of images enters the score: a subset's is another number.
     """
+    return score_tokens(*tokenize_captions(captions, references))
+
+
+def tokenize_captions(
+    captions: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """The PTB tokens of each caption and of each image's references, by one run of the tokenizer."""
     if len(captions) != len(references) or not captions:
         raise ValueError("captions and lists of references must be equally many, and at least one")
+    tokens = ptb_tokenize([*captions, *chain.from_iterable(references)])
+    rest = iter(tokens[len(captions) :])
+    return tokens[: len(captions)], [[next(rest) for _ in own] for own in references]
+
+
+def score_tokens(captions: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScore:
+    """`score_captions` of captions and references in tokens."""
     from pycocoevalcap.cider.cider import Cider
 
-    tokens = ptb_tokenize([*captions, *chain.from_iterable(references)])
-    hypotheses = {i: [line] for i, line in enumerate(tokens[: len(captions)])}
-    rest = iter(tokens[len(captions) :])
-    tokenized = {i: [next(rest) for _ in own] for i, own in enumerate(references)}
-    cider, per_image = Cider().compute_score(tokenized, hypotheses)
+    hypotheses = {i: [line] for i, line in enumerate(captions)}
+    cider, per_image = Cider().compute_score({i: list(own) for i, own in enumerate(references)}, hypotheses)
     return CaptionScore(float(cider), [float(score) for score in per_image])
 
 

@@ -25,7 +25,7 @@ def write(folder, captions, references=REFERENCES):
 
 
 def cider(predictions, annotations):
-    return score_files("coco_captions", [predictions], [annotations]).scores["CIDEr"].raw
+    return score_files("coco_captions", [predictions], [annotations])[0].scores["CIDEr"].raw
 
 
 def karpathy(folder, split="test"):
@@ -40,7 +40,7 @@ def karpathy(folder, split="test"):
 
 def test_order_of_predictions_does_not_matter(tmp_path):
     assert cider(*write(tmp_path, CAPTIONS.items())) == pytest.approx(3.4213853360, abs=1e-10)
-    result = score_files("coco_captions", *([path] for path in write(tmp_path, reversed(CAPTIONS.items()))))
+    result = score_files("coco_captions", *([path] for path in write(tmp_path, reversed(CAPTIONS.items()))))[0]
     assert result.scores["CIDEr"].raw == pytest.approx(3.4213853360, abs=1e-10)
     assert (result.parts[0].items, result.scores["references"].raw) == (2, 4)
 

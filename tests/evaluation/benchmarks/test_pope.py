@@ -6,7 +6,8 @@ import random
 import pytest
 
 from mmgic.errors import InputError
-from mmgic.evaluation.benchmarks.pope import BENCHMARK, read, readable, says_yes, score
+from mmgic.evaluation.benchmark import Score
+from mmgic.evaluation.benchmarks.pope import read, readable, says_yes, score
 from mmgic.evaluation.scoring import score_files
 
 QUESTIONS = [
@@ -45,7 +46,7 @@ def write(path, records, lines=True):
 
 
 def f1(predictions, annotations):
-    return score_files("pope", [predictions], [annotations]).scores["F1"].raw
+    return score_files("pope", [predictions], [annotations])[0].scores["F1"].raw
 
 
 @pytest.mark.parametrize("lines", [True, False])
@@ -109,8 +110,9 @@ def test_two_files_of_one_name_are_refused(tmp_path):
 
 def test_answers_that_cannot_be_read_are_counted_with_how_they_are_taken(tmp_path):
     [items] = read([write(tmp_path / "pope.json", QUESTIONS)]).values()
-    scores = score(items, ["maybe", "Yes", "There is not. Yes", "No"])
-    assert (scores["unreadable"].raw, scores["unreadable, taken for yes"].raw) == (2, 1)
+    scored = score(items, ["maybe", "Yes", "There is not. Yes", "No"])
+    assert [(verdict.read, verdict.value) for verdict in scored.verdicts] == [("", 1), ("yes", 1), ("", 1), ("no", 1)]
+    assert scored.scores["unreadable, taken for yes"].raw == 1
 
 
 @pytest.mark.parametrize("name", ["coco_pope_random.json", "gqa_pope_seem_random.json"])
@@ -118,9 +120,9 @@ def test_both_published_forms_are_read(shared, tmp_path, name):
     annotations = str(shared / "data" / "pope" / name)
     [questions] = read([annotations]).values()
     answers = [{"question_id": item.id, "answer": "Yes"} for item in questions]
-    result = score_files("pope", [write(tmp_path / "answers.json", answers)], [annotations])
+    result = score_files("pope", [write(tmp_path / "answers.json", answers)], [annotations])[0]
     yes = sum(item.target == ("yes",) for item in questions) / len(questions)
     assert (result.parts[0].items, result.scores["recall"].raw) == (len(questions), 1)
     assert result.scores["precision"].raw == pytest.approx(yes)
-    assert result.constants["Yes"] == result.scores
-    assert BENCHMARK.constants == ("Yes", "No")
+    assert {**result.constants["Yes"], "unreadable": Score(0, "count")} == result.scores
+    assert list(result.constants) == ["Yes", "No"]
