@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ def _write_webdataset(folder: Path, records: list[CaptionRecord]) -> None:
     _write_images(folder / "00000", records, {r.url: {"laion_coco": r.coco} for r in records})
 
 
-_WRITERS = dict(
+_WRITERS: Mapping[str, Callable[[Path, list[CaptionRecord]], None]] = dict(
     zip(
         DATASETS,
         (
