@@ -52,7 +52,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """What became of an answer."""
 
     value: float  # what it counts: from 0 for wrong to 1 for right; for a caption its own CIDEr
@@ -64,7 +64,7 @@ class Scored:
     """The scores of a benchmark's answers by name, and the verdict on each answer in their order."""
 
     scores: Mapping[str, Score]
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[Judgement]
     notes: tuple[str, ...] = ()  # sentences that must be read beside the scores
 
 

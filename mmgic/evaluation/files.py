@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgic.errors import InputError
+from mmgic.files import open_file
 from mmgic.images import MAX_SLICE_BYTES
 from mmgic.sources.reading.json_text import load_json
 from mmgic.sources.reading.opening import MAX_LINE, read_whole
@@ -43,6 +44,24 @@ def read_rows(path: str | Path, delimiter: str, quoted: bool = True) -> list[lis
     return (
         _cells(text, delimiter, path) if quoted else [row.split(delimiter) for row in text.split("\n") if row.strip()]
     )
+
+
+def read_parquet(path: str) -> list[Record]:
+    """The rows of a Parquet file. Raises InputError if it is none, or holds a picture larger than an image may be."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with open_file(path) as file:
+            rows: list[Record] = pq.read_table(file).to_pylist()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except pa.ArrowException as error:
+        raise InputError(f"{path} is no Parquet file that can be read ({error}); download it again") from None
+    pictures = (cell["bytes"] for row in rows for cell in row.values() if isinstance(cell, dict) and "bytes" in cell)
+    if any(len(picture) > MAX_SLICE_BYTES for picture in pictures if isinstance(picture, bytes)):
+        raise InputError(f"{path} holds a picture of more than {MAX_SLICE_BYTES:,} bytes")
+    return rows
 
 
 def encoded_image(text: str) -> bytes:
@@ -178,7 +197,7 @@ def _table(rows: Sequence[Sequence[str]], path: str | Path) -> list[Record]:
     for number, row in enumerate(body, start=1):
         if len(row) != len(header):
             raise InputError(
-                f"record {number} of {path} has {len(row)} cells for {len(header)} columns; quote its text"
+                f"record {number} of {path} has {len(row)} cells, not {len(header)}; quote its text"
             )
     return [dict(zip(header, row, strict=True)) for row in body]
 

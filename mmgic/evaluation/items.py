@@ -37,7 +37,7 @@ def items_of(benchmark: BenchmarkSettings, settings: Settings) -> dict[str, list
     """The items of each part that are looked at. Raises InputError for files that cannot be used."""
     parts = find(benchmark.name).read(benchmark.files)
     for item in (item for items in parts.values() for item in items):
-        if not item.images and item.task != "text_only":
+        if not item.images and item.task == "image_caption":
             raise InputError(
                 f"item {item.id} of {', '.join(benchmark.files)} has no image; use files that name the images"
             )

@@ -92,7 +92,7 @@ class AskedItem:
     target: Sequence[str]
     answer: str
     logprobs: Mapping[str, float]
-    value: float | None = None  # what the answer counts, see `Verdict`; None if its right answer is not known
+    value: float | None = None  # what the answer counts, see `Judgement`; None if its right answer is not known
     read: str = ""  # what it was read as
 
 

@@ -11,13 +11,14 @@ from typing import Literal
 import torch
 
 from mmgic.evaluation.answering import answer_items
-from mmgic.evaluation.benchmark import Answered, Item, image_name
-from mmgic.evaluation.engines import check_model
+from mmgic.evaluation.benchmark import Answered, Item, ItemAnswer, image_name
+from mmgic.evaluation.engines import Advance, check_model, untold
 from mmgic.evaluation.exported_model import ExportedModel, load_model
 from mmgic.evaluation.items import benchmarks_of, items_of
 from mmgic.evaluation.registry import find
 from mmgic.evaluation.results import ITEMS_FILE, AskedItem, BenchmarkResult, Results, write_items, write_results
-from mmgic.evaluation.scoring import benchmark_result, score_part
+from mmgic.evaluation.scoring import benchmark_result, headline_of, score_part
+from mmgic.evaluation.templates import Sweep, posed, template_names
 from mmgic.evaluation.visual_codes import ImageCodes, other_images
 from mmgic.files import write_text
 from mmgic.settings import BenchmarkSettings, Settings, to_yaml
@@ -93,23 +94,46 @@ def _run_benchmark(
     folder: Path,
 ) -> tuple[BenchmarkResult, list[AskedItem]]:
     """Answers the items of all parts, writes the answers into `folder` and scores them."""
-    form, plain = find(benchmark.name).predictions, find(benchmark.name).plain
+    form = find(benchmark.name).predictions
+    first, *others = template_names(settings.evaluation.template)
     results, asked = [], []
     for part, items in parts.items():
         with counted(" ".join(filter(None, (benchmark.name, part))), len(items), "answers") as advance:
-            answers = answer_items(model, items, codes, settings, advance)
-        if plain:
-            answers = [replace(answer, text=answer.text.rstrip(".").lower()) for answer in answers]
+            answers = _answers(model, benchmark.name, items, codes, settings, first, advance)
         predictions = "_".join(filter(None, (benchmark.name, part))) + form.suffix
         form.write(folder / predictions, items, answers)
         texts = [answer.text for answer in answers]
         result, scored = score_part(benchmark.name, part, Answered(items, texts), predictions)
+        if others and any(item.choices for item in items):
+            scores = {first: headline_of(benchmark.name, result)}
+            for name in others:
+                texts = [answer.text for answer in _answers(model, benchmark.name, items, codes, settings, name)]
+                scores[name] = headline_of(
+                    benchmark.name, score_part(benchmark.name, part, Answered(items, texts), "")[0]
+                )
+            result = replace(result, notes=(*result.notes, *Sweep(scores).lines()))
         results.append(result)
         asked += [
             replace(item, images=_paths(benchmark, found.images), logprobs=dict(answer.logprobs))
             for item, found, answer in zip(scored, items, answers, strict=True)
         ]
     return benchmark_result(benchmark.name, benchmark.files, results), asked
+
+
+def _answers(
+    model: ExportedModel,
+    name: str,
+    items: Sequence[Item],
+    codes: Codes,
+    settings: Settings,
+    template: str,
+    advance: Advance = untold,
+) -> list[ItemAnswer]:
+    """The answers to items of the benchmark `name` in the words of a template, as its files have them."""
+    answers = answer_items(model, [posed(template)(item) for item in items], codes, settings, advance)
+    if not find(name).plain:
+        return answers
+    return [replace(answer, text=answer.text.rstrip(".").lower()) for answer in answers]
 
 
 def _paths(benchmark: BenchmarkSettings, images: Sequence[str | bytes]) -> list[str]:

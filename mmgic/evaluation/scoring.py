@@ -140,5 +140,10 @@ def benchmark_result(
     )
 
 
+def headline_of(name: str, part: PartResult) -> float:
+    """The first of the benchmark's headline scores that a part has, as it is printed."""
+    return next(part.scores[score].printed for score in find(name).headline if score in part.scores)
+
+
 def _of_constant(parts: Sequence[PartResult], said: str) -> Scores:
     return summarize_parts([part.constants[said] for part in parts if said in part.constants])

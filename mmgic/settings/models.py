@@ -177,6 +177,9 @@ class EvaluationSettings(Group):
         "auto"  # whose template asks for captions; auto: the model's own
     )
     benchmarks: tuple[BenchmarkSettings, ...] = ()
+    template: str = (
+        "table 16"  # that choices are put in, or "all": what each scores stands below the first one's scores
+    )
     max_images: int = number(0, 0)  # items of each part's first images, or as many without an image; 0: all
     max_new_tokens: int = number(64, 1)
     batch_size: int = number(32, 1)

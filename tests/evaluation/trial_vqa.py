@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmgic.evaluation.benchmark import Benchmark, Item, Score, Scored, Verdict
+from mmgic.evaluation.benchmark import Benchmark, Item, Judgement, Score, Scored
 from mmgic.evaluation.examples import Examples, write_images
 from mmgic.evaluation.predictions import RecordFile
 from mmgic.sources.reading.json_files import read_json
@@ -36,7 +36,7 @@ def score(items: Sequence[Item], answers: Sequence[str]) -> Scored:
     right = [answer.lower() in item.target for item, answer in zip(items, answers, strict=True)]
     colours = [hit for item, hit in zip(items, right, strict=True) if item.metadata["type"] == "color"]
     scores = {"accuracy": Score(sum(right) / len(right), "%"), "color": Score(sum(colours) / len(colours), "%")}
-    return Scored(scores, [Verdict(hit, answer) for hit, answer in zip(right, answers, strict=True)])
+    return Scored(scores, [Judgement(hit, answer) for hit, answer in zip(right, answers, strict=True)])
 
 
 def write_examples(examples: Examples, root: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+from mmgic.evaluation.items import only
 from mmgic.evaluation.running import evaluate
 from mmgic.pipelines.build import build
 from mmgic.presets import preset
@@ -34,6 +35,7 @@ def rehearse(before: str, name: str, server: str) -> None:
             shutil.copytree(tables, Path(settings.output, corpus))
     build(settings)
     model = run(PRETRAINING, settings).model
+    settings = only(settings, ("coco_captions", "pope"))
     evaluate(settings, model, Path(settings.output, "evaluation", model.name))
 
 

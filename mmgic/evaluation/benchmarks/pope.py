@@ -10,7 +10,7 @@ from itertools import permutations
 from pathlib import Path
 
 from mmgic.errors import InputError
-from mmgic.evaluation.benchmark import Benchmark, Item, Score, Scored, Verdict
+from mmgic.evaluation.benchmark import Benchmark, Item, Judgement, Score, Scored
 from mmgic.evaluation.examples import ExamplePicture, Examples, write_images
 from mmgic.evaluation.files import read_records, require
 from mmgic.evaluation.predictions import RecordFile
@@ -74,7 +74,7 @@ def score(items: Sequence[Item], answers: Sequence[str]) -> Scored:
         "unreadable, taken for yes": Score(sum(yes and not own for yes, own in zip(said, clear, strict=True)), "count"),
     }
     verdicts = [
-        Verdict(float(yes == label), ("yes" if yes else "no") if own else "")
+        Judgement(float(yes == label), ("yes" if yes else "no") if own else "")
         for yes, label, own in zip(said, labels, clear, strict=True)
     ]
     return Scored(scores, verdicts)

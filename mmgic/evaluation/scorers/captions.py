@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmgic.evaluation.benchmark import Item, Score, Scored, Verdict
+from mmgic.evaluation.benchmark import Item, Judgement, Score, Scored
 from mmgic.evaluation.scorers.cider import score_captions
 
 RULE = "CIDEr-D on PTB tokens (pycocoevalcap)"
@@ -17,6 +17,6 @@ def scored_captions(items: Sequence[Item], answers: Sequence[str]) -> Scored:
     notes = ("CIDEr weighs words by the images that they are rare in: that of one image is always 0",)
     return Scored(
         {"CIDEr": Score(found.cider, "x100"), "references": Score(references, "count")},
-        [Verdict(value, text.strip()) for value, text in zip(found.per_image, answers, strict=True)],
+        [Judgement(value, text.strip()) for value, text in zip(found.per_image, answers, strict=True)],
         notes if len(items) == 1 else (),
     )

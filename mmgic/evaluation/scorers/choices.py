@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mmgic.evaluation.benchmark import Item, Verdict
+from mmgic.evaluation.benchmark import Item, Judgement
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 RULE = (
@@ -28,6 +28,9 @@ def read_choice(answer: str, options: Sequence[str], choices: Sequence[str] = ()
     bare = _MARKS.sub(" ", text).strip()
     if len(bare) == 1:
         return bare.upper() if bare.upper() in options else ""
+    texts = {option: choice.strip().lower() for option, choice in zip(options, choices, strict=False)}
+    if len(whole := [option for option, own in texts.items() if own and own == text.lower().strip(" .")]) == 1:
+        return whole[0]
     for pattern in (_LEADING.match, _SAID.search):
         if (found := pattern(text)) and found[1] in options and not _ARTICLE.match(text, found.start(1)):
             return found[1]
@@ -35,19 +38,12 @@ def read_choice(answer: str, options: Sequence[str], choices: Sequence[str] = ()
     letters = [(place, word) for place, word in enumerate(words) if word in options]
     if len(letters) == 1 and letters[0][0] > len(words) - _LAST and (letters[0][1] != "A" or len(words) <= 3):
         return letters[0][1]
-    named = _named(text.lower(), options, choices)
+    low = text.lower()
+    named = [option for option, own in texts.items() if own and re.search(rf"(?<!\w){re.escape(own)}(?!\w)", low)]
     return named[0] if len(named) == 1 else ""
 
 
-def _named(text: str, options: Sequence[str], choices: Sequence[str]) -> list[str]:
-    """The options whose texts the answer holds; one that is all of the answer stands alone."""
-    texts = {option: choice.strip().lower() for option, choice in zip(options, choices, strict=False)}
-    if whole := [option for option, own in texts.items() if own and own == text.strip(" .")]:
-        return whole
-    return [option for option, own in texts.items() if own and re.search(rf"(?<!\w){re.escape(own)}(?!\w)", text)]
-
-
-def judged(items: Sequence[Item], answers: Sequence[str]) -> list[Verdict]:
+def judged(items: Sequence[Item], answers: Sequence[str]) -> list[Judgement]:
     """The verdict on each answer to a question with lettered options."""
     read = [read_choice(answer, item.options, item.choices) for item, answer in zip(items, answers, strict=True)]
-    return [Verdict(float(said in item.target), said) for item, said in zip(items, read, strict=True)]
+    return [Judgement(float(said in item.target), said) for item, said in zip(items, read, strict=True)]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmgic.evaluation.benchmark import Item, Score, Verdict
+from mmgic.evaluation.benchmark import Item, Judgement, Score
 
 
 def accuracy(values: Sequence[float]) -> Score:
@@ -14,12 +14,12 @@ def accuracy(values: Sequence[float]) -> Score:
     return Score(sum(values) / len(values), "%")
 
 
-def values_of(verdicts: Sequence[Verdict]) -> list[float]:
+def values_of(verdicts: Sequence[Judgement]) -> list[float]:
     return [verdict.value for verdict in verdicts]
 
 
 def grouped(
-    items: Sequence[Item], verdicts: Sequence[Verdict], group: str | Callable[[Item], Any]
+    items: Sequence[Item], verdicts: Sequence[Judgement], group: str | Callable[[Item], Any]
 ) -> dict[str, list[float]]:
     """What the answers count by the items' `group`: a name in their metadata, or a function of the item.
 
@@ -33,6 +33,6 @@ def grouped(
     return dict(sorted(found.items()))
 
 
-def accuracies(items: Sequence[Item], verdicts: Sequence[Verdict], group: str, prefix: str = "") -> dict[str, Score]:
+def accuracies(items: Sequence[Item], verdicts: Sequence[Judgement], group: str, prefix: str = "") -> dict[str, Score]:
     """The accuracy of each group by its name after `prefix`."""
     return {f"{prefix}{name}": accuracy(values) for name, values in grouped(items, verdicts, group).items()}
