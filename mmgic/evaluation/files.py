@@ -196,9 +196,7 @@ def _table(rows: Sequence[Sequence[str]], path: str | Path) -> list[Record]:
         raise InputError(f"{path} has two columns called {twice[0]!r}; rename one")
     for number, row in enumerate(body, start=1):
         if len(row) != len(header):
-            raise InputError(
-                f"record {number} of {path} has {len(row)} cells, not {len(header)}; quote its text"
-            )
+            raise InputError(f"record {number} of {path} has {len(row)} cells, not {len(header)}; quote its text")
     return [dict(zip(header, row, strict=True)) for row in body]
 
 
