@@ -9,7 +9,6 @@ import torch
 from mmgic.devices import device_of
 from mmgic.errors import InputError
 from mmgic.evaluation.engines import TransformersEngine, load_engine
-from mmgic.model.attention import PACKED, attention_name
 from mmgic.settings import VisionSettings
 from mmgic.training.export import export_untrained
 from mmgic.vision.tokenize import TokenizeImages
@@ -51,12 +50,6 @@ def test_workers_without_a_gpu_stay_on_the_cpu(gpus_in_sight, tiny_run, tmp_path
     assert isinstance(engine, TransformersEngine)
     assert engine.device == "cpu"
     assert len(engine.generate([[1, 5]], 2, [])[0]) == 2
-
-
-def test_kernels_of_a_gpu_are_for_models_that_are_given_one(gpus_in_sight, monkeypatch):
-    monkeypatch.setattr("mmgic.model.attention.is_flash_attn_2_available", lambda: True)
-    assert attention_name(0, "bfloat16") == attention_name(1, "float32") == PACKED
-    assert attention_name(1, "bfloat16") == "flash_attention_2"
 
 
 def test_no_other_module_asks_what_is_visible():

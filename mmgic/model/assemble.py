@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmgic.errors import InputError
 from mmgic.model.vocabulary import VLVocabulary, read_vocabulary
@@ -31,8 +31,8 @@ def vocabulary_of(settings: Settings) -> VLVocabulary:
     return extended or VLVocabulary(text_size, codes)
 
 
-def untrained_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
-    """The model before training, from `model`, `vision.checkpoint` and `seed`; `frozen` is `build_model`'s.
+def untrained_model(settings: Settings, **options: Any) -> VLLlama:
+    """The model before training, from `model`, `vision.checkpoint` and `seed`; `options` are `build_model`'s.
 
     Raises InputError if unusable.
     """
@@ -40,5 +40,4 @@ def untrained_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
     from mmgic.vision.folders import read_codebook
 
     codebook = read_codebook(settings.vision.checkpoint)
-    gpus = settings.cluster.training_gpus
-    return build_model(settings.model, vocabulary_of(settings), codebook, settings.seed, gpus, frozen=frozen)
+    return build_model(settings.model, vocabulary_of(settings), codebook, settings.seed, **options)

@@ -1,7 +1,8 @@
-"""Causal attention inside each document of a packed sequence, for the Llama of Transformers.
+"""Causal attention inside each document of a packed sequence, for the models of Transformers.
 
 A packed sequence is one row of documents laid end to end. Every document is attended to on its own, so nothing is
-padded and no [tokens x tokens] mask is built; the cost is the sum of the documents' own squared lengths.
+padded and no [tokens x tokens] mask is built; the cost is the sum of the documents' own squared lengths. Models'
+dropout of attention weights, which is 0 in every released Llama, is left out.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
-from transformers.utils.import_utils import is_flash_attn_2_available
 
 PACKED = "mmgic_packed"
-FLASH = "flash_attention_2"
+_BLOCK = 128  # positions that the kernel takes at once
 
 
 def packed_attention(
@@ -26,38 +27,49 @@ def packed_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    document_lengths: Sequence[int],
+    borders: Tensor,
+    longest: int,
     scaling: float,
-    dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention function in the form that Transformers calls.
 
-    `query` [1, heads, tokens, width], `key` and `value` [1, key heads, tokens, width]; `document_lengths` adds up to
-    tokens. Returns [1, tokens, heads, width].
+    `query` [1, heads, tokens, width], `key` and `value` [1, key heads, tokens, width]; `borders` and `longest` as
+    `document_borders` gives them. Returns [1, tokens, heads, width].
+
+    On a GPU in a 16-bit type it is PyTorch's kernel for sequences of different lengths, one launch for all documents;
+    else a loop over them.
     """
-    lengths = list(document_lengths)
-    grouped = key.shape[1] != query.shape[1]
-    outputs = [
-        F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=grouped)
-        for q, k, v in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
-    ]
-    return torch.cat(outputs, dim=2).transpose(1, 2), None
+    on_gpu = query.device.type == "cuda" and query.dtype in (torch.bfloat16, torch.float16)
+    attend = varlen_attention if on_gpu else document_loop
+    rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    return attend(*rows, borders, longest, scaling).unsqueeze(0), None
 
 
 AttentionInterface.register(PACKED, packed_attention)
 
 
-def attention_name(gpus: float, dtype: str) -> str:
-    """FlashAttention-2's variable-length kernel, if it is installed, for a model that is given a GPU and computes in a
-    type that the kernel takes; `packed_attention` for any other."""
-    return FLASH if gpus and dtype == "bfloat16" and is_flash_attn_2_available() else PACKED
+def varlen_attention(query: Tensor, key: Tensor, value: Tensor, borders: Tensor, longest: int, scale: float) -> Tensor:
+    """`query` [tokens, heads, width], `key` and `value` [tokens, key heads, width] in a 16-bit type."""
+    return varlen_attn(  # type: ignore[return-value]
+        query, key, value, borders, borders, longest, longest, scale=scale, window_size=(-1, 0), enable_gqa=True
+    )
 
 
-def attention_arguments(name: str, document_lengths: Sequence[int], device: torch.device) -> dict[str, Any]:
-    """What the Llama layers hand on to the attention function `name` about the documents' borders."""
-    if name == PACKED:
-        return {"document_lengths": tuple(document_lengths)}
-    borders = F.pad(torch.tensor(document_lengths, dtype=torch.int32).cumsum(0, dtype=torch.int32), (1, 0)).to(device)
-    longest = max(document_lengths)
-    return {"cu_seq_lens_q": borders, "cu_seq_lens_k": borders, "max_length_q": longest, "max_length_k": longest}
+@torch.compiler.disable  # it would be unrolled, into another graph for each number of documents
+def document_loop(query: Tensor, key: Tensor, value: Tensor, borders: Tensor, longest: int, scale: float) -> Tensor:
+    """`varlen_attention` on any device and in any type."""
+    lengths = borders.diff().tolist()
+    parts = (tensor.transpose(0, 1).unsqueeze(0).split(lengths, 2) for tensor in (query, key, value))
+    outputs = [
+        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+        for q, k, v in zip(*parts, strict=True)
+    ]
+    return torch.cat(outputs, dim=2)[0].transpose(0, 1)
+
+
+def document_borders(lengths: Sequence[int], device: torch.device) -> tuple[Tensor, int]:
+    """Where documents laid end to end begin and the last one ends, int32 [documents + 1], and a bound of their
+    lengths."""
+    borders = F.pad(torch.tensor(lengths, dtype=torch.int32).cumsum(0, dtype=torch.int32), (1, 0))
+    return borders.to(device), -(-max(lengths) // _BLOCK) * _BLOCK

@@ -15,6 +15,7 @@ from mmgic.schema import record_generator
 
 IGNORE = -100
 LOGITS_AT_ONCE = 1 << 26  # 256 MB in float32
+ALIGNED = 128  # matrices whose sizes are multiples of it use all of a tensor core
 
 # the modality that a sample generates, given the other
 TARGET_IS_VISUAL = {"image_first": False, "text_first": True}
@@ -56,23 +57,27 @@ def target_labels(
 def modality_loss_sums(hidden: Tensor, head: Tensor, labels: Tensor, first_visual: int) -> Tensor:
     """Cross entropy summed over the visual and over the text targets: float32 [2], (visual, text).
 
-    `hidden` [tokens, width], `head` [vocabulary, width], `labels` int64 [tokens] with IGNORE. Only supervised
-    positions meet the head, and never more than LOGITS_AT_ONCE logits exist at once: chunks are computed again in the
-    backward pass.
+    `hidden` [tokens, width], `head` [vocabulary, width] in any type, `labels` int64 [tokens] with IGNORE. Only
+    supervised positions meet the head, in the type of `hidden`, and never more than LOGITS_AT_ONCE logits exist at
+    once: chunks are computed again in the backward pass.
     """
     positions = torch.nonzero(labels != IGNORE).squeeze(1)
     hidden, labels = hidden[positions], labels[positions]
-    rows = max(1, LOGITS_AT_ONCE // head.shape[0])
+    # one copy for all chunks, whose gradient is cast back once
+    padded = F.pad(head.to(hidden.dtype), (0, 0, 0, -len(head) % ALIGNED))
+    rows = max(1, LOGITS_AT_ONCE // len(padded))
+    size = (len(head), first_visual)
     if len(labels) <= rows:
-        return _loss_sums(hidden, head, labels, first_visual)
+        return _loss_sums(hidden, padded, labels, *size)
     sums = [
-        checkpoint(_loss_sums, *chunk, first_visual, use_reentrant=False)
-        for chunk in zip(hidden.split(rows), [head] * -(-len(labels) // rows), labels.split(rows), strict=True)
+        checkpoint(_loss_sums, *chunk, *size, use_reentrant=False)
+        for chunk in zip(hidden.split(rows), [padded] * -(-len(labels) // rows), labels.split(rows), strict=True)
     ]
     return torch.stack(sums).sum(0)
 
 
-def _loss_sums(hidden: Tensor, head: Tensor, labels: Tensor, first_visual: int) -> Tensor:
-    losses = F.cross_entropy(F.linear(hidden, head).float(), labels, reduction="none")
+def _loss_sums(hidden: Tensor, padded: Tensor, labels: Tensor, size: int, first_visual: int) -> Tensor:
+    """`padded` is the head with rows of zeros behind its first `size`, which are no tokens."""
+    losses = F.cross_entropy(F.linear(hidden, padded)[:, :size].float(), labels, reduction="none")
     visual = labels >= first_visual
     return torch.stack([losses[visual].sum(), losses[~visual].sum()])

@@ -20,7 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from mmgic.errors import InputError
-from mmgic.model.attention import attention_arguments, attention_name
+from mmgic.model.attention import PACKED, document_borders
 from mmgic.model.llama_config import load_llama_config
 from mmgic.model.loss import modality_loss_sums
 from mmgic.model.pretrained import decoder_class, load_llama, load_llama_vectors
@@ -29,6 +29,7 @@ from mmgic.settings import ModelSettings
 
 disable_progress_bar()  # one for each worker would fill a job's log
 
+CPU = torch.device("cpu")
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -84,10 +85,10 @@ class VLLlama(nn.Module):
     def __init__(self, llama: PreTrainedModel, vocabulary: VLVocabulary, codebook: Tensor, seed: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        head = llama.lm_head.weight.detach().float()
+        head = llama.lm_head.weight.detach().cpu().float()  # sums of one order, wherever it is trained
         self.vocabulary = vocabulary
         self.dtype = llama.dtype
-        table = llama.model.embed_tokens.weight.detach()
+        table = llama.model.embed_tokens.weight.detach().cpu()
         self.embedding = VLEmbedding(table, codebook, vocabulary.text_size, generator)
         self.llama = llama.model
         self.llama.embed_tokens = None  # its rows live in `embedding`
@@ -108,11 +109,14 @@ class VLLlama(nn.Module):
         `document_lengths` adds up to tokens; no document sees another and positions restart in each.
         """
         positions = torch.cat([torch.arange(length) for length in document_lengths]).to(ids.device)
+        borders, longest = document_borders(document_lengths, ids.device)
         output = self.llama(
-            inputs_embeds=self.embedding(ids).to(self.dtype).unsqueeze(0),
+            # no view: the first layer would be compiled on its own for it
+            inputs_embeds=self.embedding(ids.unsqueeze(0)).to(self.dtype),
             position_ids=positions.unsqueeze(0),
             use_cache=False,
-            **attention_arguments(self.config._attn_implementation, document_lengths, ids.device),
+            borders=borders,
+            longest=longest,
         )
         return output.last_hidden_state[0]
 
@@ -127,6 +131,18 @@ class VLLlama(nn.Module):
             hidden = self.hidden_states(ids, document_lengths)
             return modality_loss_sums(hidden, self.head, labels, self.vocabulary.img)
 
+    def checkpoint_layers(self, share: float) -> None:
+        """Lets a `share` of the layers, evenly spread, keep nothing but their inputs for the backward pass."""
+        if share:
+            self.llama.gradient_checkpointing_enable({"use_reentrant": False})
+        for number, layer in enumerate(self.llama.layers):
+            layer.gradient_checkpointing = int((number + 1) * share) > int(number * share)
+
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """One graph that all layers share, whatever the number of documents and tokens."""
+        for layer in self.llama.layers:
+            layer.compile(dynamic=True, backend=backend)
+
     def _precision(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
@@ -139,15 +155,17 @@ def build_model(
     vocabulary: VLVocabulary,
     codebook: Tensor,
     seed: int = 0,
-    gpus: float = 0,
     *,
+    device: torch.device = CPU,
     frozen: bool = True,
 ) -> VLLlama:
-    """The model before training, on the CPU, to be moved to a GPU if `gpus` are given; the same for the same seed.
+    """The model before training; the same for the same seed.
 
-    `codebook` float [num_codes, width] holds the visual tokenizer's codes. Without `frozen`, the frozen weights stay on
-    the meta device and LoRA is 0: for what needs only the parts that are trained. Raises InputError if `settings.llm`
-    holds no model of a known type or the sizes do not belong together.
+    `codebook` float [num_codes, width] holds the visual tokenizer's codes. The decoder's weights are read from their
+    files to `device`, one by one, so that the workers of a node hold none of them in host memory; the vocabulary's are
+    on the CPU, to be moved there. Without `frozen`, the frozen weights stay on the meta device and LoRA is 0: for what
+    needs only the parts that are trained. Raises InputError if `settings.llm` holds no model of a known type or the
+    sizes do not belong together.
     """
     config = load_llama_config(settings.llm)
     sizes = (vocabulary.text_size, vocabulary.size)  # as it was read, or extended before
@@ -159,13 +177,14 @@ def build_model(
         )
     dtype = getattr(torch, settings.dtype)
     if frozen:
-        llama = load_llama(settings.llm, dtype, attn_implementation=attention_name(gpus, settings.dtype))
+        llama = load_llama(settings.llm, dtype, attn_implementation=PACKED, device_map=str(device))
     else:
         llama = load_llama_vectors(settings.llm, dtype)
     llama.requires_grad_(False)
     model = VLLlama(llama, vocabulary, codebook, seed)
     for norm in _norms(model.llama):
         norm.weight.requires_grad_(True)
+        norm.register_forward_hook(_in_the_type_of_its_input)
     if settings.lora_rank:
         # PEFT draws the first LoRA factor from the global generator
         with torch.random.fork_rng(devices=[]):
@@ -174,6 +193,9 @@ def build_model(
             inject_adapter_in_model(_lora(settings), model.llama)
         for norm in norms:
             norm.requires_grad_(True)  # PEFT freezes all but its own
+        for module in model.llama.modules():
+            if isinstance(module, LoraLinear):
+                module.cast_input_dtype_enabled = False  # to float32, which autocast would cast back
     if not frozen:
         for module in model.llama.modules():
             if isinstance(module, LoraLinear):
@@ -187,6 +209,12 @@ def build_model(
 def _norms(llama: nn.Module) -> list[Any]:
     """Before and after attention, the last one, and in some models those of queries and keys."""
     return [module for name, module in llama.named_modules() if name.endswith("norm")]
+
+
+def _in_the_type_of_its_input(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """A forward hook. Norm weights are float32, which would make activations float32 that autocast casts once for each
+    linear map behind them."""
+    return output.to(inputs[0].dtype)
 
 
 def _zero(module: nn.Module) -> None:

@@ -87,8 +87,13 @@ class TrainingSettings(RunSettings):
     adam_beta1: float = number(0.9, 0, below=1)
     adam_beta2: float = number(0.95, 0, below=1)
     grad_clip: float = number(1.0, 0)
-    zero_stage: Literal[0, 1, 2] = free(2)
-    gradient_checkpointing: bool = free(False)
+    # 1 shards AdamW's state over the workers; 2 their gradients too, which it reduces after every micro batch, not once
+    # a step
+    zero_stage: Literal[0, 1, 2] = free(1)
+    # share of the layers whose activations are computed again in the backward pass: 0 is fastest, 1 takes least memory
+    gradient_checkpointing: float = number(0.0, 0, 1, free=True)
+    # the layers through torch.compile: minutes at the start of each worker, then faster; auto: if they are on a GPU
+    compile: Literal["auto", "always", "never"] = free("auto")
 
 
 TokenizerStage = Literal["continuous", "quantized", "decoder"]

@@ -15,7 +15,7 @@ from mmgic.settings import TrainingSettings
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 Decay = Literal["matrices", "rows", "none"]
-_BUCKET = 200_000_000  # elements that ZeRO reduces at once
+BUCKET = 200_000_000  # elements that ZeRO reduces at once
 
 
 def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.device) -> Any:
@@ -35,8 +35,9 @@ def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.devi
         {"params": [parameter for name, parameter in trained.items() if _decay(name, parameter) == kind], "decay": kind}
         for kind in get_args(Decay)
     ]
-    optimizer = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.0, betas=(settings.adam_beta1, settings.adam_beta2))
-    bucket = min(_BUCKET, sum(parameter.numel() for parameter in trained.values()))
+    betas = (settings.adam_beta1, settings.adam_beta2)
+    optimizer = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.0, betas=betas, fused=True)
+    bucket = min(BUCKET, sum(parameter.numel() for parameter in trained.values()))
     engine, *_ = deepspeed.initialize(
         model=model,
         optimizer=optimizer,
@@ -49,6 +50,7 @@ def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.devi
                 "stage": settings.zero_stage,
                 "reduce_bucket_size": bucket,
                 "allgather_bucket_size": bucket,
+                "overlap_comm": True,  # buckets are reduced while the backward pass goes on
             },
         },
     )
@@ -93,8 +95,7 @@ def set_moments(engine: Any, parameters: Mapping[str, nn.Parameter], moments: Ma
     """Continues AdamW after `step` steps from what `full_moments` returned, on any number of workers."""
     from deepspeed.utils import safe_set_full_optimizer_state
 
-    for state in _adam_states(engine):
-        state["step"] = torch.tensor(float(step))
+    _set_step(engine, step)
     for name, parameter in parameters.items():
         for moment in MOMENTS:
             value = moments[f"{name}.{moment}"].to(parameter.device)
@@ -106,8 +107,8 @@ def set_moments(engine: Any, parameters: Mapping[str, nn.Parameter], moments: Ma
 
 def forget_moments(engine: Any) -> None:
     """AdamW as it is before its first step. In place: ZeRO keeps what belongs to each parameter as views of these."""
-    for state in _adam_states(engine):
-        state["step"] = torch.tensor(0.0)
+    _set_step(engine, 0)
+    for state in _adam(engine).state.values():
         for moment in MOMENTS:
             state[moment].zero_()
 
@@ -121,7 +122,7 @@ def _start_adam(engine: Any) -> None:
     for group in engine.optimizer.param_groups:
         for tensor in group["params"]:
             _adam(engine).state[tensor] = {
-                "step": torch.tensor(0.0),
+                "step": torch.zeros((), device=tensor.device),
                 **{moment: torch.zeros_like(tensor) for moment in MOMENTS},
             }
     if engine.zero_optimization_stage():
@@ -132,8 +133,9 @@ def _adam(engine: Any) -> torch.optim.Optimizer:
     return engine.optimizer.optimizer if engine.zero_optimization_stage() else engine.optimizer
 
 
-def _adam_states(engine: Any) -> list[dict[str, Any]]:
-    return list(_adam(engine).state.values())
+def _set_step(engine: Any, step: int) -> None:
+    for state in _adam(engine).state.values():
+        state["step"].fill_(step)
 
 
 def apply_gradients(engine: Any) -> float:

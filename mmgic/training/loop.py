@@ -146,7 +146,7 @@ def optimizer_step(
     totals = torch.zeros(3, dtype=torch.float64, device=device)  # visual targets, text targets, tokens
     for labels, micro_batch in zip(supervised, micro_batches, strict=True):
         visual = (labels >= first_visual).sum()
-        totals += torch.stack([visual, len(labels) - visual, torch.tensor(len(micro_batch.ids), device=device)])
+        totals += torch.stack([visual, len(labels) - visual, torch.tensor(micro_batch.tokens, device=device)])
     dist.all_reduce(totals)
     counts = totals[:2].clamp(min=1).float()
     # DeepSpeed averages gradients over the workers; the loss is a sum over them

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,16 +20,16 @@ from mmgic.model.loss import IGNORE
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Documents laid end to end: `ids` and `labels` int64 [tokens]; `document_lengths` adds up to tokens."""
+    """Documents laid end to end: `ids` and `labels` int64 [length]; `document_lengths` adds up to length."""
 
     ids: Tensor
     labels: Tensor
     document_lengths: tuple[int, ...]
+    tokens: int  # of the documents: 0 if a place holder stands for them
 
     def to(self, device: torch.device) -> MicroBatch:
-        return MicroBatch(
-            self.ids.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), self.document_lengths
-        )
+        ids, labels = (tensor.to(device, non_blocking=True) for tensor in (self.ids, self.labels))
+        return replace(self, ids=ids, labels=labels)
 
 
 def deal(lengths: Sequence[int], capacity: int, workers: int) -> list[list[list[int]]]:
@@ -60,12 +60,14 @@ def deal(lengths: Sequence[int], capacity: int, workers: int) -> list[list[list[
 
 
 def pack(documents: Sequence[tuple[np.ndarray, np.ndarray]]) -> MicroBatch:
-    """`documents` are (tokens, labels) of equal lengths. None at all gives one token that nothing is learnt from,
+    """`documents` are (tokens, labels) of equal lengths. None at all gives a place holder that nothing is learnt from,
     because each worker must take part in every backward pass."""
-    if not documents:
-        documents = [(np.zeros(1, dtype=np.int64), np.full(1, IGNORE, dtype=np.int64))]
+    tokens = sum(len(ids) for ids, _ in documents)
+    if not documents:  # a single token would be compiled on its own
+        documents = [(np.zeros(2, dtype=np.int64), np.full(2, IGNORE, dtype=np.int64))]
     return MicroBatch(
-        ids=torch.from_numpy(np.concatenate([tokens for tokens, _ in documents]).astype(np.int64)),
+        ids=torch.from_numpy(np.concatenate([ids for ids, _ in documents]).astype(np.int64)),
         labels=torch.from_numpy(np.concatenate([labels for _, labels in documents])),
-        document_lengths=tuple(len(tokens) for tokens, _ in documents),
+        document_lengths=tuple(len(ids) for ids, _ in documents),
+        tokens=tokens,
     )

@@ -35,6 +35,8 @@ from mmgic.training.recipe import INPUTS_FILE, RESULT_FILE, SETTINGS_FILE, R, Tr
 from mmgic.training.worker import Worker
 
 LOG_FILE = "log.txt"  # what the workers say; all that libraries print in them is in Ray's logs
+# micro batches of all lengths would leave holes between blocks of fixed places
+_GPU_MEMORY = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
 
 
 def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
@@ -103,6 +105,7 @@ def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
                 storage_path=str(folder),
                 failure_config=FailureConfig(max_failures=0),  # Ray would try a user's error again as well
                 logging_config=LoggingConfig(log_level="WARNING"),
+                worker_runtime_env={"env_vars": _GPU_MEMORY} if cluster.training_gpus else {},
             ),
         )
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmgic.errors import InputError
 from mmgic.files import model_fingerprint, read_mapping
@@ -20,9 +20,9 @@ LANGUAGE_MODEL = "language model"  # in a run's inputs
 _ADVICE = "train that run again, or set training.start to another one"
 
 
-def starting_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
-    """What `training.start` names, or else the untrained model; `frozen` is `build_model`'s. Raises InputError if it is
-    unusable.
+def starting_model(settings: Settings, **options: Any) -> VLLlama:
+    """What `training.start` names, or else the untrained model; `options` are `build_model`'s. Raises InputError if it
+    is unusable.
 
     A run goes on with its newest checkpoint, LoRA and all. An exported model gets a new LoRA; its vocabulary, which is
     extended already, and the rows of its visual tokens stay as they are.
@@ -31,12 +31,12 @@ def starting_model(settings: Settings, *, frozen: bool = True) -> VLLlama:
 
     start = settings.training.start
     if not start:
-        return untrained_model(settings, frozen=frozen)
+        return untrained_model(settings, **options)
     check_start(settings)
     if is_export(start):
-        return untrained_model(replace(settings, model=replace(settings.model, llm=start)), frozen=frozen)
+        return untrained_model(replace(settings, model=replace(settings.model, llm=start)), **options)
     before = (read_mapping(f"{start}/{SETTINGS_FILE}", _ADVICE) or {})["training"]["start"]
-    model = starting_model(replace(settings, training=replace(settings.training, start=before)), frozen=frozen)
+    model = starting_model(replace(settings, training=replace(settings.training, start=before)), **options)
     load_parameters(checkpoints(Path(start))[-1], model.trained_parameters())
     return model
 

@@ -49,7 +49,7 @@ def test_the_draw_belongs_to_the_visit() -> None:
 
 
 @given(
-    tokens=st.integers(0, 12), supervised=st.floats(0, 1), logits_at_once=st.integers(1, 200), seed=st.integers(0, 99)
+    tokens=st.integers(0, 12), supervised=st.floats(0, 1), logits_at_once=st.integers(1, 2000), seed=st.integers(0, 99)
 )
 @hypothesis_settings(deadline=None)
 def test_chunked_loss_equals_the_naive_one(tokens: int, supervised: float, logits_at_once: int, seed: int) -> None:

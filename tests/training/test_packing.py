@@ -46,9 +46,10 @@ def test_documents_lie_end_to_end() -> None:
     assert batch.ids.tolist() == [1, 2, 3, 4]
     assert batch.labels.tolist() == [2, IGNORE, IGNORE, IGNORE]
     assert batch.document_lengths == (3, 1)
+    assert batch.tokens == 4
 
 
 def test_a_worker_without_documents_learns_nothing() -> None:
     batch = pack([])
-    assert batch.document_lengths == (1,)
-    assert batch.labels.tolist() == [IGNORE]
+    assert batch.tokens == 0
+    assert batch.labels.tolist() == [IGNORE, IGNORE]

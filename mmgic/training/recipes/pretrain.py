@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from mmgic.settings import Settings
 from mmgic.training.checkpoints import load_moments, load_parameters
 from mmgic.training.engine import MOMENTS, full_moments, make_engine, set_moments, single_process_group
 from mmgic.training.export import export_checkpoint
-from mmgic.training.loop import Batches, train
+from mmgic.training.loop import Batches, StepMetrics, train
 from mmgic.training.metrics import read_metrics
 from mmgic.training.plan import make_plan, plan_text
 from mmgic.training.recipe import RunResult, TrainingRecipe
@@ -92,11 +93,13 @@ def _train_worker(settings: Settings, worker: Worker) -> dict[str, object]:
 
 
 def _train_in_group(settings: Settings, worker: Worker) -> dict[str, object]:
+    began = time.perf_counter()
     batches = make_batches(settings, worker.rank, worker.workers)
-    model = starting_model(settings)
-    if settings.training.gradient_checkpointing:
-        model.llama.gradient_checkpointing_enable({"use_reentrant": False})
-    summary = trainable_summary(model)
+    model = starting_model(settings, device=worker.device)
+    model.checkpoint_layers(settings.training.gradient_checkpointing)
+    if settings.training.compile == "always" or (settings.training.compile == "auto" and worker.device.type == "cuda"):
+        model.compile_layers()
+    summary, loaded = trainable_summary(model), time.perf_counter() - began
     if worker.rank == 0:
         print(summary, flush=True)
     parameters = model.trained_parameters()
@@ -111,7 +114,13 @@ def _train_in_group(settings: Settings, worker: Worker) -> dict[str, object]:
     def save(step: int) -> None:
         worker.save(step, parameters, full_moments(engine, parameters))
 
-    train(engine, batches, settings.loss.visual_weight, start, worker.log, save)
+    def log(metrics: StepMetrics) -> None:
+        worker.log(metrics)
+        if worker.rank == 0 and metrics.step == start:
+            seconds = time.perf_counter() - began
+            print(f"first step after {seconds:.1f} s, {loaded:.1f} of them until the model was loaded", flush=True)
+
+    train(engine, batches, settings.loss.visual_weight, start, log, save)
     return _figures(worker.folder, summary.trained, summary.total) if worker.rank == 0 else {}
 
 
