@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from mmgic.presets.paper import data_7b, mmgic_7b, mmgic_ic_7b
+from mmgic.presets.paper import data_7b, mmgic_7b, mmgic_7b_40g, mmgic_ic_7b
 from mmgic.presets.runs import paper_runs
 from mmgic.presets.toy import TOY_WEIGHTS, TOY_WEIGHTS_SAY, is_toy, toy, toy_all, toy_sft, toy_test
 from mmgic.settings import Settings, SettingsError
@@ -18,6 +18,7 @@ PRESETS: dict[str, Callable[[], Settings]] = {
     "toy-all": toy_all,
     "toy-sft": toy_sft,
     "mmgic-7b": mmgic_7b,
+    "mmgic-7b-40g": mmgic_7b_40g,
     "mmgic-ic-7b": mmgic_ic_7b,
     "data-7b": data_7b,
     **paper_runs(),

@@ -77,7 +77,8 @@ class TrainingSettings(RunSettings):
     max_steps: int = number(0, 0)  # of each stage; 0: as many as the epochs need
     batch_size: int = number(512, 1)
     # most tokens of the whole documents that a worker computes at once; they do not see each other
-    micro_batch_tokens: int = number(8192, 16, free=True)
+    # (6144: MMGIC's 17,600 tokens a step and worker of 32 fill three of them)
+    micro_batch_tokens: int = number(6144, 16, free=True)
     learning_rate: float = number(2e-4, 0)
     min_lr_ratio: float = number(0.1, 0, 1)
     warmup_ratio: float = number(0.1, 0, 1)

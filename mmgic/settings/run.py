@@ -38,6 +38,7 @@ class ClusterSettings(Group):
     language_model_workers: int = number(8, 1)  # that ask the language model for merged captions
     training_workers: int = number(32, 0)
     training_gpus: float = number(1.0, 0)
+    gpu_memory_gb: float = number(0, 0)  # of a training card, for checks before a run starts; 0: as found when it does
     evaluation_gpus: float = number(1.0, 0)  # of the process that scores a model; 0: it computes on the CPU
     wait_for_nodes_s: float = number(0, 0)  # for a cluster that grows: training waits as long for its workers' nodes
     tokens_per_second: float = number(0, 0)  # of one training worker, for the hours of a plan; 0: as the run was so far

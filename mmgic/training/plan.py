@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mmgic.analysis.text_table import text_table
-from mmgic.settings import SettingsError, TrainingSettings
+from mmgic.settings import ClusterSettings, SettingsError, TrainingSettings
 from mmgic.stages.sampling import mix, ranks, sample_key
 from mmgic.training.curriculum import SampleOrder, Share, Term, Visit, parse_curriculum
 from mmgic.training.schedule import learning_rate
 from mmgic.training.store import TokenStore
+
+_MOSTLY_EMPTY = 0.5  # of a micro batch
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,11 @@ def draw(store: TokenStore, corpus: str, size: int, seed: int) -> np.ndarray:
     return indices.start + np.sort(np.argpartition(rank, size - 1)[:size])
 
 
-def plan_text(plan: Plan, store: TokenStore, checkpoint_bytes: int, tokens_per_second: float) -> str:
+def plan_text(
+    plan: Plan, store: TokenStore, checkpoint_bytes: int, tokens_per_second: float, cluster: ClusterSettings
+) -> str:
     """The plan for a person. `tokens_per_second` is of all workers together, 0 if unknown."""
+    workers = max(1, cluster.training_workers)
     rows = []
     for number, stage in enumerate(plan.stages, start=1):
         tokens = stage.tokens(store)
@@ -152,11 +158,24 @@ def plan_text(plan: Plan, store: TokenStore, checkpoint_bytes: int, tokens_per_s
                 f"{tokens:,}",
                 f"{stage.steps:,}",
                 f"{round(tokens / stage.steps):,}",
+                f"{round(tokens / stage.steps / workers):,}",
+                f"{_filling(plan, stage, tokens, workers):.0%}",
                 f"{plan.learning_rate(_peak(plan, stage)):.1e}",
                 f"{tokens / tokens_per_second / 3600:.2f}" if tokens_per_second else "unknown",
             ]
         )
-    header = ["stage", "corpora", "samples", "tokens", "steps", "tokens/step", "highest rate", "hours"]
+    header = [
+        "stage",
+        "corpora",
+        "samples",
+        "tokens",
+        "steps",
+        "tokens/step",
+        "of a worker",
+        "filled",
+        "highest rate",
+        "hours",
+    ]
     kept = plan.training.keep_checkpoints
     lines = [
         "plan:",
@@ -165,12 +184,24 @@ def plan_text(plan: Plan, store: TokenStore, checkpoint_bytes: int, tokens_per_s
         f"kept: {_size(kept * checkpoint_bytes)}",
     ]
     for number, stage in enumerate(plan.stages, start=1):
+        filling = _filling(plan, stage, stage.tokens(store), workers)
+        if workers > 1 and filling < _MOSTLY_EMPTY:
+            lines.append(
+                f"note: the micro batches of stage {number} ({stage.name}) are filled to {filling:.0%}; as few as "
+                f"{max(1, round(workers * filling))} workers would do its steps nearly as fast"
+            )
         if stage.samples < stage.wanted:
             lines.append(
                 f"note: max_steps ends stage {number} ({stage.name}) after {stage.samples:,} of its "
                 f"{stage.wanted:,} samples"
             )
     return "\n".join(lines)
+
+
+def _filling(plan: Plan, stage: PlannedStage, tokens: int, workers: int) -> float:
+    """What share of a worker's micro batches the documents of a mean step fill."""
+    each, capacity = tokens / stage.steps / workers, plan.training.micro_batch_tokens
+    return each / (capacity * max(1, math.ceil(each / capacity)))
 
 
 def _peak(plan: Plan, stage: PlannedStage) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -112,7 +113,12 @@ def test_what_is_said_before_a_run_starts(tiny_run: MakeRun, tmp_path: Path, cap
     tokens = [round(lengths["ic"] * 16 / 17), round(2 * lengths["mmgic"] * 16 / 48)]
     assert lines[3][:6] == ["1", "ic", "16", str(tokens[0]), "2", str(round(tokens[0] / 2))]
     assert lines[4][:6] == ["2", "2*mmgic", "16", str(tokens[1]), "2", str(round(tokens[1] / 2))]
-    assert lines[3][7] == f"{tokens[0] / 10 / 3600:.2f}"
+    assert lines[3][9] == f"{tokens[0] / 10 / 3600:.2f}"
+    assert lines[3][6:8] == [str(round(tokens[0] / 2)), f"{tokens[0] / 2 / 64 / -(-tokens[0] // 128):.0%}"]
+    assert "memory of a worker, about 0.0 GB: frozen weights" in text
+    many = describe_plan(replace(settings, cluster=replace(settings.cluster, training_workers=9)))
+    assert re.search(r"note: the micro batches of stage 1 \(ic\) are filled to \d+%; as few as \d workers", many)
+    assert "are filled" not in text
     assert "note: max_steps ends stage 1 (ic) after 16 of its 17 samples" in text
     assert "note: max_steps ends stage 2 (2*mmgic) after 16 of its 48 samples" in text
     trained = trainable_summary(untrained_model(settings)).trained

@@ -21,11 +21,13 @@ from mmgic.files import model_fingerprint
 from mmgic.model.assemble import vocabulary_of
 from mmgic.model.llama_config import check_window, load_llama_config
 from mmgic.model.vl_llama import trainable_summary, trained_count
+from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import load_moments, load_parameters
 from mmgic.training.engine import MOMENTS, full_moments, make_engine, set_moments, single_process_group
 from mmgic.training.export import export_checkpoint
 from mmgic.training.loop import Batches, StepMetrics, train
+from mmgic.training.memory import check_memory, describe_memory, estimate_memory
 from mmgic.training.metrics import read_metrics
 from mmgic.training.plan import make_plan, plan_text
 from mmgic.training.recipe import RunResult, TrainingRecipe
@@ -72,7 +74,8 @@ def describe_plan(settings: Settings) -> str:
     made = read_metrics(PRETRAINING.run_folder(settings))
     if made and not rate:
         rate = float(np.median([step["tokens_per_second"] for step in made]))
-    return plan_text(batches.plan, batches.store, 4 * trained * (1 + len(MOMENTS)), rate)
+    text = plan_text(batches.plan, batches.store, 4 * trained * (1 + len(MOMENTS)), rate, settings.cluster)
+    return f"{text}\n{describe_memory(settings, batches.vocabulary, width)}"
 
 
 def _inputs(settings: Settings) -> dict[str, str]:
@@ -95,6 +98,7 @@ def _train_worker(settings: Settings, worker: Worker) -> dict[str, object]:
 def _train_in_group(settings: Settings, worker: Worker) -> dict[str, object]:
     began = time.perf_counter()
     batches = make_batches(settings, worker.rank, worker.workers)
+    _check_card(settings, batches.vocabulary, worker.device)
     model = starting_model(settings, device=worker.device)
     model.checkpoint_layers(settings.training.gradient_checkpointing)
     if settings.training.compile == "always" or (settings.training.compile == "auto" and worker.device.type == "cuda"):
@@ -122,6 +126,16 @@ def _train_in_group(settings: Settings, worker: Worker) -> dict[str, object]:
 
     train(engine, batches, settings.loss.visual_weight, start, log, save)
     return _figures(worker.folder, summary.trained, summary.total) if worker.rank == 0 else {}
+
+
+def _check_card(settings: Settings, vocabulary: VLVocabulary, device: torch.device) -> None:
+    """Raises SettingsError if the device that this worker was given is too small."""
+    from mmgic.vision.folders import read_codebook
+
+    if device.type == "cuda":
+        width = read_codebook(settings.vision.checkpoint).shape[1]
+        estimate = estimate_memory(settings, load_llama_config(settings.model.llm), vocabulary, width)
+        check_memory(estimate, settings, torch.cuda.get_device_properties(device).total_memory)
 
 
 def _figures(folder: Path, trained: int, total: int) -> dict[str, object]:
