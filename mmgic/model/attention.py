@@ -42,8 +42,8 @@ def packed_attention(
     """
     on_gpu = query.device.type == "cuda" and query.dtype in (torch.bfloat16, torch.float16)
     attend = varlen_attention if on_gpu else document_loop
-    rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    return attend(*rows, borders, longest, scaling).unsqueeze(0), None
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    return attend(q, k, v, borders, longest, scaling).unsqueeze(0), None
 
 
 AttentionInterface.register(PACKED, packed_attention)
@@ -56,7 +56,8 @@ def varlen_attention(query: Tensor, key: Tensor, value: Tensor, borders: Tensor,
     )
 
 
-@torch.compiler.disable  # it would be unrolled, into another graph for each number of documents
+# a compiler would unroll it into another graph for each number of documents
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def document_loop(query: Tensor, key: Tensor, value: Tensor, borders: Tensor, longest: int, scale: float) -> Tensor:
     """`varlen_attention` on any device and in any type."""
     lengths = borders.diff().tolist()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from transformers import LlamaConfig
+from torch.profiler import ProfilerActivity, profile
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from mmgic.model.vl_llama import VLLlama, build_model
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.presets import preset
 from mmgic.settings import Settings, SettingsError, merge
+from mmgic.training.engine import apply_gradients, make_engine, set_rates, single_process_group
 from mmgic.training.memory import GB, RESERVED, MemoryEstimate, check_memory, estimate_memory
 
 LLAMA_2 = LlamaConfig(intermediate_size=11008)  # all else is Transformers' default
@@ -16,6 +21,53 @@ PAPER = VLVocabulary(32000, 16384)
 SMALL = LlamaConfig(vocab_size=500, hidden_size=128, intermediate_size=344, num_hidden_layers=4, num_attention_heads=4)
 VOCABULARY = VLVocabulary(500, 512)
 CPU = torch.device("cpu")
+
+
+def peak_of_a_step(model: VLLlama, settings: Settings, tokens: int) -> int:
+    """Most bytes of tensors that exist at once in a step of two micro batches: those before it and what PyTorch's
+    allocator gives and takes back."""
+    with single_process_group(CPU):
+        engine = make_engine(model, settings.training, CPU)
+        set_rates(engine, 1e-4, 0.0, 0.0)
+        state = engine.optimizer.optimizer.state.values()
+        before = {
+            tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+            for tensor in (*model.parameters(), *model.buffers(), *(t for s in state for t in s.values()))
+        }
+        masters = [p for group in engine.optimizer.optimizer.param_groups for p in group["params"]]
+        before |= {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in masters}
+        lengths = [tokens // 4] * 4
+        ids = torch.randint(model.vocabulary.size, (tokens,))
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as found:
+            for last in (False, True):
+                engine.set_gradient_accumulation_boundary(last)
+                engine.backward(engine(ids, lengths, ids).sum())
+            apply_gradients(engine)
+    held, highest = 0, 0
+    events = (event for event in found.profiler.kineto_results.events() if event.name() == "[memory]")
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        highest = max(highest, held)
+    return sum(before.values()) + highest
+
+
+@pytest.mark.parametrize(("share", "dtype"), [(0.0, "bfloat16"), (0.75, "float32")])
+def test_the_estimate_is_near_the_peak(tmp_path: Path, share: float, dtype: str) -> None:
+    LlamaForCausalLM(SMALL).save_pretrained(tmp_path)
+    settings = merge(
+        Settings(),
+        {
+            "model": {"llm": str(tmp_path), "lora_rank": 16, "dtype": dtype},
+            "training": {"micro_batch_tokens": 512, "gradient_checkpointing": share},
+            "cluster": {"training_workers": 1},
+        },
+    )
+    model = build_model(settings.model, VOCABULARY, torch.randn(512, 32))
+    model.checkpoint_layers(share)
+    measured = peak_of_a_step(model, settings, 512)
+    estimate = estimate_memory(settings, SMALL, VOCABULARY, 32)
+    print(f"{share:.1f} {dtype}: estimated {estimate.total / 1e6:.1f} MB, measured {measured / 1e6:.1f} MB")
+    assert estimate.total == pytest.approx(measured, rel=0.15)
 
 
 def of_7b(**training: object) -> tuple[MemoryEstimate, Settings]:
