@@ -47,7 +47,7 @@ def mmgic_7b_40g() -> Settings:
     return replace(
         settings,
         preset="mmgic-7b-40g",
-        training=replace(settings.training, gradient_checkpointing=1.0),
+        training=replace(settings.training, name="pretrain-40g", gradient_checkpointing=1.0),
         cluster=replace(settings.cluster, gpu_memory_gb=40),
     )
 
