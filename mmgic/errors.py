@@ -19,6 +19,8 @@ _FULL_WORDS = re.compile(
     r"no space left|disk is full|disk quota exceeded|file too large|os error 28|PytorchStreamWriter failed writing",
     re.I,
 )
+_MEMORY_WORDS = re.compile(r"out of memory|(can't|cannot|failed to) allocate memory|DefaultCPUAllocator", re.I)
+_OPEN_FILES = (errno.EMFILE, errno.ENFILE)
 _TEMPORARY = os.environ.get("TMPDIR") or "/tmp"
 _MAKE_ROOM = "no room is left on the disk; make some or choose a folder on a larger one, and run the same command again"
 
@@ -49,6 +51,17 @@ def explained(error: BaseException, path: str = "") -> str:
     return ""
 
 
+def of_the_machine(error: BaseException) -> bool:
+    """If the machine is at fault and not the record at work: no disk, memory or open files left, a disk that cannot be
+    written, a database in trouble. Elsewhere the same record would do, so it must not be set aside."""
+    databases = (sqlite3.Error, duckdb.Error) if (duckdb := sys.modules.get("duckdb")) else (sqlite3.Error,)
+    return isinstance(error, (*databases, MemoryError)) or bool(
+        (isinstance(error, OSError) and error.errno in (*_FULL, *_OPEN_FILES, errno.ENOMEM, errno.EROFS))
+        or _FULL_WORDS.search(str(error))
+        or _MEMORY_WORDS.search(str(error))
+    )
+
+
 @contextmanager
 def about(path: str | os.PathLike[str]) -> Iterator[None]:
     """Notes in whatever is raised which file or folder it is about, for `explained`."""
@@ -72,12 +85,21 @@ def _sentence(error: BaseException, about: str) -> str:
         return f"{place}DuckDB says: {said}; make room or memory for it, or set TMPDIR to another folder"
     if (isinstance(error, OSError) and error.errno in _FULL) or _FULL_WORDS.search(words):
         return f"{_place(error, about)}{_MAKE_ROOM}"
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or _MEMORY_WORDS.search(words):
+        return f"{_place(error, about)}not enough memory{_of_gpu(words)}"
+    if isinstance(error, OSError) and error.errno in _OPEN_FILES:
+        return f"{_place(error, about)}too many files are open; allow more (ulimit -n), and run the same command again"
     if isinstance(error, OSError) and error.strerror is not None:
         said = " ".join(error.strerror.split())
         return f"{_place(error, about)}{said}; give a path that can be read or written"
-    if isinstance(error, MemoryError):
-        return f"{_place(error, about)}not enough memory; close other programs, or lower cluster.data_workers"
     return ""
+
+
+def _of_gpu(words: str) -> str:
+    """The rest of a sentence on memory."""
+    if "CUDA" in words or "HIP" in words:
+        return " on the GPU; lower the size of a batch (training.micro_batch_tokens), or let fewer processes share it"
+    return "; close other programs, or lower cluster.data_workers"
 
 
 def _place(error: BaseException, about: str = "") -> str:

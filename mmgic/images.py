@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from fsspec.core import split_protocol
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from mmgic.errors import of_the_machine
 from mmgic.files import filesystem_of, open_file
 from mmgic.paths import is_local
 
@@ -122,8 +123,10 @@ def _reasons(name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         # its own message holds the address of an object, and a row must not depend on the run
         raise ImageError("image_undecodable", f"{name}: no image in a format that is read here") from None
-    # Pillow's decoders answer hostile bytes with errors of many kinds (struct.error, SyntaxError, IndexError, ...)
+    # Pillow's decoders answer hostile bytes with errors of many kinds (struct.error, SyntaxError, MemoryError, ...)
     except Exception as error:
+        if isinstance(error, OSError) and of_the_machine(error):
+            raise
         raise ImageError("image_undecodable", f"{name}: {type(error).__name__}: {error}") from error
 
 

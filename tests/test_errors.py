@@ -18,9 +18,11 @@ from safetensors.torch import save_file
 from mmgic.cli import report_errors
 from mmgic.errors import InputError, about, explained
 from mmgic.files import whole_file, whole_folder
+from mmgic.images import read_image
 from mmgic.settings import SettingsError
 from mmgic.sources.reading.index import RecordIndex
 from mmgic.sources.reading.sorting import Sorter
+from mmgic.stages.rows import EachRow
 
 WHOLE = f"{tempfile.gettempdir()}/mmgic-test-errors/whole"
 
@@ -46,13 +48,53 @@ class _Wrapped(Exception):
         (_Wrapped(PermissionError(errno.EACCES, "Permission denied", "/x")), "/x: Permission denied; give a path"),
         (sqlite3.OperationalError("database or disk is full"), "SQLite says: database or disk is full; make room"),
         (duckdb.IOException("IO Error: cannot write\nmore"), "DuckDB says: IO Error: cannot write more; make room"),
-        (MemoryError(), "not enough memory"),
+        (MemoryError(), "not enough memory; close other programs"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory; close other programs"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory on the GPU; lower the size"),
+        (OSError(errno.EMFILE, "Too many open files", "/x"), "/x: too many files are open; allow more (ulimit -n)"),
     ],
 )
 def test_errors_of_the_system_and_of_libraries(error: Exception, sentence: str) -> None:
     assert sentence in explained(error)
     assert sentence in explained(pickle.loads(pickle.dumps(error)) if not isinstance(error, _Wrapped) else error)
     assert "\n" not in explained(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.EROFS, "Read-only file system"),
+        sqlite3.OperationalError("database or disk is full"),
+        duckdb.OutOfMemoryException("failed to allocate"),
+        RuntimeError("PytorchStreamWriter failed writing file"),
+        MemoryError(),
+    ],
+)
+def test_a_fault_of_the_machine_is_no_fault_of_a_row(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(row: object) -> object:
+        raise error
+
+    with pytest.raises(type(error)):
+        EachRow(fail)([{"row_id": 1}])
+    assert explained(error)
+    if isinstance(error, OSError):  # nor of an image
+        monkeypatch.setattr("mmgic.images.open_file", fail)
+        with pytest.raises(OSError, match=str(error.strerror)):
+            read_image("a.png")
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(errno.EACCES, "Permission denied"), OSError("truncated"), ValueError("no"), KeyError("x")]
+)
+def test_what_a_row_is_at_fault_for_sets_it_aside(error: Exception) -> None:
+    def fail(row: object) -> object:
+        raise error
+
+    [row] = EachRow(fail)([{"row_id": 1}])
+    assert (row["keep"], row["reason"]) == (False, "stage_error")
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ZeroDivisionError(), _Wrapped(KeyError("x")), OSError("no errno")])

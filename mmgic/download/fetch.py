@@ -21,6 +21,7 @@ import aiohttp
 from yarl import URL
 
 from mmgic.download.addresses import RefusedAddressError, public_socket
+from mmgic.errors import of_the_machine
 from mmgic.images import ImageError
 from mmgic.settings import DownloadSettings
 
@@ -149,6 +150,8 @@ class Fetcher:
         except aiohttp.ClientConnectorCertificateError as error:
             raise ImageError("download_failed", f"the certificate is not valid: {error.certificate_error}") from None
         except aiohttp.ClientConnectorError as error:
+            if of_the_machine(error.os_error):
+                raise error.os_error from None
             if isinstance(error.os_error, RefusedAddressError):
                 detail = f"{url.host} does not lead to an address of the public internet"
                 raise ImageError("download_refused", detail) from None
@@ -159,6 +162,8 @@ class Fetcher:
         except aiohttp.InvalidURL as error:
             raise ImageError("download_failed", f"not a url that can be asked for: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
+            if of_the_machine(error):
+                raise
             reason = "host_unreachable" if isinstance(error, OSError) else "download_failed"
             raise _RetryError(f"{type(error).__name__}: {error}", reason=reason) from None
 

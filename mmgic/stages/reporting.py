@@ -98,9 +98,9 @@ def sentences(output: str, tally: StageTally | None = None) -> Iterator[None]:
         yield
     except ray.exceptions.RayError as error:
         sentence = (tally.problem() if tally else "") or explained(error, output)
-        if not sentence and isinstance(error, _LOST):
+        if not sentence and (how := lost(error)):
             sentence = (
-                f"a process that worked on {output} was lost ({_first_line(error)}); if it was for memory or disk, "
+                f"a process that worked on {output} was lost ({how}); if it was for memory or disk, "
                 "give the machine more of it or lower cluster.rows_per_block, and run again"
             )
         if not sentence:
@@ -108,5 +108,6 @@ def sentences(output: str, tally: StageTally | None = None) -> Iterator[None]:
         raise InputError(sentence) from None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def lost(error: BaseException) -> str:
+    """What Ray says of a process, a machine or its room that is gone; "" if `error` tells of none."""
+    return str(error).strip().partition("\n")[0] if isinstance(error, _LOST) else ""

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmgic.errors import InputError
+from mmgic.errors import InputError, of_the_machine
 from mmgic.schema import reject
 
 Row = dict[str, Any]  # of any table; `mmgic.schema` has the rows of each
@@ -22,7 +22,10 @@ class ColumnFault(RuntimeError):
 
 
 class EachRow(Generic[In, Out]):
-    """A transform made of a function of one row. A row on which the function fails is set aside as `stage_error`."""
+    """A transform made of a function of one row. A row on which the function fails is set aside as `stage_error`.
+
+    What is the machine's fault, such as a full disk, is raised: another machine would make the row.
+    """
 
     def __init__(self, function: Callable[[In], Out], **on_error: Any) -> None:
         self.function = function
@@ -37,6 +40,8 @@ class EachRow(Generic[In, Out]):
         except InputError:
             raise  # it concerns every row
         except Exception as error:
+            if of_the_machine(error):
+                raise
             return {**row, **self.on_error, **reject("stage_error", f"{type(error).__name__}: {error}")}
 
 

@@ -30,6 +30,7 @@ from mmgic.errors import InputError, UserError, explained
 from mmgic.files import read_mapping, write_text
 from mmgic.settings import ClusterSettings, Settings, SettingsError, computed, to_yaml, with_absolute_paths
 from mmgic.stages.progress import followed
+from mmgic.stages.reporting import lost
 from mmgic.stages.session import join_cluster
 from mmgic.training.recipe import INPUTS_FILE, RESULT_FILE, SETTINGS_FILE, R, TrainingRecipe
 from mmgic.training.worker import Worker
@@ -117,6 +118,11 @@ def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
                 raise mistake from None
             failures += 1
             if 0 <= most < failures:
+                if how := _lost_worker(error):
+                    raise InputError(
+                        f"a training worker of {folder} was lost ({how}); if it was for memory, lower the size of a "
+                        "micro batch or the number of workers; the same command goes on from the newest checkpoint"
+                    ) from None
                 raise
             print(f"{folder.name}: a worker failed; the run goes on from its newest checkpoint", flush=True)
 
@@ -219,6 +225,13 @@ def _missing(cluster: ClusterSettings) -> str:
 def _resources(cluster: ClusterSettings) -> dict[str, float]:
     """Of one training worker."""
     return {"CPU": 1.0, "GPU": cluster.training_gpus} if cluster.training_gpus else {"CPU": 1.0}
+
+
+def _lost_worker(error: TrainingFailedError) -> str:
+    """What Ray says of a worker process that is gone, as one that was killed for memory; "" if none is."""
+    failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
+    reasons = (lost(getattr(failure, "health_check_failure", failure)) for failure in failures)
+    return next(filter(None, reasons), "")
 
 
 def _user_error(error: TrainingFailedError) -> UserError | None:
