@@ -6,8 +6,10 @@ Everything is computed in the frame, the unit square that the whole image is squ
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from PIL import Image
@@ -52,7 +54,8 @@ def make_regions(row: AnnotatedImage, settings: RegionSettings, patches: int) ->
     """Returns a cleaned row with its `regions` (columns of IMAGE_WITH_REGIONS, `codes` empty), in order of object ids.
 
     The frame is `patches` visual patches wide. Squares of the same set of objects are one region, that of the first
-    object; squares smaller or larger than the settings allow are dropped. Both are counted in `drops`. An image that is
+    object; squares smaller or larger than the settings allow are dropped, and so are those beyond `max_regions`, which
+    are drawn by the objects in them. All are counted in `drops`. An image that is
     left without a region is set aside as `no_regions`, unless the settings keep such images.
     """
     objects = sorted(row["objects"], key=_id_order)
@@ -72,7 +75,7 @@ def _regions(
     corners, sides = squares(boxes)
     labels = [thing["label"] for thing in objects]
 
-    regions: list[Region] = []
+    drawn: list[tuple[bytes, int, Region]] = []  # a heap; on top is the one to go next
     drops: list[str] = []
     seen = set()
     for i, members in enumerate(members_of_squares(corners, sides, boxes, settings.merge_ioa)):
@@ -88,10 +91,15 @@ def _regions(
             x, y = map(float, corners[i])
             where = location(x + side / 2, y + side / 2)
             unique = list(dict.fromkeys([labels[i], *map(labels.__getitem__, members.tolist())]))
-            regions.append({"x": x, "y": y, "side": side, "location": where, "labels": unique, "codes": []})
+            region: Region = {"x": x, "y": y, "side": side, "location": where, "labels": unique, "codes": []}
+            if len(drawn) < settings.max_regions:
+                heapq.heappush(drawn, (content, i, region))
+            else:
+                heapq.heappushpop(drawn, (content, i, region))
+                drops.append("region_not_drawn")
         # the first square stands for its objects even if its size rules it out: duplicates go before the size rule
         seen.add(content)
-    return regions, drops
+    return [region for _, _, region in sorted(drawn, key=itemgetter(1))], drops
 
 
 def members_of_squares(

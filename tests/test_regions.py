@@ -245,6 +245,21 @@ def test_memory_does_not_grow_with_the_square_of_the_boxes(edges):
     assert peak < 30 << 20  # one matrix of all pairs alone takes 128 MB
 
 
+def test_an_image_of_very_many_boxes_has_the_regions_that_are_drawn():
+    draw = np.random.default_rng(0)
+    boxes = np.concatenate([draw.uniform(0, 800, (300, 2)), draw.uniform(130, 180, (300, 2))], axis=1).tolist()
+    row = image(*(thing(i, f"label {i % 7}", *box) for i, box in enumerate(boxes)), width=1000, height=1000)
+    every = make_regions(row, RegionSettings(), 16)
+    some = make_regions(row, RegionSettings(max_regions=20), 16)
+    assert len(some["regions"]) == 20 < len(every["regions"])
+    places = [every["regions"].index(region) for region in some["regions"]]
+    assert places == sorted(places)  # in the order of all
+    assert places[-1] > 100  # from anywhere among them
+    left_out = {"reason": "region_not_drawn", "count": len(every["regions"]) - 20}
+    assert left_out in some["drops"]
+    assert make_regions(row, RegionSettings(max_regions=len(every["regions"])), 16)["regions"] == every["regions"]
+
+
 def test_a_crop_is_the_mapped_rectangle_of_the_original():
     pixels = np.random.default_rng(0).integers(0, 256, (200, 800, 3), dtype=np.uint8)
     crop = crop_region(Image.fromarray(pixels), 0.375, 0.25, 0.5)

@@ -56,6 +56,7 @@ def build_document(
         return rejected_document(key, "no_visual_tokens", "the image has no visual tokens")
 
     placed = [i for i in shuffled if len(images[1 + i])] if "R" in settings.recipe else []
+    placed = placed[: settings.max_tokens]  # each takes a token at least: more cannot fit
     regions = [region_part(row["regions"][i], 1 + i, order) for i in placed]
     heading_ids, *regions_ids = encode_parts(tokenizer, vocabulary, [[REGIONS_HEADING], *regions], images)
     lengths = list(accumulate(map(len, regions_ids), initial=len(heading_ids)))

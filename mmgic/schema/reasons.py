@@ -62,6 +62,7 @@ DROPS = (
     "region_too_small",
     "region_too_large",
     "region_duplicate",
+    "region_not_drawn",  # beyond the number of regions that an image may have
     "region_no_visual_tokens",
     "question_unanswered",
     "round_malformed",

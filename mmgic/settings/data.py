@@ -82,6 +82,7 @@ class RegionSettings(Group):
     min_patches: float = number(2, 0, at_most="max_patches")
     max_patches: float = number(13, 0)
     merge_ioa: float = number(0.8, 0, 1)
+    max_regions: int = number(2000, 1)  # of an image, drawn by their content; bounds the memory of a record
     keep_images_without: bool = False  # images that no region is left of, which the paper removes
 
 
