@@ -1,4 +1,4 @@
-"""Figures 12 and 13 of `mmgic.analysis.statistics`: as text that an HTML page holds, and as files."""
+"""`mmgic.analysis.statistics` as files: Figures 12 and 13, also as text that an HTML page holds, and stats.json."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmgic.analysis import published
 from mmgic.analysis.figures import new_axes, svg
 from mmgic.analysis.frequency import Curve
 from mmgic.analysis.phrases import frequency_axes
-from mmgic.analysis.statistics import RARE, Statistics
+from mmgic.analysis.statistics import RARE, DetectionCount, Statistics, TokenCount
 from mmgic.files import write_text
 
 STATISTICS = "stats.json"
@@ -31,7 +33,25 @@ def write_statistics(found: Statistics, folder: Path) -> None:
         name = title.replace(" ", "_")
         write_text(str(folder / f"{name}.svg"), svg(figure, axes, title))
         figure.savefig(folder / f"{name}.png", dpi=160, facecolor="white", metadata={"Software": None})
-    write_text(str(folder / STATISTICS), json.dumps(dataclasses.asdict(found), indent=2) + "\n")
+    write_text(str(folder / STATISTICS), json.dumps(beside_the_paper(found), indent=2) + "\n")
+
+
+def beside_the_paper(found: Statistics) -> dict[str, Any]:
+    """What stats.json holds: `found`, and under `paper` in each part what the paper prints there, as it rounds it."""
+    record = dataclasses.asdict(found)
+    for rows, kind, paper in (
+        (record["detection"], DetectionCount, published.DETECTION),
+        (record["instruction_tokens"], TokenCount, published.INSTRUCTION_TOKENS),
+        (record["corpora"], TokenCount, published.CORPORA),
+    ):
+        name, *columns = (field.name for field in dataclasses.fields(kind))
+        for row in rows:
+            row["paper"] = dict(zip(columns, paper.get(row[name], ()), strict=False))  # without a row there: nothing
+    for row in record["instructions"]:  # of a task's sources together
+        row["paper"] = {"samples_of_task": published.INSTRUCTIONS.get(row["task"], "")}
+    for kind, row in record["labels"].items():
+        row["paper"] = {"rare_share": published.RARE_LABELS[kind]}
+    return record
 
 
 def _figures(found: Statistics) -> dict[str, tuple[Figure, Axes]]:

@@ -60,6 +60,9 @@ def document(source: str, template: str, visual: int, text: int, regions: int = 
     return {"source": source, "template": template, **numbers, **verdict}
 
 
+PAPER_ROWS = ("detection", "instructions", "instruction_tokens", "corpora")
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     lines = [
@@ -169,6 +172,16 @@ def test_command_writes_text_json_and_plots(run: Path, capsys: pytest.CaptureFix
     assert lines[paper - 1] == ["Multimodal", "understanding", "open_vqa", "vqav2", "2"]
     assert "before             4" in text
     saved = json.loads((run / "stats/stats.json").read_text())
+    rows = {row["source"]: row["paper"] for row in saved["detection"]}
+    assert rows["v3det"] | {"concepts": "12,976", "visual_tokens": "0.26B", "samples": "0.53M"} == rows["v3det"]
+    assert len(rows["v3det"]) == 7
+    assert rows["vg"] == {}  # no name of the paper's presets
+    assert {row["task"]: row["paper"] for row in saved["instructions"]}["open_vqa"] == {"samples_of_task": "0.24M"}
+    tokens = {row["name"]: row["paper"] for row in saved["instruction_tokens"]}
+    assert tokens["Total"] == {"visual_tokens": "821M", "text_tokens": "1038.8M", "samples": "3.21M"}
+    assert saved["labels"]["attributes"].pop("paper") == {"rare_share": "1.5%"}
+    for part in (*(row for name in PAPER_ROWS for row in saved[name]), *saved["labels"].values()):
+        part.pop("paper", None)
     assert saved == json.loads(json.dumps(dataclasses.asdict(statistics(run))))
     for name in ("label_frequencies", "noun_phrases"):
         with Image.open(run / f"stats/{name}.png") as picture:
