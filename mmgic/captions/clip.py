@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPModel
 from transformers.image_utils import PILImageResampling
@@ -65,7 +66,11 @@ def clip_processor(folder: str) -> Any:
 def clip_parts(folder: str) -> list[Callable[[], Any]]:
     """What of a CLIP can be looked at without its weights in memory: each call raises InputError if it is unusable."""
     if _is_open_clip(folder):
-        return [partial(_open_clip_tokenizer, folder), partial(clip_processor, folder)]
+        return [
+            partial(_open_clip_tokenizer, folder),
+            partial(clip_processor, folder),
+            partial(_compare_open_clip, folder),
+        ]
     return [
         partial(load_text_tokenizer, folder, SETTING),
         partial(clip_processor, folder),
@@ -135,6 +140,35 @@ def _open_clip_tokenizer(folder: str) -> Any:
         raise
     except Exception as error:
         raise _unusable(folder, error) from None
+
+
+def _compare_open_clip(folder: str) -> None:
+    """Raises InputError if the weights of an OpenCLIP folder are not those of its config, by their headers alone."""
+    try:
+        with torch.device("meta"):
+            model = _open_clip().create_model(f"local-dir:{folder}", load_weights=False, device="meta")
+        stored = _stored_shapes(folder)
+    except InputError:
+        raise
+    except Exception as error:
+        raise _unusable(folder, error) from None
+    for name, tensor in model.named_parameters():
+        if "positional_embedding" in name:
+            continue  # OpenCLIP resizes those
+        if stored.get(name) != tuple(tensor.shape):
+            lies = f"is {list(stored[name])} in its weights" if name in stored else "is not in its weights"
+            raise InputError(
+                f"{SETTING} is '{folder}', whose config asks for {name} {list(tensor.shape)}, which {lies}; fetch both "
+                "again from one place"
+            )
+
+
+def _stored_shapes(folder: str) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return shapes
 
 
 def _open_clip_processor(folder: str) -> CLIPImageProcessor:

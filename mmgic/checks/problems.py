@@ -14,11 +14,12 @@ T = TypeVar("T")
 @dataclass
 class Findings:
     """What checks have found: `problems` stop a run, `warnings` do not and are told all the same, `notes` say what was
-    looked at or could not be."""
+    looked at or could not be. `fetched_bytes` is the room that images will take that are fetched by url, about."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    fetched_bytes: int = 0
 
     def problem(self, sentence: str) -> None:
         if sentence not in self.problems:
@@ -29,6 +30,14 @@ class Findings:
 
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)
+
+    def add(self, found: Findings) -> None:
+        """Adds what other checks have found."""
+        for sentence in found.problems:
+            self.problem(sentence)
+        self.warnings += found.warnings
+        self.notes += found.notes
+        self.fetched_bytes += found.fetched_bytes
 
     def refuse(self, what: str) -> None:
         """Raises InputError with all problems, if there are any, for they stop `what`."""

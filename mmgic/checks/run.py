@@ -57,9 +57,8 @@ def check_run(settings: Settings, works: Collection[Work] = RUN) -> Findings:
         check_evaluation(settings, findings)
     check_toy_weights(settings, findings)
     check_cluster(settings, findings, data=tables, training=bool({"training", "tokenizer", "pixels"} & set(works)))
-    check_output(
-        settings.output, findings, _space(settings, works), tables_alone={"labels", "tables"}.issuperset(works)
-    )
+    needed = _space(settings, works) + findings.fetched_bytes
+    check_output(settings.output, findings, needed, tables_alone={"labels", "tables"}.issuperset(works))
     return findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import tempfile
@@ -9,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, redirect_stdout
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,9 +18,11 @@ from typing import Any
 from mmgic.checks.problems import Findings
 from mmgic.files import filesystem_of, find_files
 from mmgic.images import ImageError, read_image
+from mmgic.paths import is_local
 from mmgic.settings import SourceSettings, merge
 from mmgic.sources.formats import FORMATS, read_source
-from mmgic.sources.reading.files import annotation_files
+from mmgic.sources.reading.files import annotation_files, image_folders
+from mmgic.sources.reading.shards import IMAGE_SUFFIXES
 from mmgic.stages.lifecycle import ERRORS
 
 RECORDS = 50  # of each source, read as the first stage reads them
@@ -27,6 +31,8 @@ LOST = 1  # of these: real datasets lack a few, and each is a record that is set
 # Formats that list their records in any order are sorted before the first one is there: hours for the largest.
 SECONDS = 20.0
 AT_HAND_BYTES = 32 << 20  # annotations that are read in no time, without a process of their own
+MOST_FILES = 2000  # of a folder that are looked through for IMAGES images
+WEB_IMAGE_BYTES = 150_000  # of an image of the web as its site sends it, about
 
 
 def check_sources(sources: Sequence[SourceSettings], findings: Findings, images: bool = True) -> None:
@@ -43,16 +49,19 @@ def check_sources(sources: Sequence[SourceSettings], findings: Findings, images:
         started = [(source, *_start(source, images, folders[source.name])) for source in large]
         for source in sources:
             if sizes[source.name] <= AT_HAND_BYTES:
-                _merge(findings, _look(source, images))
+                findings.add(_look(source, images))
         deadline = time.monotonic() + SECONDS
         for source, process, results in started:
             if results.poll(max(0.0, deadline - time.monotonic())):
-                _merge(findings, results.recv())
+                findings.add(results.recv())
             else:
+                name = f"source '{source.name}'"
                 findings.note(
-                    f"source '{source.name}': its files are there, but its first records take more than {SECONDS:.0f} "
-                    "s to reach, so its images are not checked"
+                    f"{name}: its files are there, but its first records take more than {SECONDS:.0f} s to reach; of "
+                    "its images those at hand are opened, and not held against its records"
                 )
+                if images:
+                    findings.attempt(partial(_look_at_folders, name, source, findings))
             process.kill()
             process.join()
 
@@ -68,12 +77,6 @@ def _start(source: SourceSettings, images: bool, temporary: str) -> tuple[Any, C
 def _report(source: SourceSettings, images: bool, temporary: str, sender: Connection) -> None:
     tempfile.tempdir = temporary
     sender.send(_look(source, images))
-
-
-def _merge(findings: Findings, found: Findings) -> None:
-    for sentence in found.problems:
-        findings.problem(sentence)
-    findings.notes += found.notes
 
 
 def annotation_bytes(source: SourceSettings) -> int:
@@ -101,8 +104,6 @@ def _look(source: SourceSettings, images: bool) -> Findings:
     if rows is None:
         return findings
     name = f"source '{source.name}'"
-    if FORMATS[source.format].by_url:
-        findings.note(f"{name}: its images are fetched by url; the room that they take is not counted")
     if not rows:
         findings.problem(f"{name}: its files hold no record; check its 'path' and 'annotations'")
         return findings
@@ -117,7 +118,49 @@ def _look(source: SourceSettings, images: bool) -> Findings:
         return findings
     if images:
         check_images(name, list(_image_paths(rows)), findings, LOST)
+        _count_room(name, source, rows, findings)
     return findings
+
+
+def _count_room(name: str, source: SourceSettings, rows: Sequence[Mapping[str, Any]], findings: Findings) -> None:
+    """Adds the room of the images that are fetched by url, by the share of them in the first `rows` and by how many
+    such rows the source's files hold."""
+    kept = [image for row in rows if row["keep"] for image in row.get("images", [row])]
+    fetched = sum(bool(image.get("url")) and not image["image_path"] for image in kept)
+    if not fetched:
+        return
+    shown = sum(len(json.dumps([v for v in row.values() if isinstance(v, str | list)])) for row in rows)
+    images = round(fetched * max(1.0, annotation_bytes(source) / shown))
+    findings.fetched_bytes += images * WEB_IMAGE_BYTES
+    findings.note(
+        f"{name}: about {images:,} images are fetched by url, which take {images * WEB_IMAGE_BYTES / 1e9:,.1f} GB at "
+        f"{WEB_IMAGE_BYTES // 1000} kB each"
+    )
+
+
+def _look_at_folders(name: str, source: SourceSettings, findings: Findings) -> None:
+    """Opens some of the images that lie in the source's folders, whatever its records name."""
+    folders = image_folders(source) or [source.path]
+    if missing := [folder for folder in folders if not _is_there(folder)]:
+        if not FORMATS[source.format].by_url:
+            findings.problem(f"{name}: its 'images' name {missing[0]}, which is not there; correct the path")
+        return
+    found: list[str] = []
+    for folder in folders:
+        for number, path in enumerate(_files_below(folder)):
+            if len(found) == IMAGES or number == MOST_FILES:
+                break
+            if path.rpartition(".")[2].lower() in IMAGE_SUFFIXES:
+                found.append(path)
+    check_images(name, found, findings, LOST)
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    filesystem, inner = filesystem_of(folder)
+    for parent, _, names in filesystem.walk(inner):
+        for name in sorted(names):
+            path = f"{parent}/{name}"
+            yield path if is_local(folder) else filesystem.unstrip_protocol(path)
 
 
 def _is_there(path: str) -> bool:

@@ -142,3 +142,15 @@ def test_unusable_open_clip_folders_are_refused_in_one_sentence(tmp_path, folder
     (tmp_path / "open_clip_config.json").write_bytes((folders[1] / "open_clip_config.json").read_bytes())
     with pytest.raises(InputError, match="which OpenCLIP cannot use"):
         load_clip(str(tmp_path), CPU)
+
+
+def test_weights_that_are_not_the_config_s_are_found_by_their_headers(tmp_path, folders):
+    for part in clip_parts(str(folders[1])):
+        part()
+    for path in folders[1].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "open_clip_config.json").read_text())
+    config["model_cfg"]["vision_cfg"]["layers"] += 1
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"asks for visual\..* which is not in its weights; fetch both again"):
+        clip_parts(str(tmp_path))[2]()

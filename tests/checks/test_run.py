@@ -164,13 +164,32 @@ def test_a_temporary_folder_that_is_too_long_for_sockets(tmp_path: Path, monkeyp
 def test_a_source_that_takes_long_is_said_to_be_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "AT_HAND_BYTES", 0)
     monkeypatch.setattr(sources, "SECONDS", 0.0)
-    findings = check_run(settings_for(tmp_path, write_coco(tmp_path / "coco")), ["data"])
+    described = write_coco(tmp_path / "coco")
+    findings = check_run(settings_for(tmp_path, described), ["data"])
     assert findings.problems == []
-    assert any("takes more than 0 s" in n or "take more than 0 s" in n for n in findings.notes)
+    assert any("take more than 0 s" in note for note in findings.notes)
+    assert any("source 'coco': 3 sampled images open" in note for note in findings.notes)
+    for image in (tmp_path / "coco" / "images").iterdir():
+        image.write_bytes(b"no image")
+    [problem] = check_run(settings_for(tmp_path, described), ["data"]).problems
+    assert "3 of 3 sampled images cannot be opened" in problem
+    [problem] = check_run(settings_for(tmp_path, {**described, "images": "pictures"}), ["data"]).problems
+    assert "its 'images' name" in problem
+    assert "which is not there" in problem
+
+
+def test_the_room_of_images_that_are_fetched_by_url_is_counted(tmp_path: Path) -> None:
+    lines = (f"http://x.test/{i:09}.jpg\ta caption of some words, {i}\n" for i in range(20_000))
+    (tmp_path / "cc12m.tsv").write_text("".join(lines))
+    source = {"name": "web", "format": "cc12m", "path": str(tmp_path)}
+    findings = check_run(settings_for(tmp_path, source, training={"curriculum": "ic"}), ["data"])
+    assert findings.fetched_bytes == pytest.approx(20_000 * sources.WEB_IMAGE_BYTES, rel=0.5)
+    assert any("images are fetched by url, which take" in note for note in findings.notes)
 
 
 def test_a_large_source_is_read_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "AT_HAND_BYTES", 0)
+    monkeypatch.setattr(sources, "SECONDS", 300.0)  # a busy machine takes long to start a process
     described = write_coco(tmp_path / "coco")
     shutil.rmtree(tmp_path / "coco" / "images")
     (tmp_path / "coco" / "images").mkdir()

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -113,7 +114,9 @@ def test_sources_choose_rows_and_workers_do_not_matter(table: Table, tmp_path: P
 
 
 def test_what_was_made_of_a_table_that_is_gone_is_refused(table: Table, tmp_path: Path) -> None:
-    fetched, later = str(tmp_path / "fetched"), str(tmp_path / "later")
+    # a folder's name is no pattern: the table of a sibling that would fit it is another's
+    shutil.copytree(table.folder, tmp_path / "fetched%" / "draw")
+    fetched, later = str(tmp_path / "f[e]tched*"), str(tmp_path / "later")
     for _ in range(2):  # the second time all is done
         driver.run(driver.run(table, fetched, repeatable=False, sources=("b",)), later)
     remove(fetched)
