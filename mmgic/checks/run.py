@@ -23,8 +23,7 @@ from mmgic.checks.training import check_training, check_vision_training
 from mmgic.errors import InputError
 from mmgic.model.pretrained import weight_files
 from mmgic.paths import is_local
-from mmgic.pipelines.common import check_sources as check_names
-from mmgic.pipelines.common import sources_of
+from mmgic.pipelines.common import check_source_names, sources_of
 from mmgic.pipelines.merge import check_merging
 from mmgic.pipelines.places import places_of
 from mmgic.schema import CORPORA, Corpus
@@ -67,7 +66,7 @@ def _world_is_there(settings: Settings) -> bool:
 
 
 def _check_data(settings: Settings, findings: Findings, labels_alone: bool) -> None:
-    findings.attempt(lambda: check_names(settings.sources))
+    findings.attempt(lambda: check_source_names(settings.sources))
     corpora: tuple[Corpus, ...] = ("mmgic",) if labels_alone else CORPORA
     if _world_is_there(settings):
         for corpus in corpora:

@@ -43,7 +43,7 @@ class MakePlayback(DocumentMaker[TokenizedImage]):
         if group is None:
             return rejected_document(key_columns(row, 0, PLAYBACK, ""), "not_sampled", "")
         descriptions = read_descriptions(self.descriptions).of(row["source"])
-        return build_playback(row, "text_first" if group else "image_first", self.writing, descriptions)
+        return play_back(row, "text_first" if group else "image_first", self.writing, descriptions)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class MakeAesthetic(DocumentMaker[TokenizedPair]):
         return build_rounds_document(one_round, self.writing, corpus=AESTHETIC)
 
 
-def build_playback(
+def play_back(
     row: TokenizedImage, order: Order, writing: Writing, descriptions: Descriptions
 ) -> Document | UnfitDocument:
     """The `schema.DOCUMENT` row of a `schema.TOKENIZED_IMAGE` row as rounds (the last two rows of Table 16).

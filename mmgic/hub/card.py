@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow.dataset
 import yaml
@@ -61,17 +62,9 @@ def dataset_card(
     reasons = _added(manifest.reasons for manifest in manifests)
     drops = _added(manifest.drops for manifest in manifests)
     preset = f" and the preset `{run['preset']}`" if run else ""
-    front = {
-        "pretty_name": f"MMGIC {stage}",
-        "license": "other",
-        "language": ["en"],
-        "size_categories": [_size_category(record.rows)],
-        "tags": ["image", "text", "multimodal", "mmgic"],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": f"{DATA}/train-*.parquet"}]}],
-    }
     names = [*table.schema.names, *([IMAGE if "image_path" in table.schema.names else IMAGES] if with_images else [])]
     parts = [
-        f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
+        _front_matter(stage, record.rows),
         f"# MMGIC {stage}",
         f"{record.rows:,} rows of the stage `{stage}`, {sum(kept.values()):,} of them kept, made with "
         f"MMGIC's data pipeline{preset}. "
@@ -100,11 +93,31 @@ def dataset_card(
         _code(yaml.safe_dump(dict(record.recipe), sort_keys=False).rstrip(), language="yaml"),
     ]
     if run:
-        corpus = posixpath.join(run_folder, stage.split("/")[0])
-        parts += [f"All finished stages of `{posixpath.basename(corpus)}`:", _stages(corpus)]
-        settings = yaml.safe_dump(dict(run), sort_keys=False).rstrip()
-        parts += ["The settings of the whole run:", _code(settings, language="yaml")]
+        parts += _whole_run(posixpath.join(run_folder, stage.split("/")[0]), run)
     return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(stage: str, rows: int) -> str:
+    front = {
+        "pretty_name": f"MMGIC {stage}",
+        "license": "other",
+        "language": ["en"],
+        "size_categories": [_size_category(rows)],
+        "tags": ["image", "text", "multimodal", "mmgic"],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": f"{DATA}/train-*.parquet"}]}],
+    }
+    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---"
+
+
+def _whole_run(corpus: str, run: Mapping[str, Any]) -> list[str]:
+    """The stages in the folder `corpus`, and the settings of the `run` that made them."""
+    settings = yaml.safe_dump(dict(run), sort_keys=False).rstrip()
+    return [
+        f"All finished stages of `{posixpath.basename(corpus)}`:",
+        _stages(corpus),
+        "The settings of the whole run:",
+        _code(settings, language="yaml"),
+    ]
 
 
 def _terms(name: str) -> str:

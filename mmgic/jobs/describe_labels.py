@@ -28,10 +28,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
-    from mmgic.language_model.client import check_language_model
+    from mmgic.language_model.client import check_server
 
     if not flags.names and settings.language_model.base_url:  # labels may all bring their descriptions along
-        check_language_model(settings.language_model)
+        check_server(settings.language_model)
 
     from mmgic.checks.run import refuse_problems
     from mmgic.descriptions.table import status_table

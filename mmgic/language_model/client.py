@@ -35,7 +35,7 @@ class LanguageModel:
     """
 
     def __init__(self, settings: LanguageModelSettings, purpose: str) -> None:
-        check_language_model(settings)
+        check_server(settings)
         self.settings = settings
         self.purpose = purpose
         self.failed = 0  # requests that failed after their retries
@@ -147,7 +147,7 @@ class LanguageModel:
         )
 
 
-def check_language_model(settings: LanguageModelSettings) -> None:
+def check_server(settings: LanguageModelSettings) -> None:
     """Raises SettingsError if the settings name no server or no model."""
     if not settings.base_url:
         raise SettingsError(

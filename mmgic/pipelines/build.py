@@ -10,7 +10,7 @@ from mmgic.documents.folders import document_tables
 from mmgic.files import write_text
 from mmgic.model.assemble import vocabulary_of
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.pipelines.common import check_sources, sources_of
+from mmgic.pipelines.common import check_source_names, sources_of
 from mmgic.pipelines.ic import build_ic
 from mmgic.pipelines.mmc4 import build_mmc4
 from mmgic.pipelines.mmgic import build_mmgic
@@ -63,11 +63,11 @@ def build_tables(settings: Settings, corpus: Corpus) -> list[Table]:
 
 def check_corpus(settings: Settings, corpus: Corpus | None) -> None:
     """Raises SettingsError if there are no usable sources, or none of the `corpus` if one is named."""
-    check_sources(settings.sources)
+    check_source_names(settings.sources)
     if corpus and not sources_of(settings, corpus):
         raise SettingsError(f"none of the 'sources' belongs to {corpus}; add one, or build another corpus")
 
 
 def _corpora(settings: Settings) -> list[Corpus]:
-    check_sources(settings.sources)
+    check_source_names(settings.sources)
     return [corpus for corpus in PIPELINES if sources_of(settings, corpus)]

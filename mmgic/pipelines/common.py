@@ -17,7 +17,7 @@ def sources_of(settings: Settings, corpus: Corpus) -> tuple[SourceSettings, ...]
     return tuple(source for source in settings.sources if FORMATS[source.format].corpus == corpus)
 
 
-def check_sources(sources: Iterable[SourceSettings]) -> None:
+def check_source_names(sources: Iterable[SourceSettings]) -> None:
     """Raises SettingsError if there are no sources, or if two have one name."""
     names = [source.name for source in sources]
     if not names:

@@ -24,7 +24,7 @@ from mmgic.files import write_text
 from mmgic.language_model.answers import Usage
 from mmgic.language_model.client import LanguageModel
 from mmgic.pipelines.annotations import read_annotations
-from mmgic.pipelines.common import check_sources, sources_of
+from mmgic.pipelines.common import check_source_names, sources_of
 from mmgic.pipelines.mmgic import run_cleaning
 from mmgic.pipelines.places import places_of
 from mmgic.settings import Settings, SettingsError
@@ -119,7 +119,7 @@ def own_descriptions(settings: Settings) -> dict[Key, str]:
 
 
 def _read(settings: Settings) -> Table:
-    check_sources(settings.sources)
+    check_source_names(settings.sources)
     if not sources_of(settings, "mmgic"):
         raise SettingsError("none of the 'sources' is a detection dataset, so there are no labels to describe")
     return read_annotations(settings, "mmgic")

@@ -76,7 +76,7 @@ def run_merge(settings: Settings, table: Table) -> Table:
 
 def check_merging(settings: Settings) -> None:
     """Raises SettingsError if captions are to be merged and no language model is named for it."""
-    from mmgic.language_model.client import check_language_model
+    from mmgic.language_model.client import check_server
 
     if settings.captions.merge and not settings.language_model.base_url:
         raise SettingsError(
@@ -84,7 +84,7 @@ def check_merging(settings: Settings) -> None:
             "OpenAI-compatible server, or set captions.merge=false to do without detailed captions of your own"
         )
     if settings.captions.merge:
-        check_language_model(settings.language_model)
+        check_server(settings.language_model)
 
 
 def _make(

@@ -140,11 +140,11 @@ def state(done: int, total: int | None, rate: float, unit: str) -> str:
     speed = f"{rate:,.0f} {unit}/s" if rate >= 10 or not rate else f"{rate:.2g} {unit}/s"
     if total is None:
         return f"{done:,} {unit}, {speed}"
-    left = f", {duration((total - done) / rate)} left" if 0 < done < total else ""
+    left = f", {short_duration((total - done) / rate)} left" if 0 < done < total else ""
     return f"{done:,} of {total:,} {unit}, {speed}{left}"
 
 
-def duration(seconds: float) -> str:
+def short_duration(seconds: float) -> str:
     """Such as "45 s", "12 min" or "3 h 20 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"

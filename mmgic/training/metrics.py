@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 from torch.utils.tensorboard import SummaryWriter
 
 from mmgic.files import write_text
-from mmgic.stages.progress import duration
+from mmgic.stages.progress import short_duration
 
 METRICS_FILE = "metrics.jsonl"
 _SECONDS_BETWEEN_LINES = 5.0
@@ -52,7 +52,7 @@ class MetricsLog:
         if now - self._printed >= _SECONDS_BETWEEN_LINES or metrics.step + 1 == self._steps:
             self._printed = now
             made = metrics.step + 1
-            left = duration((self._steps - made) * (now - self._started) / (made - self._start))
+            left = short_duration((self._steps - made) * (now - self._started) / (made - self._start))
             print(f"step {made:>{len(str(self._steps))}}/{self._steps}  {metrics.summary()}  {left} left", flush=True)
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ from mmgic.view.details import (
     concepts,
     marks,
     picture_paths,
-    plain,
+    shortened,
     summary,
     token_reader,
 )
@@ -346,7 +346,7 @@ class Browser:
         if lines := concepts(shown):
             ui.table(rows=lines, columns=_columns("kind", "label", "of"), pagination=12).props("dense flat")
         with ui.expansion("record").classes("w-full"):
-            ui.code(json.dumps(plain(row), indent=2, ensure_ascii=False), language="json").classes("w-full")
+            ui.code(json.dumps(shortened(row), indent=2, ensure_ascii=False), language="json").classes("w-full")
 
 
 def _columns(*names: str) -> list[dict[str, str]]:

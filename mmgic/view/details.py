@@ -112,7 +112,7 @@ def _box(thing: Row) -> str:
     return " ".join(f"{name} {thing[name]:.0f}" for name in ("x", "y", "w", "h"))
 
 
-def plain(row: Row) -> dict[str, Any]:
+def shortened(row: Row) -> dict[str, Any]:
     """The row without its long lists of numbers, for reading as JSON."""
     return {name: _short(name, value) for name, value in row.items()}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmgic.documents import Descriptions
-from mmgic.documents.playback import MakeAesthetic, build_playback
+from mmgic.documents.playback import MakeAesthetic, play_back
 from mmgic.documents.writing import Writing
 from mmgic.settings import DocumentSettings
 from mmgic.sources.captions.pairs import captioned_image
@@ -23,7 +23,7 @@ def image_row(**columns):
 
 
 def build(order, tokenizer, vocabulary, row=None, **settings):
-    return build_playback(
+    return play_back(
         row or image_row(),
         order,
         Writing(tokenizer, vocabulary, DocumentSettings(system_prompt="Be brief.", **settings), seed=0),

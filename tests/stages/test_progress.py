@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmgic.stages import progress
-from mmgic.stages.progress import counted, duration, followed, state
+from mmgic.stages.progress import counted, followed, short_duration, state
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from mmgic.stages.progress import counted, duration, followed, state
     [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (600, "10 min"), (5400, "1 h 30 min"), (86_400, "24 h 0 min")],
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert short_duration(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,11 @@ from mmgic.sources.formats import FORMATS
 from mmgic.sources.reading.files import (
     PACKED,
     ImageFinder,
-    check_folder,
     is_safe_name,
     joined_files,
     own_names,
     packed_files,
+    require_folder,
 )
 from mmgic.sources.reading.sorting import BadLine, Group, Sorter, merge_groups
 from mmgic.sources.rows import annotated_image, bad_record
@@ -107,7 +107,7 @@ def read_open_images(source: SourceSettings) -> Iterator[AnnotatedImage]:
 
 
 def _find(source: SourceSettings) -> _Files:
-    check_folder(source)
+    require_folder(source)
     boxes, classes = (_matches(source, pattern) for pattern in FORMATS[source.format].files)
     more = (_matches(source, pattern) for pattern in FORMATS[source.format].more_files)
     relations, attributes, relationships, sizes, narratives = more

@@ -21,7 +21,7 @@ from mmgic.sources.reading.near_names import NearNames
 PACKED = ".gz"  # at the end of a file's name, without which it is looked for first
 
 
-def check_folder(source: SourceSettings) -> None:
+def require_folder(source: SourceSettings) -> None:
     """Raises InputError if the source's folder is missing."""
     try:
         filesystem, _ = filesystem_of(source.path)
@@ -35,7 +35,7 @@ def check_folder(source: SourceSettings) -> None:
 
 def source_file(source: SourceSettings, name: str, setting: str) -> str:
     """The path of the file `name` of a source. Raises InputError if the folder, the name or the file is missing."""
-    check_folder(source)
+    require_folder(source)
     if not name:
         raise InputError(
             f"source '{source.name}' names no {setting} file; set its '{setting}' to a file in {source.path}"
@@ -59,7 +59,7 @@ def source_files(source: SourceSettings, name: str, setting: str) -> list[str]:
     Of the choices the first one that is there is taken, with all its parts; that it is not the first is printed. Raises
     like `source_file`, and if a part is missing.
     """
-    check_folder(source)
+    require_folder(source)
     first, *others = choices(name)
     for choice in (first, *others):
         if choice and (paths := joined_files(source, choice)):
@@ -93,7 +93,7 @@ def annotation_paths(source: SourceSettings) -> list[str]:
     own = FORMATS[source.format].files
     if source.annotations or not own:
         return source_files(source, source.annotations, "annotations")
-    check_folder(source)
+    require_folder(source)
     patterns = choices(own[0])
     for pattern in patterns:
         if paths := packed_files(posixpath.join(source.path, pattern)):

@@ -90,7 +90,7 @@ class VisualGenome:
         self.tables["objects"].append({"image_id": image_id, "objects": objects + faulty, "image_url": url})
         self.tables["attributes"].append({"image_id": image_id, "attributes": older})
         self.tables["relationships"].append({"relationships": relationships, "image_id": image_id})
-        self.captions += caption_records(image_id, captions)
+        self.captions += coco_caption_records(image_id, captions)
         return path
 
 
@@ -216,7 +216,7 @@ class Objects365:
                     "area": round(box[2] * box[3], 2),
                 }
             )
-        self.captions += caption_records(image_id, captions)
+        self.captions += coco_caption_records(image_id, captions)
         return path
 
 
@@ -267,12 +267,12 @@ class VQAv2:
         return f"train2014/COCO_train2014_{image_id:012d}.jpg"
 
 
-def caption_records(image_id: int, captions: list[str]) -> list[Record]:
+def coco_caption_records(image_id: int, captions: list[str]) -> list[Record]:
     """Rows of a COCO captions file; the id is unique because an image has fewer than ten captions."""
     return [{"image_id": image_id, "id": image_id * 10 + i, "caption": caption} for i, caption in enumerate(captions)]
 
 
 def caption_file(records: list[Record]) -> Record:
-    """A COCO captions file of `caption_records`."""
+    """A COCO captions file of `coco_caption_records`."""
     images = [{"id": image_id} for image_id in dict.fromkeys(record["image_id"] for record in records)]
     return {"images": images, "annotations": records}

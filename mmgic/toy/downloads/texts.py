@@ -48,7 +48,7 @@ _NAMES = {
 }
 
 
-def write_image_captions(data: Path, world: World, numbers: range) -> None:
+def write_caption_downloads(data: Path, world: World, numbers: range) -> None:
     """The sources of G.1. BLIP's two pairs lie in one folder."""
     shares = {"blip_ccs": 3, "blip_laion": 3, "capsfusion": 3, "laion_coco_aesthetic": 2, "journeydb": 1}
     parts = {}
@@ -64,7 +64,7 @@ def write_image_captions(data: Path, world: World, numbers: range) -> None:
     write_journeydb(data / "journeydb/data/train", parts["journeydb"], images="imgs")
 
 
-def write_instructions(data: Path, world: World, numbers: range) -> None:
+def write_instruction_downloads(data: Path, world: World, numbers: range) -> None:
     """The datasets of Table 14, each about all scenes of `numbers`."""
     samples = list(world.samples(numbers))
     for name, images in _IMAGES.items():

@@ -22,7 +22,7 @@ from mmgic.toy.downloads.evaluation import write_evaluation
 from mmgic.toy.downloads.lavit import write_lavit
 from mmgic.toy.downloads.llama import write_llama
 from mmgic.toy.downloads.rehearsal import FILE, rehearsal_yaml
-from mmgic.toy.downloads.texts import write_image_captions, write_instructions
+from mmgic.toy.downloads.texts import write_caption_downloads, write_instruction_downloads
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 # a label sense that Visual Genome's annotators met
@@ -56,9 +56,9 @@ def write_downloads(output: Path, seed: int = 0) -> None:
 
 def _write_data(data: Path, world: World) -> None:
     karpathy = write_detection(data, world, range(0, 64))
-    write_image_captions(data, world, range(1_000, 1_048))
+    write_caption_downloads(data, world, range(1_000, 1_048))
     write_mmc4(data, world, range(2_000, 2_018))
-    write_instructions(data, world, range(3_000, 3_012))
+    write_instruction_downloads(data, world, range(3_000, 3_012))
     write_evaluation(data, world, 12, karpathy)
     write_lines(data / "descriptions.jsonl", descriptions())
     append_review(str(data / "names.tsv"), NAMES, [_BUS])
