@@ -31,28 +31,26 @@ from mmgic.noun_phrases.pool import (
 )
 from mmgic.pipelines.common import data_resources, sources_of
 from mmgic.pipelines.places import places_of
-from mmgic.schema import CAPTIONED_IMAGE, PHRASES, CaptionedImage
+from mmgic.schema import CAPTIONED_IMAGE, PHRASES
 from mmgic.settings import Settings
 from mmgic.sources.formats import FORMATS
 from mmgic.stages.passes import map_blocks
-from mmgic.stages.rows import EachRow
 from mmgic.stages.run import run_stage
 from mmgic.stages.stage import Stage
 from mmgic.stages.tables import Table, select
 
 
 def select_by_phrases(settings: Settings, table: Table) -> Table:
-    """Makes `ic/selected` from the image-caption table `table`.
+    """Makes `ic/selected` from the image-caption table `table`; left out if the filter applies to none of the sources.
 
-    Rows of sources that the filter does not apply to pass. Raises InputError if the spaCy pipeline is missing.
+    Rows of sources that it does not apply to pass. Raises InputError if the spaCy pipeline is missing.
     """
     sources = sources_of(settings, "ic")
     captions = {source.name: FORMATS[source.format].filtered_caption for source in sources}
     columns = {source: column for source, column in captions.items() if column}
-    places, name, resources = places_of(settings), "ic/selected", data_resources(settings, rows_per_call=1000)
     if not columns:
-        stage = Stage(name, CAPTIONED_IMAGE, partial(EachRow, _same), settings={"filtered": []}, resources=resources)
-        return run_stage(stage, table, places)
+        return table
+    places, name = places_of(settings), "ic/selected"
     phrases = _run_phrases(settings, table, columns)
     stage = Stage(
         name,
@@ -64,13 +62,9 @@ def select_by_phrases(settings: Settings, table: Table) -> Table:
             "captions_per_phrase": settings.phrases.captions_per_phrase,
             "seed": settings.seed,
         },
-        resources=resources,
+        resources=data_resources(settings, rows_per_call=1000),
     )
     return run_stage(stage, phrases, places)
-
-
-def _same(row: CaptionedImage) -> CaptionedImage:
-    return row
 
 
 def _run_phrases(settings: Settings, table: Table, columns: dict[str, str]) -> Table:
