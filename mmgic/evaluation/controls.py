@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmgic.evaluation.results import Results
-from mmgic.evaluation.running import evaluate
+from mmgic.evaluation.running import evaluate, visual_codes
 from mmgic.settings import Settings
 from mmgic.training.export import export_untrained
 
@@ -19,9 +19,9 @@ def score_with_controls(settings: Settings, model: Path) -> dict[str, Results]:
     untrained = model.with_name("model_untrained")
     if not untrained.exists():
         export_untrained(settings, untrained)
-    folder = Path(settings.output) / "evaluation"
+    folder, codes = Path(settings.output) / "evaluation", visual_codes(settings)
     return {
-        "untrained": evaluate(settings, untrained, folder / "untrained"),
-        "other_image": evaluate(settings, model, folder / "other_image", control="other_image"),
-        "trained": evaluate(settings, model, folder / "trained"),
+        "untrained": evaluate(settings, untrained, folder / "untrained", codes=codes),
+        "other_image": evaluate(settings, model, folder / "other_image", control="other_image", codes=codes),
+        "trained": evaluate(settings, model, folder / "trained", codes=codes),
     }

@@ -46,19 +46,30 @@ class BenchmarkResult:
     digests: tuple[str, ...] = ()  # of the annotation files, the beginnings of their SHA-256
 
     def headlines(self) -> dict[str, Score]:
-        """The scores that tables show, by a label that says their unit."""
-        shown = {name: self.scores[name] for name in self.headline if name in self.scores}
-        return {label(self.title, name, score): score for name, score in shown.items()}
+        """The scores that tables show, by a label that says their unit. The lowest of several parts stands beside their
+        mean, which may hide one that a constant answer beats."""
+        return self._shown(self.scores, [part.scores for part in self.parts])
 
     def constant_headlines(self) -> dict[str, dict[str, Score]]:
         """The constant answers' scores by the labels of `headlines`, then by the answer."""
-        return {
-            label(self.title, name, score): {
-                said: own[name] for said, own in self.constants.items() if score.unit != "count"
-            }
-            for name, score in self.scores.items()
-            if name in self.headline
+        shown = {
+            said: self._shown(own, [part.constants[said] for part in self.parts])
+            for said, own in self.constants.items()
         }
+        return {
+            name: {said: own[name] for said, own in shown.items() if name in own and score.unit != "count"}
+            for name, score in self.headlines().items()
+        }
+
+    def _shown(self, scores: Scores, parts: Sequence[Scores]) -> dict[str, Score]:
+        shown = {}
+        for name in (name for name in self.headline if name in scores):
+            said = label(self.title, name, scores[name])
+            shown[said] = scores[name]
+            if self.constants and len(parts) > 1 and scores[name].unit == "%":
+                of_parts = [part[name] for part in parts if name in part]
+                shown[f"{said}, lowest of {len(parts)} parts"] = min(of_parts, key=lambda score: score.raw)
+        return shown
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -30,35 +31,32 @@ Codes = Mapping[str, Sequence[int]]  # an image's visual codes by its name
 
 
 def evaluate(
-    settings: Settings, model_folder: str | Path, output_folder: str | Path, control: Control | None = None
+    settings: Settings,
+    model_folder: str | Path,
+    output_folder: str | Path,
+    control: Control | None = None,
+    codes: Mapping[BenchmarkSettings, Codes] | None = None,
 ) -> Results:
     """Scores the exported model of `model_folder` on the benchmarks of `settings.evaluation`.
 
     `output_folder` receives the predictions in the benchmarks' own formats, scores.json, which says what made each
     number, items.jsonl and settings.yaml. With `control="other_image"` the model is given another image's visual
-    tokens.
+    tokens. `codes` are those of `visual_codes`, for a caller that scores several models.
 
     Raises InputError for files, images or a model that cannot be used.
     """
-    gpus = settings.cluster.evaluation_gpus
     check_model(model_folder)
     items = {benchmark: items_of(benchmark, settings) for benchmark in benchmarks_of(settings)}
-    image_codes = ImageCodes(settings.vision, settings.seed, gpus)
-    codes = {
-        benchmark: _codes_seen(image_codes, benchmark.images, parts.values(), control)
-        for benchmark, parts in items.items()
-    }
-    del image_codes  # the visual tokenizer's place on the GPU is the engine's now
-    torch.cuda.empty_cache()
-
-    asked_as = settings.evaluation
+    own = visual_codes(settings) if codes is None else codes
+    seen = {benchmark: _of_other_images(found) if control else found for benchmark, found in own.items()}
+    asked_as, gpus = settings.evaluation, settings.cluster.evaluation_gpus
     model = load_model(model_folder, asked_as.engine, asked_as.batch_size, gpus, asked_as.prompt)
     folder = Path(output_folder)
     folder.mkdir(parents=True, exist_ok=True)
     asked: list[AskedItem] = []
     found = []
     for benchmark, parts in items.items():
-        result, answered = _run_benchmark(model, benchmark, parts, codes[benchmark], settings, folder)
+        result, answered = _run_benchmark(model, benchmark, parts, seen[benchmark], settings, folder)
         found.append(result)
         asked += answered
     results = Results(
@@ -77,12 +75,20 @@ def evaluate(
     return results
 
 
-def _codes_seen(
-    image_codes: ImageCodes, folder: str, parts: Iterable[Sequence[Item]], control: Control | None
-) -> Codes:
-    """The visual codes that the model is given for each image: its own, or under the control another image's."""
-    own = image_codes(folder, [image for items in parts for item in items for image in item.images])
-    return {name: own[other] for name, other in other_images(own).items()} if control and own else own
+def visual_codes(settings: Settings) -> dict[BenchmarkSettings, Codes]:
+    """The codes of the images of each benchmark of the settings. Raises InputError for files that cannot be used."""
+    image_codes = ImageCodes(settings.vision, settings.seed, settings.cluster.evaluation_gpus)
+    codes = {}
+    for benchmark in benchmarks_of(settings):
+        items = chain.from_iterable(items_of(benchmark, settings).values())
+        codes[benchmark] = image_codes(benchmark.images, [image for item in items for image in item.images])
+    del image_codes  # the visual tokenizer's place on the GPU is the engine's now
+    torch.cuda.empty_cache()
+    return codes
+
+
+def _of_other_images(codes: Codes) -> Codes:
+    return {name: codes[other] for name, other in other_images(codes).items()} if codes else codes
 
 
 def _run_benchmark(

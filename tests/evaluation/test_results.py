@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from mmgic.evaluation.benchmark import Score
 from mmgic.evaluation.results import (
     ITEMS_FILE,
@@ -62,3 +64,18 @@ def test_headlines_say_their_unit_and_come_first_to_last():
     assert found.constant_headlines()["Some unreadable"] == {}  # how often a constant is unreadable says nothing
     results = Results("m", None, "vllm", "mmgic", "toy", 0, "t", (found, result(("F1",), {})))
     assert results.numbers() == {"Some total": 1531.3}
+
+
+def test_the_lowest_of_several_parts_stands_beside_their_mean():
+    parts = [
+        PartResult(name, "p", 2, 1, {"F1": Score(f1, "%"), "n": Score(1, "count")}, {"Yes": {"F1": Score(yes, "%")}})
+        for name, f1, yes in (("a", 0.7, 0.6), ("b", 0.5, 0.8))
+    ]
+    scores, constants = summarize_parts([p.scores for p in parts]), summarize_parts([p.constants["Yes"] for p in parts])
+    found = BenchmarkResult("some", "Some", ("F1", "n"), ("a", "b"), tuple(parts), scores, {"Yes": constants})
+    assert {name: score.printed for name, score in found.headlines().items()} == {
+        "Some F1 (%)": pytest.approx(60),
+        "Some F1 (%), lowest of 2 parts": 50,
+        "Some n": 2,
+    }
+    assert found.constant_headlines()["Some F1 (%), lowest of 2 parts"] == {"Yes": Score(0.6, "%")}
