@@ -75,7 +75,7 @@ def evaluate(
     return results
 
 
-def visual_codes(settings: Settings) -> dict[BenchmarkSettings, Codes]:
+def visual_codes(settings: Settings) -> Mapping[BenchmarkSettings, Codes]:
     """The codes of the images of each benchmark of the settings. Raises InputError for files that cannot be used."""
     image_codes = ImageCodes(settings.vision, settings.seed, settings.cluster.evaluation_gpus)
     codes = {}

@@ -1,6 +1,6 @@
 """All of it on the toy world: annotations, documents, visual tokens, pre-training, export, scores and a report.
 
-    make demo                                                # about 6 minutes on 2 cores, under 8 GB of memory
+    make demo                                                # minutes on 2 cores (see the README), under 8 GB of memory
     mmgic demo --set output=/tmp/mine --set seed=1
 
 Ends with a table of documents, tokens, losses and scores beside two controls (the untrained model, and the trained

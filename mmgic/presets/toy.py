@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmgic.evaluation.registry import downloaded
 from mmgic.settings import (
+    BenchmarkSettings,
     CaptionSettings,
     CleaningSettings,
     ClusterSettings,
@@ -38,14 +39,14 @@ def is_toy(folder: str | Path) -> bool:
 
 
 def toy() -> Settings:
-    """Three of the sources, then training and scores: what `make demo` runs."""
+    """Four of the sources, then training and scores: what `make demo` runs."""
     return Settings(
         preset="toy",
         output="output/toy",
-        toy=ToySettings(scenes=2000, seed=0),
-        sources=toy_sources(),
+        toy=ToySettings(scenes=1600, seed=0),
+        sources=(*toy_sources(), _source("image_captions", "webdataset")),
         descriptions=f"{WORLD}/descriptions.jsonl",
-        captions=CaptionSettings(synthesize=False),  # its images have captions
+        captions=CaptionSettings(synthesize=False, merge=False),  # its images have captions
         labels=LabelSettings(names_by_synset=True),
         cleaning=CleaningSettings(min_short_side=64),
         regions=RegionSettings(min_patches=2, max_patches=6.5),  # the paper's 2 to 13 of 16, scaled to 8 patches
@@ -56,11 +57,11 @@ def toy() -> Settings:
         documents=DocumentSettings(max_tokens=512, system_prompt="You are a helpful assistant."),
         model=ModelSettings(llm=str(TOY_WEIGHTS / "llama"), lora_rank=16, lora_alpha=32, dtype="float32"),
         training=TrainingSettings(
-            # questions alone at the end, as in the paper's fine-tuning, with a little of MMGIC played back: among
-            # documents, whose tokens are many more, a loss that is the mean over tokens hardly sees their answers
-            curriculum="vqa -> mmgic+vqa -> 2*vqa+mmgic[500]",
-            batch_size=8,
-            micro_batch_tokens=2048,
+            # pre-training on MMGIC and IC, then questions with captions played back, as in the paper; IC is passed
+            # often, as its captions are few and short, and what a visual token shows is learned from them first
+            curriculum="mmgic+4*ic -> 3*vqa+3*ic",
+            batch_size=16,
+            micro_batch_tokens=4096,
             learning_rate=3e-3,
             checkpoint_every=250,
         ),
@@ -87,7 +88,7 @@ def toy() -> Settings:
             warmup_steps=100,
             dtype="float32",
         ),
-        evaluation=toy_evaluation(),
+        evaluation=replace(toy_evaluation(), benchmarks=_scored_by_demo()),
         cluster=ClusterSettings(
             data_workers=2,
             tokenizer_workers=1,
@@ -109,7 +110,7 @@ def toy_sources() -> tuple[SourceSettings, ...]:
             path=f"{WORLD}/visual_genome",
             captions="captions.json",
             min_label_count=2,
-            repeats=3,
+            repeats=2,
         ),
         SourceSettings(
             name="objects365",
@@ -136,6 +137,11 @@ def toy_evaluation() -> EvaluationSettings:
     )
 
 
+def _scored_by_demo() -> tuple[BenchmarkSettings, ...]:
+    """What captions and questions are trained for; toy-all is scored on every benchmark."""
+    return tuple(benchmark for benchmark in downloaded(WORLD) if benchmark.name in ("coco_captions", "pope"))
+
+
 def toy_test() -> Settings:
     """The same in about a minute, for the tests: a few hundred scenes and a handful of training steps."""
     settings = toy()
@@ -144,18 +150,20 @@ def toy_test() -> Settings:
         preset="toy-test",
         output="output/toy-test",
         toy=ToySettings(scenes=96, seed=0),
+        sources=toy_sources(),
         training=replace(
             settings.training,
             curriculum="vqa -> mmgic+vqa",
             max_steps=3,
             batch_size=8,
+            micro_batch_tokens=2048,
             checkpoint_every=3,
         ),
         tokenizer_training=replace(
             settings.tokenizer_training, continuous_steps=2, quantized_steps=2, decoder_steps=2, batch_size=8
         ),
         pixel_training=replace(settings.pixel_training, steps=2, batch_size=2),
-        evaluation=replace(settings.evaluation, max_images=16),
+        evaluation=replace(toy_evaluation(), max_images=16),
         cluster=replace(settings.cluster, rows_per_block=32),
     )
 
@@ -167,7 +175,7 @@ def toy_all() -> Settings:
         settings,
         preset="toy-all",
         output="output/toy-all",
-        sources=(*settings.sources, *_more_detection(), *_image_captions(), *_interleaved(), *_instructions()),
+        sources=(*toy_sources(), *_more_detection(), *_image_captions(), *_interleaved(), *_instructions()),
         captions=CaptionSettings(
             blip2=str(TOY_WEIGHTS / "blip2"),
             clip=str(TOY_WEIGHTS / "clip_ranker"),
@@ -179,6 +187,7 @@ def toy_all() -> Settings:
         phrases=PhraseSettings(min_count=3, captions_per_phrase=5),  # 20 and 50, for a corpus of a hundred captions
         instructions=InstructionSettings(playback=500, aesthetic=50, unique=True),
         training=replace(settings.training, curriculum="mmgic+ic -> mmgic"),
+        evaluation=toy_evaluation(),
         cluster=replace(settings.cluster, max_error_rate=0.2),  # the toy world has many faults on purpose
     )
 

@@ -83,6 +83,7 @@ def test_thirteen_things_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "vision": {"checkpoint": str(tmp_path / "tokenizer")},
         "model": {"llm": str(llama)},
         "documents": {"max_tokens": 4096},
+        "training": {"curriculum": "mmgic+vqa", "micro_batch_tokens": 2048},
         "evaluation": {"benchmarks": [{"name": "pope", "files": [str(tmp_path / "pope.json")]}]},
     }
     (tmp_path / "my.yaml").write_text(json.dumps(config))
@@ -113,7 +114,7 @@ def test_a_step_without_its_model_is_refused_or_left_out_on_request(tmp_path: Pa
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "cc12m.tsv").write_text("http://x.test/1.jpg\ta dog\n")
     web = {"name": "web", "format": "cc12m", "path": str(tmp_path / "web")}
-    settings = settings_for(tmp_path, write_coco(tmp_path / "coco"), web, captions={"synthesize": True})
+    settings = settings_for(tmp_path, write_coco(tmp_path / "coco"), web, captions={"synthesize": True, "merge": True})
     captions, merging = problems(settings)
     assert "captions.blip2 names no model" in captions
     assert "language_model.base_url names no server" in merging

@@ -7,6 +7,7 @@ journeydb/             train_anno_realease_repath.jsonl images/000/
 cc3m/ cc12m/ sbu/      GCC-training.tsv; cc12m.tsv; sbu-captions-all.json
 webdataset/            00000.tar 00000.parquet
 mmc4/                  docs_shard_0_v2.jsonl.zip images/
+image_captions/        00000.tar 00000.parquet: many pairs and no fault
 
 Urls lead to toy.invalid, a name that no network has; the images lie in img2dataset's shards in each `images/` folder,
 so that a build needs no network. The urls of missing ones are dead links.
@@ -42,6 +43,12 @@ def write_image_captions(root: Path, world: World, numbers: range) -> None:
         _WRITERS[name](root / name, caption_records(name, world, shared))
 
 
+def write_sound_pairs(root: Path, world: World, numbers: range) -> None:
+    """Writes image_captions/: a shard of img2dataset with the pairs that a training needs many of."""
+    records = caption_records("image_captions", world, numbers)
+    _write_webdataset(root / "image_captions", [record for record in records if record.sound])
+
+
 def caption_records(dataset: str, world: World, numbers: Iterable[int]) -> list[CaptionRecord]:
     """The records of one dataset; its faults depend on their positions in it."""
     return [CaptionRecord(dataset, position, sample, world) for position, sample in enumerate(world.samples(numbers))]
@@ -62,6 +69,10 @@ class CaptionRecord:
         self.dead = position % 11 == 5
         self.broken = position % 40 == 17  # faults that count as errors stay rare
         self.nameless = position % 40 == 29
+
+    @property
+    def sound(self) -> bool:
+        return not (self.dead or self.broken or self.nameless)
 
     def jpeg(self) -> bytes:
         content = self.sample.jpeg()

@@ -5,7 +5,8 @@ objects365/      annotations/zhiyuan_objv2_train.json captions.json images/v1/pa
 objects365_v1/ v3det/ visual_genome_ambiguous/                            see mmgic.toy.datasets.detection
 open_images/                                                              see open_images
 vqav2/           v2_OpenEnded_mscoco_train2014_questions.json v2_mscoco_train2014_annotations.json train2014/
-blip_captions/ capsfusion/ laion_coco_aesthetic/ journeydb/ cc3m/ cc12m/ sbu/ webdataset/ mmc4/      see image_captions
+blip_captions/ capsfusion/ laion_coco_aesthetic/ journeydb/ cc3m/ cc12m/ sbu/ webdataset/ mmc4/ image_captions/
+                                                                          see image_captions
 llava/ llava_mix/ llavar/ sharegpt4v/ unimm_chat/ okvqa/ gqa/ ocrvqa/ aokvqa/ textcaps/ laion_gpt4v/ instructpix2pix/
 magicbrush/ alpaca/ sharegpt/                                             see instructions
 karpathy/ coco/ pope/ …                        evaluation scenes, as each benchmark writes its files
@@ -29,7 +30,7 @@ from mmgic.evaluation.registry import benchmarks
 from mmgic.settings import Settings
 from mmgic.toy.datasets.benchmarks import MAX_SCENES, examples
 from mmgic.toy.datasets.detection import write_ambiguous_visual_genome, write_objects365_v1, write_v3det
-from mmgic.toy.datasets.image_captions import write_image_captions, write_mmc4
+from mmgic.toy.datasets.image_captions import write_image_captions, write_mmc4, write_sound_pairs
 from mmgic.toy.datasets.instructions import write_instructions
 from mmgic.toy.datasets.open_images import MADE_OF_METAL, write_open_images
 from mmgic.toy.datasets.samples import World, write_json, write_lines
@@ -69,6 +70,7 @@ WRITERS = (
     Writer("v3det", write_v3det, 1_400_000, _some),
     Writer("visual_genome_ambiguous", write_ambiguous_visual_genome, 1_600_000, _some),
     Writer("image_captions", write_image_captions, 3_000_000, lambda scenes: max(48, scenes // 4)),
+    Writer("sound_pairs", write_sound_pairs, 3_500_000, lambda scenes: max(8, scenes // 2)),
     Writer("mmc4", write_mmc4, 4_000_000, lambda scenes: max(24, scenes // 8)),
     Writer("instructions", write_instructions, 5_000_000, lambda scenes: max(24, scenes // 32)),
 )

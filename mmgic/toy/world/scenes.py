@@ -218,7 +218,9 @@ def _arrange(kind: str, members: list[Thing], side: float, groups: int, rng: np.
     else:
         carrier = _fit(replace(second, state="open" if second.category == "box" else second.state), 0.44 * side)
         top = _fit(replace(first, state="" if first.state == "flying" else first.state), 0.36 * side)
-        rest = carrier.pictogram.top * carrier.box[3] + 0.3 * top.box[3]
+        # a baby's colour is that of its clothes, which are low: more of them stays above the rim
+        sunk = 0.12 if first.category == "baby" else 0.3
+        rest = carrier.pictogram.top * carrier.box[3] + sunk * top.box[3]
     x = (carrier.box[2] - top.box[2]) * rng.uniform(0.35, 0.65)
     return [_at(top, x, rest - top.box[3]), carrier]
 

@@ -80,8 +80,9 @@ def existence_questions(
 ) -> list[tuple[str, str]]:
     """`pairs` questions to answer with "yes" and as many with "no" (fewer where the scene is small), shuffled.
 
-    `shown` says how many scenes of a (setting, category) there are, as `categories_shown` counts them: what is absent
-    is then asked for as often as scenes of this setting show it, so that nobody can tell the answer from the question.
+    `shown` says how many scenes of a (setting, category) there are, as `categories_shown` counts them. Of two absent
+    things one is then drawn as often as scenes of this setting show it, for else the setting alone would give most
+    answers away, and one is any, for what is rare here must be asked for as well.
     """
     present = [str(name) for name in rng.permutation(scene.categories)[:pairs]]
     absent = [name for name in CATEGORIES if name not in scene.categories]
@@ -89,7 +90,8 @@ def existence_questions(
         missing = [str(name) for name in rng.permutation(absent)[: len(present)]]
     else:
         weights = np.array([0.25 + shown.get((scene.setting, name), 0) for name in absent])
-        missing = [str(name) for name in rng.choice(absent, len(present), replace=False, p=weights / weights.sum())]
+        chances = (weights / weights.sum() + 1 / len(absent)) / 2
+        missing = [str(name) for name in rng.choice(absent, len(present), replace=False, p=chances)]
     asked = [(existence_question(name), "yes") for name in present]
     asked += [(existence_question(name), "no") for name in missing]
     return [asked[int(i)] for i in rng.permutation(len(asked))]

@@ -11,7 +11,7 @@ from mmgic.images import ImageError, read_image
 from mmgic.settings import SourceSettings
 from mmgic.sources.formats import read_source
 from mmgic.stages.lifecycle import ERRORS
-from mmgic.toy.datasets.image_captions import DATASETS, HOST, write_image_captions, write_mmc4
+from mmgic.toy.datasets.image_captions import DATASETS, HOST, write_image_captions, write_mmc4, write_sound_pairs
 from mmgic.toy.datasets.samples import World
 from mmgic.toy.world.scenes import make_scene
 
@@ -97,3 +97,15 @@ def test_documents_lack_matches_and_images_here_and_there(folder):
     assert 0 < sum(not image["image_path"] for image in images) < len(images) / 4
     assert len(images) == 90
     assert any(drop["reason"] == "sentence_empty" for row in rows for drop in row["drops"])
+
+
+def test_sound_pairs_have_images_and_short_captions_of_their_scenes(tmp_path):
+    write_sound_pairs(tmp_path, World(0), range(3_500_000, 3_500_012))
+    source = SourceSettings(name="image_captions", format="webdataset", path=str(tmp_path / "image_captions"))
+    rows = list(read_source(source))
+    assert len(rows) == 11  # one of twelve would be a dead link
+    for row in rows:
+        scene = make_scene(0, "train", int(row["url"].rpartition("/")[2].removesuffix(".jpg")) - 1)
+        assert row["keep"]
+        assert read_image(row["image_path"]).size == (scene.width, scene.height)
+        assert all(name in row["caption_coco"] for name in scene.categories)

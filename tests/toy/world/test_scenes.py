@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mmgic.schema import record_generator
@@ -95,6 +95,8 @@ def test_pictogram_fills_its_box(name):
 
 @settings(max_examples=30, deadline=None)
 @given(index=INDEX)
+@example(index=397)  # a baby in white in a black cup
+@example(index=1393)  # and one in a box
 def test_colour_of_every_object_shows_in_its_box(index):
     scene = make_scene(5, "train", index)
     pixels = np.asarray(render(scene)).astype(int)
@@ -136,7 +138,7 @@ def test_existence_questions_are_balanced_and_true(index):
 
 
 def test_a_question_about_what_is_shown_elsewhere_does_not_give_its_answer_away():
-    """Guessing by setting and category, with the answers about as many other scenes, is hardly better than a coin."""
+    """Guessing by setting and category, with the answers about as many other scenes, is little better than a coin."""
     scenes = [make_scene(1, "train", number) for number in range(1500)]
     shown = text.categories_shown(scenes)
 
@@ -156,5 +158,5 @@ def test_a_question_about_what_is_shown_elsewhere_does_not_give_its_answer_away(
             len(asked) - half
         )
 
-    assert guessed_right(None) > 0.7
-    assert guessed_right(shown) < 0.6
+    assert guessed_right(None) > 0.74
+    assert guessed_right(shown) < 0.63
