@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +12,8 @@ from mmgic.analysis.text_table import text_table
 from mmgic.evaluation.registry import benchmarks
 from mmgic.evaluation.results import BenchmarkResult, label, with_printed, write_items
 from mmgic.evaluation.scoring import score_files
+
+SHOWN = 3  # annotation files that are named
 
 
 def add_parser(subparsers: Any) -> None:
@@ -65,8 +68,11 @@ def _counted(items: int, total: int) -> str:
 def _made_by(result: BenchmarkResult) -> list[str]:
     """The rule, the digests of files and answers, and what must be read beside the scores."""
     lines = [f"rule: {result.rule}"]
-    for file, digest in zip(result.annotations, result.digests, strict=True):
-        lines.append(f"annotations: {file} (sha256 {digest})")
+    shown = zip(result.annotations[:SHOWN], result.digests, strict=False)
+    lines += [f"annotations: {file} (sha256 {digest})" for file, digest in shown]
+    if more := result.digests[SHOWN:]:
+        together = hashlib.sha256("".join(more).encode()).hexdigest()[:16]
+        lines.append(f"annotations: {len(more)} files more (sha256 of their digests {together})")
     for part in result.parts:
         lines.append(f"predictions: {part.predictions} ({part.items:,} answers, sha256 {part.digest})")
         lines += [f"note: {f'{part.name}: ' if part.name else ''}{note}" for note in part.notes]

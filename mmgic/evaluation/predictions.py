@@ -105,19 +105,22 @@ def joined(
     """Positions of the records of `items` in their order, and the items, joined on the record's `key`.
 
     Ids are compared as texts, since tables know no others. An id that the benchmark itself has more than once is
-    answered as often, told apart by the question, or once for all. An item may be `optional` in its metadata, and may
-    name ids of `others` in its benchmark's files that are not asked. Raises InputError unless each item, or with
-    `subset` some, has its answer.
+    answered as often, told apart by the question, or once if it is the same question. An item may be `optional` in its
+    metadata, and may name ids of `others` in its benchmark's files that are not asked. Raises InputError unless each
+    item, or with `subset` some, has its answer.
     """
     places = defaultdict(list)
     for number, record in enumerate(records, start=1):
         places[str(require(record, key, (int, str), path, number)).strip()].append(number - 1)
     wanted = Counter(str(item.id) for item in items)
+    questions = Counter(key for key, _ in {(str(item.id), item.question) for item in items})
     others = items[0].metadata.get("others", ()) if items else ()
-    twice = [i for i, found in places.items() if i in wanted and len(found) not in (1, wanted[i])]
+    twice = [i for i, found in places.items() if len(found) > max(1, wanted[i]) and i in wanted]
     missing = [str(item.id) for item in items if str(item.id) not in places and not item.metadata.get("optional")]
     extra = [i for i in places if i not in wanted and i not in others]
     faults = [f"more than one answer to {some(twice)} of the {key} values"] if twice else []
+    fewer = [i for i, found in places.items() if len(found) < wanted[i] and (len(found) > 1 or questions[i] > 1)]
+    faults += [f"fewer answers than questions to {some(fewer)}"] if fewer else []
     faults += [f"none to {some(missing)}"] if missing and (not subset or len(missing) == len(items)) else []
     faults += [f"answers to {some(extra)} that the benchmark does not have"] if extra else []
     if faults:

@@ -41,7 +41,10 @@ def read(files: Sequence[str]) -> dict[str, list[Item]]:
 
 
 def _item(key: str, record: Mapping[str, Any], choices: Mapping[str, Any], path: str, number: int) -> Item:
-    types, groups = record.get("types") or {}, record.get("groups") or {}
+    types, groups = (
+        {} if record.get(n) is None else require(record, n, dict, path, number) for n in ("types", "groups")
+    )
+    entailed = [] if record.get("entailed") is None else require(record, "entailed", list, path, number)
     image = require(record, "imageId", (int, str), path, number)
     answer = record.get("answer")
     return Item(
@@ -56,7 +59,7 @@ def _item(key: str, record: Mapping[str, Any], choices: Mapping[str, Any], path:
             "semantic": types.get("semantic"),
             "common": "Common" in str(types.get("detailed")),
             "group": groups.get("global"),
-            "entailed": [other for other in record.get("entailed") or [] if other != key],
+            "entailed": [str(other) for other in entailed if other != key],
             "choices": choices.get(key),
         },
     )

@@ -41,23 +41,26 @@ def read(files: Sequence[str]) -> dict[str, list[Item]]:
 
 def _item(record: Mapping[str, Any], path: str, number: int) -> Item:
     pid, question = (require(record, name, str, path, number) for name in ("pid", "question"))
-    choices = tuple(map(str, record.get("choices") or ()))
+    choices = tuple(map(str, require(record, "choices", list, path, number))) if record.get("choices") else ()
     decoded = record.get("decoded_image")
-    image = decoded["bytes"] if isinstance(decoded, dict) else require(record, "image", str, path, number)
-    unit, precision = record.get("unit"), record.get("precision")
+    held = require(decoded, "bytes", bytes, path, number) if isinstance(decoded, dict) else b""
+    unit = record.get("unit")
     kind = str(record.get("answer_type"))
-    if kind == "float" and precision is None:
-        raise InputError(f"record {number} of {path} has a float answer without 'precision'; take the authors' file")
+    digits = int(require(record, "precision", (int, float), path, number)) if kind == "float" else 0
     answer = record.get("answer")
     return Item(
         pid,
         "multiple_choice" if choices else "open_vqa",
         question + (f" (Unit: {unit})" if unit else ""),
         choices=choices,
-        images=(image,),
+        images=(held or require(record, "image", str, path, number),),
         options=tuple(LETTERS[: len(choices)]),
         target=(str(answer),) if answer not in (None, "") else (),
-        metadata={"answer type": kind, "precision": int(precision or 0), **_tags(record.get("metadata"))},
+        metadata={
+            "answer type": kind,
+            "precision": digits,
+            **_tags(record.get("metadata")),
+        },
     )
 
 

@@ -25,7 +25,10 @@ def read(files: Sequence[str]) -> dict[str, list[Item]]:
     if len(files) != 1:
         raise InputError(f"MMBench is one TSV, not {len(files)} files; name one")
     [path] = files
-    rows = {_index(row, path): row for row in read_records(path)}
+    cells = [{name: str(cell) for name, cell in row.items()} for row in read_records(path)]
+    rows = {_index(row, path): row for row in cells}
+    if len(rows) < len(cells):
+        raise InputError(f"{path} has an index twice; take the authors' TSV")
     rotations = Counter(index % ROTATION for index in rows)
     return {"": [_item(index, row, rows, rotations, path) for index, row in rows.items()]}
 

@@ -34,7 +34,10 @@ def read(files: Sequence[str]) -> dict[str, list[Item]]:
         raise InputError(
             f"{path} is no SEED-Bench.json: it needs 'questions' and 'question_type', names with their ids"
         )
-    names = {number: name for name, number in document["question_type"].items()}
+    names = {
+        require(document["question_type"], name, int, path, number): name
+        for number, name in enumerate(document["question_type"], start=1)
+    }
     records = listed(document.get("questions"), path)
     videos = {str(record.get("question_id")) for _, record in records if record.get("data_type") == "video"}
     images = [(number, record) for number, record in records if record.get("data_type") != "video"]

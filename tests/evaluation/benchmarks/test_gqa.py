@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgic.evaluation.benchmark import Item
@@ -48,6 +48,7 @@ def test_validity_and_plausibility_need_the_choices():
     assert "validity" not in score([item("1", "red")], ["red"]).scores
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from("abc"), st.sampled_from("abcd")), min_size=1, max_size=12)
 )

@@ -8,7 +8,7 @@ from mmgic.errors import InputError
 from mmgic.evaluation.benchmark import Item, ItemAnswer
 from mmgic.evaluation.benchmarks.mme import BENCHMARK, COGNITION, PERCEPTION, read, says, score
 from mmgic.evaluation.scoring import score_files
-from tests.evaluation.benchmarks.conftest import raw
+from tests.evaluation.benchmarks.conftest import raw, score_records
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,13 @@ def test_the_authors_folder_has_the_same_scores_as_shuffled_records(example_file
     found = [score_files("mme", [str(tmp_path / name)], files)[0] for name in ("mme", "mme.json", "shuffled.json")]
     assert found[0].scores == found[1].scores == found[2].scores
     assert len({result.parts[0].digest for result in found}) == 1
+
+
+def test_one_answer_for_two_questions_is_refused(example_files, tmp_path):
+    files = example_files("mme")
+    once = {item.id: {"question_id": item.id, "answer": "Yes"} for item in read(files)[""]}
+    with pytest.raises(InputError, match="fewer answers than questions to 28"):
+        score_records("mme", files, list(once.values()), tmp_path)
 
 
 def test_lines_that_are_no_pairs_are_refused(tmp_path):

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from mmgic.errors import InputError
 from mmgic.evaluation.benchmark import Item
-from mmgic.evaluation.benchmarks import hallusion_bench, math_vista, mmmu, nocaps
+from mmgic.evaluation.benchmarks import (
+    gqa,
+    hallusion_bench,
+    math_vista,
+    mmbench,
+    mmmu,
+    nocaps,
+    q_bench,
+    scienceqa,
+    seed_bench,
+    vizwiz,
+)
 from mmgic.evaluation.scorers.cider import score_captions
 from tests.evaluation.benchmarks.conftest import raw, score_records
 
@@ -125,6 +139,28 @@ def test_math_vista_reads_its_file(example_files):
     items = math_vista.read(example_files("math_vista"))[""]
     assert {item.metadata["answer type"] for item in items} == {"text", "integer", "float", "list"}
     assert raw(math_vista.score(items, [item.target[0] for item in items]))["accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [
+        (math_vista.read, {"1": {"question": "?", "image": "a", "answer_type": "float", "precision": "x"}}),
+        (math_vista.read, {"1": {"question": "?", "image": "a", "choices": 3}}),
+        (gqa.read, {"1": {"question": "?", "imageId": "1", "types": [1]}}),
+        (seed_bench.read, {"questions": [], "question_type": {"a": [1]}}),
+        (mmbench.read, [{"index": 1, "question": 3, "image": None, "A": "x"}] * 2),
+        (vizwiz.read, [{"image": "a", "question": "?", "answers": [1]}]),
+        (scienceqa.read, {"1": {"split": "test", "question": "?", "choices": ["a"], "answer": 2}}),
+        (hallusion_bench.read, [{"question": "?"}]),
+        (nocaps.read, {"images": [{"id": 1, "file_name": "a", "domain": ["x"]}]}),
+        (q_bench.read, [{"img_path": "a", "question": "?", "candidates": ["x"], "correct_ans": ["x"]}]),
+    ],
+)
+def test_files_of_other_content_are_refused_in_one_sentence(read, content, tmp_path):
+    (tmp_path / "file.json").write_text(json.dumps(content))
+    with pytest.raises(InputError) as raised:
+        read([str(tmp_path / "file.json")])
+    assert "\n" not in str(raised.value)
 
 
 def test_nocaps_scores_each_domain_as_a_corpus_of_its_own():

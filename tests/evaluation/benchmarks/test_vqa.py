@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgic.errors import InputError
@@ -58,6 +58,7 @@ def plain_accuracy(answer, references):
     return total / len(known)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["yes", "no", "2", "red"]),
     st.lists(st.sampled_from(["yes", "no", "2", "red"]), min_size=10, max_size=10),
@@ -66,6 +67,7 @@ def test_accuracy_is_the_mean_over_the_other_nine(answer, references):
     assert vqa_accuracy(answer, references) == pytest.approx(plain_accuracy(answer, references))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab1,.;?! -'", max_size=12))
 def test_marks_go_or_become_spaces(text):
     assert not set(normalized(text)) & set(";,?!-")
