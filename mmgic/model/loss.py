@@ -39,8 +39,10 @@ def target_labels(
     """The token that each position of one document has to predict, int64 [tokens]; IGNORE if nothing is supervised.
 
     `answer_spans` ([start, end) in `tokens`) if given are all that is supervised. Otherwise all tokens are, or with
-    `target_only` those of the modality that the template generates. [IMG] and [/IMG] count as visual, as in
-    `VLVocabulary.is_visual`: where an image begins and ends is part of generating it.
+    `target_only` those of the modality that the template generates. [IMG] and [/IMG] count as visual, in the loss as in
+    `VLVocabulary.is_visual`: where an image begins and ends is part of generating it. So even with mask_prob = 1, if no
+    image of an image-first document is learned, text-first documents teach where images begin and end; </s>, which is
+    text, is then learned after text alone, and drawing ends at [/IMG].
     """
     supervised = np.ones(len(tokens), dtype=bool)
     if len(answer_spans):
