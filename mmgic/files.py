@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import fnmatch
 import hashlib
 import json
@@ -9,6 +10,7 @@ import os
 import posixpath
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -147,6 +149,30 @@ def remove(folder: str) -> None:
     filesystem, path = filesystem_of(folder)
     if filesystem.exists(path):
         filesystem.rm(path, recursive=True)
+
+
+def staged(url: str) -> Path:
+    """The local copy of the folder at `url`, made once on each machine, whole or not at all, under TMPDIR; if the files
+    there change, another. Raises InputError if there is no such folder or it cannot be copied.
+    """
+    filesystem, folder = filesystem_of(url)
+    names = sorted(file[len(folder) :].lstrip("/") for file in filesystem.find(folder))
+    if not names or any(".." in name.split("/") for name in names):
+        raise InputError(f"{url} is no folder with files; give the folder that holds them")
+    state = "".join(f"{name}\0{filesystem.ukey(posixpath.join(folder, name))}\0" for name in names)
+    cache = Path(tempfile.gettempdir(), f"mmgic-{os.getuid()}")
+    cache.mkdir(mode=0o700, exist_ok=True)
+    if cache.stat().st_uid != os.getuid():
+        raise InputError(f"{cache} belongs to another user; set TMPDIR to a folder of your own")
+    copy = cache / hashlib.sha256(f"{url}\0{state}".encode()).hexdigest()[:16]
+    with (cache / f"{copy.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the other workers of this machine wait for the one that copies
+        if not copy.is_dir():
+            with whole_folder(copy) as unfinished:
+                for name in names:
+                    (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+                    filesystem.get_file(posixpath.join(folder, name), str(unfinished / name))
+    return copy
 
 
 @contextmanager

@@ -21,6 +21,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     from mmgic.checks.run import refuse_problems
     from mmgic.evaluation.controls import score_with_controls
     from mmgic.evaluation.items import only
+    from mmgic.jobs.evaluate import with_evaluation_gpus
     from mmgic.pipelines.build import build
     from mmgic.stages.session import ray_session
     from mmgic.toy.datasets.write import ensure_world
@@ -33,6 +34,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     with ray_session():
         build(settings)
         model = run(PRETRAINING, settings).model
-    score_with_controls(settings, model)
+        log = Path(settings.output) / "evaluation" / "log.txt"
+        with_evaluation_gpus(settings, log, score_with_controls, settings, model)
     print(summary_table(Path(settings.output), settings))
     report_on(settings)

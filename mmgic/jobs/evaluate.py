@@ -9,11 +9,17 @@ Predictions in the benchmarks' own formats, scores.json, items.jsonl and setting
 <output>/evaluation/<name of the model's folder>. `mmgic score` scores those prediction files, or any tool's, again.
 """
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from mmgic.cli import add_settings_flags
 from mmgic.settings import Settings
+
+T = TypeVar("T")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +28,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--benchmarks", nargs="+", metavar="NAME", help="of the settings' benchmarks these alone")
     parser.add_argument("--to", type=Path, metavar="DIR", help="where the scores and predictions go")
     add_settings_flags(parser)
+
+
+def with_evaluation_gpus(settings: Settings, log: Path, work: Callable[..., T], *arguments: object) -> T:
+    """What `work` returns, done by a process to which Ray gives `cluster.evaluation_gpus`, whose lines go through the
+    file `log`; without any, by this one."""
+    from mmgic.stages.session import ray_session
+    from mmgic.stages.task import in_task
+
+    if not settings.cluster.evaluation_gpus:
+        return work(*arguments)
+    with ray_session():
+        return in_task(work, *arguments, log=log, gpus=settings.cluster.evaluation_gpus)
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:
@@ -34,6 +52,7 @@ def main(settings: Settings, flags: argparse.Namespace) -> None:
     if flags.benchmarks:
         settings = only(settings, flags.benchmarks)
     refuse_problems(settings, ["evaluation"])
-    results = evaluate(settings, flags.model, folder, flags.control)
+    log = folder / "log.txt"
+    results = with_evaluation_gpus(settings, log, evaluate, settings, flags.model, folder, flags.control)
     print("\n\n".join(map(scores_text, results.benchmarks)))
     print(f"captions were asked for in the form of {results.prompt}; scores and predictions: {folder}")

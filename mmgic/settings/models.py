@@ -46,7 +46,11 @@ class RunSettings(Group):
     name: str = folder_name(free=True)  # its folder under <output>/training
     checkpoint_every: int = number(500, 1, free=True)  # steps
     keep_checkpoints: int = number(2, 1, free=True)
-    max_failures: int = number(3, -1, free=True)  # restarts of the workers; -1: any number
+    # where checkpoints lie: a folder that all workers see, or a url such as s3://bucket/runs; "": in the run's folder
+    checkpoints: str = path()
+    max_failures: int = number(3, -1, free=True)  # restarts after a worker or its node was lost; -1: any number
+    # a worker that makes no step for as long is reported with what it is doing; 0: never
+    still_minutes: float = number(15, 0, free=True)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class TrainingSettings(RunSettings):
     name: str = folder_name("pretrain", free=True)
     # what is trained further: the folder of a run, or of an exported model; "": model.llm as it is
     start: str = path()
+    # a token store elsewhere, in a folder or at a url that each machine copies once to its TMPDIR; "": the run's own
+    store: str = path()
     curriculum: str = "mmgic"
     # each stage of the curriculum with a warm-up, cosine and optimizer of its own, or one of each over all stages
     schedule: Literal["per_stage", "whole"] = "per_stage"
@@ -88,6 +94,9 @@ class TrainingSettings(RunSettings):
     adam_beta1: float = number(0.9, 0, below=1)
     adam_beta2: float = number(0.95, 0, below=1)
     grad_clip: float = number(1.0, 0)
+    # what becomes of a step whose loss or gradient is not finite, or whose gradient is too large; its records are noted
+    on_bad_step: Literal["stop", "skip"] = free("stop")
+    grad_norm_limit: float = number(100, 0, free=True)  # times the median of the 100 norms before; 0: any norm will do
     # 1 shards AdamW's state over the workers; 2 their gradients too, which it reduces after every micro batch, not once
     # a step
     zero_stage: Literal[0, 1, 2] = free(1)

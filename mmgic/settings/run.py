@@ -37,10 +37,13 @@ class ClusterSettings(Group):
     tokenizer_gpus: float = number(1.0, 0)
     language_model_workers: int = number(8, 1)  # that ask the language model for merged captions
     training_workers: int = number(32, 0)
+    # if the cluster has no room for all, training goes on with as few and grows when it can; 0: with all or not at all
+    fewest_training_workers: int = number(0, 0, at_most="training_workers")
     training_gpus: float = number(1.0, 0)
     gpu_memory_gb: float = number(0, 0)  # of a training card, for checks before a run starts; 0: as found when it does
     evaluation_gpus: float = number(1.0, 0)  # of the process that scores a model; 0: it computes on the CPU
-    wait_for_nodes_s: float = number(0, 0)  # for a cluster that grows: training waits as long for its workers' nodes
+    # that training waits for its workers' nodes; 0: ten minutes on a cluster with an autoscaler, else not at all
+    wait_for_nodes_s: float = number(0, 0)
     tokens_per_second: float = number(0, 0)  # of one training worker, for the hours of a plan; 0: as the run was so far
     rows_per_block: int = number(2000, 1)
     max_error_rate: float = number(0.05, 0, 1)  # rejected share of rows above which a data stage stops with a message

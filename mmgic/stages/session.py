@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+import ray._private.state
 from ray._private.accelerators import NvidiaGPUAcceleratorManager
 from ray._private.services import find_bootstrap_address
 from ray.data import DataContext
@@ -19,6 +20,7 @@ from mmgic.errors import InputError, explained
 LOCAL_CPUS = 6  # logical CPUs of a cluster that starts here, at least
 ADDRESS = "RAY_ADDRESS"
 OWN = "local"  # of ADDRESS: a cluster of this job's own, whatever else runs here
+GROWTH_SECONDS = 600.0  # that a cluster with an autoscaler is given to have what a job asks for
 ANSWER_SECONDS = 5.0  # that a cluster may take to accept a connection
 
 
@@ -130,6 +132,15 @@ def cluster_size() -> dict[str, float]:
     if join_cluster():
         return dict(ray.cluster_resources())
     return {"CPU": _local_cpus(), "GPU": NvidiaGPUAcceleratorManager.get_current_node_num_accelerators()}
+
+
+def largest_cluster() -> dict[str, float] | None:
+    """CPUs, GPUs and the like that the cluster of this process can grow to; None if it has no autoscaler that says."""
+    limits = ray._private.state.state.get_max_resources_from_cluster_config() if ray.is_initialized() else None
+    if limits is None:
+        return None
+    there = ray.cluster_resources()
+    return {kind: max(limits.get(kind, 0), there.get(kind, 0)) for kind in limits.keys() | there.keys()}
 
 
 def _local_cpus() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
@@ -16,6 +16,15 @@ from mmgic.settings import TrainingSettings
 MOMENTS = ("exp_avg", "exp_avg_sq")
 Decay = Literal["matrices", "rows", "none"]
 BUCKET = 200_000_000  # elements that ZeRO reduces at once
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's, which makes no step that it is told to leave out: parameters and moments stay as they are."""
+
+    may_step: Callable[[], bool] = staticmethod(lambda: True)
+
+    def step(self, closure: Any = None) -> Any:
+        return super().step(closure) if self.may_step() else None
 
 
 def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.device) -> Any:
@@ -36,7 +45,7 @@ def make_engine(model: nn.Module, settings: TrainingSettings, device: torch.devi
         for kind in get_args(Decay)
     ]
     betas = (settings.adam_beta1, settings.adam_beta2)
-    optimizer = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.0, betas=betas, fused=True)
+    optimizer = AdamW(groups, lr=0.0, weight_decay=0.0, betas=betas, fused=True)
     bucket = min(BUCKET, sum(parameter.numel() for parameter in trained.values()))
     engine, *_ = deepspeed.initialize(
         model=model,
@@ -129,8 +138,9 @@ def _start_adam(engine: Any) -> None:
         engine.optimizer._lazy_init_hp_params_optimizer_state()
 
 
-def _adam(engine: Any) -> torch.optim.Optimizer:
-    return engine.optimizer.optimizer if engine.zero_optimization_stage() else engine.optimizer
+def _adam(engine: Any) -> AdamW:
+    adam: AdamW = engine.optimizer.optimizer if engine.zero_optimization_stage() else engine.optimizer
+    return adam
 
 
 def _set_step(engine: Any, step: int) -> None:
@@ -138,13 +148,17 @@ def _set_step(engine: Any, step: int) -> None:
         state["step"].fill_(step)
 
 
-def apply_gradients(engine: Any) -> float:
-    """Clips the gradient, steps AdamW, and returns the norm that the whole gradient had before clipping."""
+def apply_gradients(engine: Any, accepts: Callable[[float], bool] = lambda norm: True) -> float:
+    """Clips the gradient, steps AdamW if the gradient's norm before clipping is one that `accepts` takes, and returns
+    that norm, which is the same on all workers; inf or nan if the gradient is not finite."""
+    adam = _adam(engine)
     if engine.zero_optimization_stage():
-        engine.step()
+        adam.may_step = lambda: accepts(float(engine.optimizer._global_grad_norm))
+        engine.step()  # of a gradient that is not finite DeepSpeed makes none itself
         return float(engine.get_global_grad_norm())
     gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
     norm = float(torch.nn.utils.get_total_norm(gradients))
+    adam.may_step = lambda: accepts(norm)
     engine.step()
     return norm
 

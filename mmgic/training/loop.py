@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +14,14 @@ import torch.distributed as dist
 
 from mmgic.model.loss import IGNORE, draws_target_only, target_labels
 from mmgic.model.vocabulary import VLVocabulary
-from mmgic.settings import SettingsError, TrainingSettings
+from mmgic.settings import TrainingSettings
+from mmgic.training.bad_steps import StepGuard
 from mmgic.training.curriculum import Visit
 from mmgic.training.engine import apply_gradients, forget_moments, set_rates
 from mmgic.training.packing import MicroBatch, deal, pack
 from mmgic.training.plan import Plan
 from mmgic.training.store import TokenStore
+from mmgic.training.worker import Worker
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class StepMetrics:
     seconds: float
     tokens_per_second: float
     data_wait: float  # share of `seconds` that this worker waited for its batch
+    checkpoint_wait: float  # seconds before the step that training stood still for a checkpoint
+    made: bool  # whether the weights have changed
 
     def summary(self) -> str:
         return (
@@ -73,6 +76,10 @@ class Batches:
         shares = deal(lengths.tolist(), self.training.micro_batch_tokens, self.workers)
         return [pack([self._document(visits[position]) for position in micro]) for micro in shares[self.rank]]
 
+    def row_ids(self, step: int) -> list[int]:
+        """Of the documents of the global batch."""
+        return [self.store.sample(visit.index).row_id for visit in self.plan.stage(step).visits(step)]
+
     def _document(self, visit: Visit) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and labels, int64 [tokens] each."""
         sample = self.store.sample(visit.index)
@@ -86,14 +93,16 @@ def train(
     batches: Batches,
     visual_weight: float,
     start: int,
-    on_step: Callable[[StepMetrics], None],
-    on_checkpoint: Callable[[int], None],
+    worker: Worker,
+    guard: StepGuard,
+    log: Callable[[StepMetrics], None],
+    save: Callable[[int], None],
 ) -> None:
-    """Makes the steps from `start` to the end, with a loss of `visual_weight` * L_V + L_T. `on_checkpoint(steps made)`
-    is called on all workers at the same steps.
+    """Makes the steps from `start` to the end, with a loss of `visual_weight` * L_V + L_T. `log` is called after each,
+    `save(steps made)` on all workers at the same steps. Raises SettingsError if the run is to stop at a step that is not made.
     """
     training, plan, steps = batches.training, batches.plan, batches.steps
-    began = time.perf_counter()
+    began, checkpoint_wait = time.perf_counter(), 0.0
     for step, micro_batches, waited in prefetched(batches, start, steps):
         stage, rate = plan.stage(step), plan.learning_rate(step)
         if plan.first_of_optimizer(step) == step:
@@ -102,16 +111,14 @@ def train(
         # dropout, if LoRA has it, must not depend on what ran before this step
         torch.manual_seed(int(np.random.SeedSequence((batches.seed, step, dist.get_rank())).generate_state(1)[0]))
         visual_loss, text_loss, norm, tokens = optimizer_step(
-            engine, micro_batches, visual_weight, batches.vocabulary.img
+            engine, micro_batches, visual_weight, batches.vocabulary.img, lambda *found: not guard.problem(*found)
         )
         loss = visual_weight * visual_loss + text_loss
-        if not math.isfinite(loss):
-            raise SettingsError(
-                f"the loss of step {step + 1} is not finite; lower training.learning_rate and give the run another "
-                "training.name"
-            )
+        problem = guard.problem(loss, norm)
+        if not problem:
+            guard.made(norm)
         seconds = time.perf_counter() - began
-        on_step(
+        log(
             StepMetrics(
                 step=step,
                 stage=plan.number(step),
@@ -124,19 +131,32 @@ def train(
                 seconds=seconds,
                 tokens_per_second=round(tokens / seconds, 1),
                 data_wait=waited / seconds,
+                checkpoint_wait=checkpoint_wait,
+                made=not problem,
             )
         )
-        if (step + 1) % training.checkpoint_every == 0 or step + 1 == steps:
-            on_checkpoint(step + 1)
+        if problem:
+            worker.note_bad_step(step, problem, batches.row_ids(step))
+            dist.barrier()  # it is written before a worker stops
+            guard.refused(step, problem, worker.folder)
+        began = time.perf_counter()
+        if worker.due(step + 1):
+            save(step + 1)
+        checkpoint_wait = time.perf_counter() - began
         began = time.perf_counter()
 
 
 def optimizer_step(
-    engine: Any, micro_batches: list[MicroBatch], visual_weight: float, first_visual: int
+    engine: Any,
+    micro_batches: list[MicroBatch],
+    visual_weight: float,
+    first_visual: int,
+    accepts: Callable[[float, float], bool] = lambda loss, norm: True,
 ) -> tuple[float, float, float, int]:
     """One step of AdamW on the global batch of which `micro_batches` is this worker's share.
 
-    Returns L_V, L_T, the gradient's norm before clipping, and the tokens of the global batch. The weight of every token
+    Returns L_V, L_T, the gradient's norm before clipping, and the tokens of the global batch. It is made if `accepts`
+    takes the loss and that norm, or else everything stays as it was. The weight of every token
     is fixed by the counts of the global batch, so the gradient does not depend on how documents are spread over micro
     batches and workers.
     """
@@ -157,9 +177,9 @@ def optimizer_step(
         losses = engine(micro_batch.ids, micro_batch.document_lengths, micro_batch.labels)
         engine.backward((losses * weights).sum())
         sums += losses.detach()
-    norm = apply_gradients(engine)
     dist.all_reduce(sums)
     visual_loss, text_loss = (sums / counts).tolist()
+    norm = apply_gradients(engine, lambda norm: accepts(visual_weight * visual_loss + text_loss, norm))
     return visual_loss, text_loss, norm, int(totals[2])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -44,6 +45,9 @@ class MetricsLog:
 
     def write(self, metrics: Metrics) -> None:
         values = asdict(metrics)
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                values[name] = None  # JSON knows no such number
         self._file.write(json.dumps(values) + "\n")
         for name, value in values.items():
             if name != "step" and isinstance(value, (int, float)):

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from mmgic.errors import InputError
 from mmgic.settings import RunSettings, Settings
-from mmgic.training.checkpoints import checkpoints
+from mmgic.training.checkpoints import newest_checkpoint
 from mmgic.training.worker import Worker
 
 
@@ -28,10 +28,10 @@ class RunResult:
 
     @property
     def checkpoint(self) -> Path:
-        """The newest checkpoint's folder. Raises InputError if there is none any more."""
-        if not (found := checkpoints(Path(self.run_folder))):
-            raise InputError(f"{self.run_folder} holds no checkpoint any more; remove the folder and train again")
-        return found[-1]
+        """The newest checkpoint's folder on this machine. Raises InputError if there is none any more."""
+        if not (found := newest_checkpoint(Path(self.run_folder))):
+            raise InputError(f"{self.run_folder} has no checkpoint any more; remove the folder and train again")
+        return found
 
 
 RESULT_FILE, SETTINGS_FILE, INPUTS_FILE = "result.json", "settings.yaml", "inputs.json"  # in a run's folder

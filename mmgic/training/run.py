@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -23,21 +24,38 @@ import torch
 import yaml
 from ray import cloudpickle
 from ray.autoscaler.sdk import request_resources
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
+from ray.exceptions import RayError
+from ray.train import (
+    ControllerError,
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+    WorkerGroupError,
+)
+from ray.train.v2._internal.exceptions import RayTrainError
+from ray.train.v2.api.exceptions import PreemptionError
 from ray.util.metrics import Gauge
 
 from mmgic.errors import InputError, UserError, explained
+from mmgic.exported.weights import SHARD_BYTES
 from mmgic.files import read_mapping, write_text
 from mmgic.settings import ClusterSettings, Settings, SettingsError, computed, to_yaml, with_absolute_paths
 from mmgic.stages.progress import followed
 from mmgic.stages.reporting import lost
-from mmgic.stages.session import join_cluster
+from mmgic.stages.session import GROWTH_SECONDS, join_cluster, largest_cluster
+from mmgic.stages.task import in_task
+from mmgic.training.checkpoints import PARAMETERS, PLACE_FILE, place_of
 from mmgic.training.recipe import INPUTS_FILE, RESULT_FILE, SETTINGS_FILE, R, TrainingRecipe
-from mmgic.training.worker import Worker
+from mmgic.training.worker import LOG_FILE, Worker
 
-LOG_FILE = "log.txt"  # what the workers say; all that libraries print in them is in Ray's logs
 # micro batches of all lengths would leave holes between blocks of fixed places
 _GPU_MEMORY = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+_LOSSES = (RayError, RayTrainError, torch.distributed.DistError, torch.AcceleratorError)
+# of gloo, which has no class of errors
+_LOST_PEER = re.compile(r"gloo|connection (closed|reset|refused)|broken pipe|timed out", re.I)
+_WARNING_SECONDS = 5.0  # between looks for nodes that are about to go
 
 
 def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
@@ -48,8 +66,8 @@ def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
     """
     if "://" in settings.output:
         raise SettingsError(
-            f"'output' is {settings.output}, but training maps files under it into memory; copy the store to a file "
-            "system that every worker mounts and set output to its path"
+            f"'output' is {settings.output}, but training follows the files of a run while they grow; set output to a "
+            "folder that every worker mounts (training.store and training.checkpoints may be urls)"
         )
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # of this process, which exports; workers name their own
     settings = with_absolute_paths(settings)
@@ -65,10 +83,16 @@ def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
             check_resources(settings.cluster)
         write_text(str(folder / SETTINGS_FILE), to_yaml(settings))
         write_text(str(folder / INPUTS_FILE), json.dumps(inputs, indent=2) + "\n")
+        if place := _place(recipe, settings):
+            write_text(str(folder / PLACE_FILE), f"{place}\n")
         _fit(recipe, settings)
     result = read_result(recipe, folder)
     if not (finished and result.model.exists()):  # an export appears only when it is complete
-        recipe.export(settings, result, result.model)
+        if settings.cluster.training_gpus:  # then the model may be too large for the driver's node
+            memory = 2 * SHARD_BYTES + 3 * (result.checkpoint / PARAMETERS).stat().st_size
+            in_task(recipe.export, settings, result, result.model, log=folder / LOG_FILE, memory=memory)
+        else:
+            recipe.export(settings, result, result.model)
     return result
 
 
@@ -84,11 +108,21 @@ def read_result(recipe: TrainingRecipe[R], folder: Path) -> R:
         ) from None
 
 
+def _place(recipe: TrainingRecipe[Any], settings: Settings) -> str:
+    """Where the run's checkpoints are to lie; "" in its folder."""
+    run = recipe.run_settings(settings)
+    return f"{run.checkpoints}/{run.name}" if run.checkpoints else ""
+
+
 def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
-    """Runs `recipe.train` in the workers, again after each failure that is not the user's, as often as settings say."""
+    """Runs `recipe.train` in the workers, and again whenever one of them is lost, as often as settings say. What a
+    worker raises itself is final: it would raise it again."""
     folder, cluster = recipe.run_folder(settings), settings.cluster
     most = recipe.run_settings(settings).max_failures
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # it shows every line of a worker twice
+    if cluster.training_gpus:  # Ray asks NCCL which worker the others wait for, and notes the stacks
+        os.environ.setdefault("RAY_TRAIN_ENABLE_NCCL_HANG_DETECTOR", "1")
+    fewest = cluster.fewest_training_workers
     failures = 0
     while True:
         trainer = ray.train.torch.TorchTrainer(
@@ -97,7 +131,7 @@ def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
             train_loop_config={"recipe": cloudpickle.dumps(recipe), "settings": settings},
             torch_config=ray.train.torch.TorchConfig(backend="nccl" if cluster.training_gpus else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=cluster.training_workers,
+                num_workers=(fewest, cluster.training_workers) if fewest else cluster.training_workers,
                 use_gpu=cluster.training_gpus > 0,
                 resources_per_worker=_resources(cluster),
             ),
@@ -117,6 +151,8 @@ def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
             if mistake := _user_error(error):
                 raise mistake from None
             failures += 1
+            if not lost_worker(error):
+                raise
             if 0 <= most < failures:
                 if how := _lost_worker(error):
                     raise InputError(
@@ -124,7 +160,7 @@ def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
                         "micro batch or the number of workers; the same command goes on from the newest checkpoint"
                     ) from None
                 raise
-            print(f"{folder.name}: a worker failed; the run goes on from its newest checkpoint", flush=True)
+            print(f"{folder.name}: a worker was lost; the run goes on from its newest checkpoint", flush=True)
 
 
 def _train_worker(config: dict[str, Any]) -> None:
@@ -144,10 +180,13 @@ def _train_worker(config: dict[str, Any]) -> None:
         context.get_world_size(),
         ray.train.report,
         _gauges() if settings.cluster.training_workers else lambda _: None,
+        _warnings(device) if settings.cluster.training_workers else lambda: False,
     )
     with _own_output(folder) if settings.cluster.training_workers else nullcontext():
-        found = recipe.train(settings, worker)
-    worker.close()
+        try:
+            found = recipe.train(settings, worker)
+        finally:
+            worker.close()
     if worker.rank == 0:
         write_text(str(folder / RESULT_FILE), json.dumps(found, indent=2) + "\n")
 
@@ -157,6 +196,27 @@ def _own_output(folder: Path) -> Iterator[None]:
     """Sends what is printed to the run's log, which the driver shows: of Ray's logs it would show every line."""
     with (folder / LOG_FILE).open("a", buffering=1, encoding="utf-8") as log, redirect_stdout(log):
         yield
+
+
+def _warnings(device: torch.device) -> Callable[[], bool]:
+    """Whether Ray has warned since the last call of a node of the run that is about to go: the same on all workers."""
+    known: set[str] = set()
+    asked = time.monotonic()
+
+    def warned() -> bool:
+        nonlocal asked
+        # Ray's answer is a round trip, so it is asked for now and then, by the clock of worker 0
+        due = torch.tensor([time.monotonic() - asked >= _WARNING_SECONDS], dtype=torch.uint8, device=device)
+        torch.distributed.broadcast(due, 0)
+        if not due.item():
+            return False
+        asked = time.monotonic()
+        info = ray.train.get_preemption_info()
+        nodes = set(info.preempted_node_ids) - known if info else set()
+        known.update(nodes)
+        return bool(nodes)
+
+    return warned
 
 
 def _gauges() -> Callable[[Mapping[str, Any]], None]:
@@ -172,8 +232,14 @@ def _gauges() -> Callable[[Mapping[str, Any]], None]:
 
 
 def _check_same_run(folder: Path, recipe: TrainingRecipe[Any], settings: Settings, inputs: Mapping[str, str]) -> None:
-    """Raises SettingsError if `folder` holds a run that computes something else, or from something else."""
+    """Raises SettingsError if `folder` holds a run that computes something else, or from something else, or whose
+    checkpoints lie elsewhere."""
     advice = f"choose another {recipe.group}.name, or remove the folder to begin again"
+    if (folder / SETTINGS_FILE).exists() and place_of(folder) != (_place(recipe, settings) or str(folder)):
+        raise SettingsError(
+            f"the checkpoints of {folder} lie in {place_of(folder)}; set {recipe.group}.checkpoints as it was, or "
+            f"{advice}"
+        )
     if (before := read_mapping(str(folder / SETTINGS_FILE), advice)) is not None:
         now = yaml.safe_load(to_yaml(settings))
         keys = [("seed",), *((group, name) for group in recipe.compared for name in computed(getattr(settings, group)))]
@@ -187,32 +253,36 @@ def _check_same_run(folder: Path, recipe: TrainingRecipe[Any], settings: Setting
 
 
 def check_resources(cluster: ClusterSettings) -> None:
-    """Waits until the cluster has room for the training workers, `cluster.wait_for_nodes_s` at most.
+    """Waits until the cluster has room for the training workers, or for the fewest that are enough.
 
-    Raises SettingsError if it has not; Ray would wait for ever.
+    A cluster that grows is asked to, and given `cluster.wait_for_nodes_s`, or 10 minutes. Raises SettingsError if the
+    room does not come or, at once, if it never can; Ray would wait for ever.
     """
     if not join_cluster():
         ray.init()
-    if missing := _missing(cluster):
-        if cluster.wait_for_nodes_s:
-            print(f"waiting up to {cluster.wait_for_nodes_s:.0f} s for nodes: {missing}", flush=True)
-            request_resources(bundles=[_resources(cluster)] * cluster.training_workers)
-        deadline = time.monotonic() + cluster.wait_for_nodes_s
+    wanted = cluster.fewest_training_workers or cluster.training_workers
+    largest = largest_cluster()
+    seconds = cluster.wait_for_nodes_s or (GROWTH_SECONDS if largest else 0.0)
+    missing = _missing(cluster, wanted, dict(ray.cluster_resources()))
+    never = largest is not None and missing and _missing(cluster, wanted, largest)
+    if missing and seconds and not never:
+        print(f"waiting up to {seconds:.0f} s for nodes: {missing}", flush=True)
+        request_resources(bundles=[_resources(cluster)] * cluster.training_workers)
+        deadline = time.monotonic() + seconds
         while missing and time.monotonic() < deadline:
-            time.sleep(min(1.0, cluster.wait_for_nodes_s))
-            missing = _missing(cluster)
-        if cluster.wait_for_nodes_s:
-            request_resources(num_cpus=0)  # from now on the workers themselves are what is asked for
+            time.sleep(min(1.0, seconds))
+            missing = _missing(cluster, wanted, dict(ray.cluster_resources()))
+        request_resources(num_cpus=0)  # from now on the workers themselves are what is asked for
     if missing:
         raise SettingsError(
-            f"{missing}; lower cluster.training_workers (0 trains in this process) or cluster.training_gpus, add "
-            "nodes, or let cluster.wait_for_nodes_s pass until a cluster that grows has them"
+            f"{f'{never} at its largest' if never else missing}; lower cluster.training_workers (0 trains in this "
+            "process) or cluster.training_gpus, add nodes, or let cluster.wait_for_nodes_s pass until a cluster that "
+            "grows has them"
         )
 
 
-def _missing(cluster: ClusterSettings) -> str:
-    """What the cluster lacks for the training workers, as a sentence; "" if nothing."""
-    workers, available = cluster.training_workers, ray.cluster_resources()
+def _missing(cluster: ClusterSettings, workers: int, available: Mapping[str, float]) -> str:
+    """What a cluster with `available` lacks for `workers` training workers, as a sentence; "" if nothing."""
     for kind, each in _resources(cluster).items():
         if available.get(kind, 0) < workers * each:
             return (
@@ -245,3 +315,18 @@ def _user_error(error: TrainingFailedError) -> UserError | None:
             return InputError(sentence)
         pending += [cause for cause in (failure.__cause__, getattr(failure, "_base_exc", None)) if cause]
     return None
+
+
+def lost_worker(error: TrainingFailedError) -> bool:
+    """Whether a run ended because a worker, its node or its device went, and not because of what it computes."""
+    if isinstance(error, PreemptionError):
+        return True
+    if isinstance(error, ControllerError):
+        return isinstance(error.controller_failure, RayError | RayTrainError)
+    # those that are left fail as well, when they wait for it
+    failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
+    causes = [getattr(failure, "_base_exc", failure) for failure in failures]
+    return any(
+        isinstance(cause, _LOSSES) or (isinstance(cause, RuntimeError) and _LOST_PEER.search(str(cause)))
+        for cause in causes
+    )

@@ -10,7 +10,7 @@ from mmgic.errors import InputError
 from mmgic.files import model_fingerprint, read_mapping
 from mmgic.model.vocabulary import VOCABULARY_FILE
 from mmgic.settings import Settings
-from mmgic.training.checkpoints import checkpoints, load_parameters
+from mmgic.training.checkpoints import load_parameters, newest_checkpoint
 from mmgic.training.recipe import INPUTS_FILE, SETTINGS_FILE
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def starting_model(settings: Settings, **options: Any) -> VLLlama:
         return untrained_model(replace(settings, model=replace(settings.model, llm=start)), **options)
     before = (read_mapping(f"{start}/{SETTINGS_FILE}", _ADVICE) or {})["training"]["start"]
     model = starting_model(replace(settings, training=replace(settings.training, start=before)), **options)
-    load_parameters(checkpoints(Path(start))[-1], model.trained_parameters())
+    load_parameters(_newest(start), model.trained_parameters())
     return model
 
 
@@ -48,7 +48,7 @@ def check_start(settings: Settings) -> None:
     if not start or is_export(start):
         return
     inputs = read_mapping(f"{start}/{INPUTS_FILE}", _ADVICE)
-    if inputs is None or not checkpoints(Path(start)):
+    if inputs is None or not newest_checkpoint(Path(start)):
         raise InputError(
             f"'training.start' is {start}, which is neither the folder of a training run with a checkpoint nor an "
             "exported model; train that run first, or leave it empty to start from model.llm"
@@ -66,7 +66,13 @@ def start_fingerprint(settings: Settings) -> str:
     start = settings.training.start
     if not start:
         return ""
-    return model_fingerprint(start if is_export(start) else checkpoints(Path(start))[-1])
+    return model_fingerprint(start if is_export(start) else _newest(start))
+
+
+def _newest(run_folder: str) -> Path:
+    found = newest_checkpoint(Path(run_folder))
+    assert found, "check_start has seen it"
+    return found
 
 
 def is_export(folder: str) -> bool:

@@ -19,10 +19,12 @@ from safetensors.torch import load_file
 
 from mmgic.errors import InputError
 from mmgic.settings import ClusterSettings, Settings, SettingsError, to_yaml
+from mmgic.stages.task import in_task
 from mmgic.training.checkpoints import PARAMETERS, checkpoints
 from mmgic.training.metrics import read_metrics
 from mmgic.training.recipes.pretrain import PRETRAINING, PretrainingResult
 from mmgic.training.run import check_resources, run
+from mmgic.training.store import read_store_manifest
 
 MakeRun = Callable[..., Settings]
 STEPS = 60
@@ -75,7 +77,8 @@ def assert_same_run(result: PretrainingResult, reference: PretrainingResult) -> 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_killed_worker_changes_nothing(tiny_run: MakeRun, reference: PretrainingResult, tmp_path: Path) -> None:
-    settings = with_workers(tiny_run(tmp_path, training={"max_steps": STEPS}), 2)
+    elastic = {"fewest_training_workers": 1, "training_workers": 2}
+    settings = tiny_run(tmp_path, training={"max_steps": STEPS}, cluster=elastic)
     results: list[PretrainingResult] = []
     thread = threading.Thread(target=lambda: results.append(run(PRETRAINING, settings)))
     thread.start()
@@ -112,7 +115,7 @@ def test_what_a_worker_cannot_use_is_told_in_one_sentence_and_not_tried_again(
 ) -> None:
     settings = tiny_run(tmp_path, training={"max_steps": 4, "max_failures": 3})
     result = run(PRETRAINING, settings)
-    (Path(result.run_folder) / "result.json").unlink()
+    Path(result.run_folder, "result.json").unlink()
     (Path(result.checkpoint) / PARAMETERS).write_bytes(b"cut off")
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         run(PRETRAINING, with_workers(settings, 1))
@@ -143,3 +146,30 @@ def test_too_few_processors_are_refused_at_once(tiny_run: MakeRun, tmp_path: Pat
     on_gpus = with_workers(tiny_run(tmp_path, cluster={"training_gpus": 1.0}), 2)
     with pytest.raises(SettingsError, match="GPUs but the cluster has 0"):
         run(PRETRAINING, on_gpus)
+
+
+def test_a_cluster_that_grows_is_asked_and_one_that_never_can_is_refused_at_once(
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beyond = replace(ClusterSettings(), training_workers=8, training_gpus=0)  # the cluster has 6 processors
+    monkeypatch.setattr("mmgic.training.run.largest_cluster", lambda: {"CPU": 7.0})
+    with pytest.raises(SettingsError, match="8 CPUs but the cluster has 7 at its largest"):
+        check_resources(replace(beyond, wait_for_nodes_s=600.0))
+    assert "waiting" not in capsys.readouterr().out
+    check_resources(replace(beyond, fewest_training_workers=6))
+    monkeypatch.setattr("mmgic.training.run.largest_cluster", lambda: {"CPU": 8.0})
+    monkeypatch.setattr("mmgic.training.run.GROWTH_SECONDS", 0.2)
+    with pytest.raises(SettingsError, match="8 CPUs but the cluster has 6;"):
+        check_resources(beyond)
+    assert "waiting up to 0 s" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_work_is_done_where_its_resources_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_task(round, 2.7, log=tmp_path / "log.txt", memory=1e6) == 3
+    in_task(print, "from afar", log=tmp_path / "log.txt")
+    assert "from afar" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"^nowhere holds no finished token store; run `mmgic build` first$"):
+        in_task(read_store_manifest, "nowhere", log=tmp_path / "log.txt")
+    with pytest.raises(InputError, match="1 GPUs are asked for, but no node of the cluster has more than 0"):
+        in_task(round, 1, log=tmp_path / "log.txt", gpus=1.0)

@@ -107,7 +107,7 @@ def _train_worker(settings: Settings, worker: Worker) -> dict[str, object]:
     def save(step: int) -> None:
         worker.save(step, learner.parameters(), learner.moments())
 
-    train(learner, start, worker.log, save)
+    train(learner, start, worker.log, worker.due, save)
     return {"steps": training.steps, "loss": read_metrics(worker.folder)[-1]["loss"]} if worker.rank == 0 else {}
 
 

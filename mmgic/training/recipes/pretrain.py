@@ -23,6 +23,7 @@ from mmgic.model.llama_config import check_window, load_llama_config
 from mmgic.model.vl_llama import trainable_summary, trained_count
 from mmgic.model.vocabulary import VLVocabulary
 from mmgic.settings import Settings
+from mmgic.training.bad_steps import StepGuard
 from mmgic.training.checkpoints import load_moments, load_parameters
 from mmgic.training.engine import MOMENTS, full_moments, make_engine, set_moments, single_process_group
 from mmgic.training.export import export_checkpoint
@@ -32,7 +33,8 @@ from mmgic.training.metrics import read_metrics
 from mmgic.training.plan import make_plan, plan_text
 from mmgic.training.recipe import RunResult, TrainingRecipe
 from mmgic.training.start import LANGUAGE_MODEL, check_start, start_fingerprint, starting_model
-from mmgic.training.store import TokenStore, store_folder
+from mmgic.training.store import TokenStore, read_store_manifest
+from mmgic.training.store.files import local_store, store_place
 from mmgic.training.worker import Worker
 
 
@@ -53,7 +55,7 @@ def make_batches(settings: Settings, rank: int = 0, workers: int = 1) -> Batches
     check_start(settings)
     vocabulary = vocabulary_of(settings)
     check_window(load_llama_config(settings.model.llm), settings.documents.max_tokens)
-    store = TokenStore(store_folder(settings))
+    store = TokenStore(local_store(settings))
     if store.manifest.vocabulary_size != vocabulary.size:
         raise InputError(
             f"the token store was built for {store.manifest.vocabulary_size} token ids but {settings.model.llm} with "
@@ -79,7 +81,7 @@ def describe_plan(settings: Settings) -> str:
 
 
 def _inputs(settings: Settings) -> dict[str, str]:
-    store = json.dumps(asdict(TokenStore(store_folder(settings)).manifest), sort_keys=True)
+    store = json.dumps(asdict(read_store_manifest(store_place(settings))), sort_keys=True)
     return {
         "token store": hashlib.sha256(store.encode()).hexdigest()[:16],
         LANGUAGE_MODEL: model_fingerprint(settings.model.llm) if settings.model.llm else "",
@@ -111,12 +113,14 @@ def _train_in_group(settings: Settings, worker: Worker) -> dict[str, object]:
     if worker.newest:
         load_parameters(worker.newest, parameters)
     engine = make_engine(model, settings.training, worker.device)
+    guard = StepGuard(settings.training, worker.progress.norms, worker.progress.skipped)
     if worker.newest:
-        taken = start - batches.plan.first_of_optimizer(start) if start < batches.steps else 0
+        first = batches.plan.first_of_optimizer(start) if start < batches.steps else start
+        taken = start - first - guard.skipped_since(first)
         set_moments(engine, parameters, load_moments(worker.newest, parameters), taken)
 
     def save(step: int) -> None:
-        worker.save(step, parameters, full_moments(engine, parameters))
+        worker.save(step, parameters, full_moments(engine, parameters), **guard.state())
 
     def log(metrics: StepMetrics) -> None:
         worker.log(metrics)
@@ -124,7 +128,7 @@ def _train_in_group(settings: Settings, worker: Worker) -> dict[str, object]:
             seconds = time.perf_counter() - began
             print(f"first step after {seconds:.1f} s, {loaded:.1f} of them until the model was loaded", flush=True)
 
-    train(engine, batches, settings.loss.visual_weight, start, log, save)
+    train(engine, batches, settings.loss.visual_weight, start, worker, guard, log, save)
     return _figures(worker.folder, summary.trained, summary.total) if worker.rank == 0 else {}
 
 

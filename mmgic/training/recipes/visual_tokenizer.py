@@ -102,7 +102,7 @@ def _train_worker(settings: Settings, worker: Worker) -> dict[str, object]:
     def save(step: int) -> None:
         worker.save(step, learner.parameters(), learner.moments())
 
-    train(learner, start, worker.log, save)
+    train(learner, start, worker.log, worker.due, save)
     figures = learner.evaluate(held_out)
     if worker.rank == 0:
         plot_curves(worker.folder)

@@ -21,6 +21,7 @@ from typing import Any
 
 from mmgic.documents.folders import documents_folder
 from mmgic.errors import InputError
+from mmgic.files import read_text, staged
 from mmgic.paths import absolute, is_local
 from mmgic.settings import Settings
 
@@ -37,6 +38,23 @@ def store_folder(settings: Settings) -> Path:
             f"'output' is {settings.output}; the token store is memory-mapped: set it to a folder on a disk"
         )
     return Path(absolute(settings.output)) / documents_folder("store", settings.documents, of_recipe=True)
+
+
+def store_place(settings: Settings) -> str:
+    """Where the token store that a run is trained on lies: `training.store`, or else the run's own."""
+    return settings.training.store or str(store_folder(settings))
+
+
+def local_store(settings: Settings) -> Path:
+    """The folder of `store_place` on this machine, to which a store at a url is copied once.
+
+    Raises InputError if there is no finished store.
+    """
+    place = store_place(settings)
+    if is_local(place):
+        return Path(absolute(place))
+    read_store_manifest(place)
+    return staged(place)
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -75,9 +93,15 @@ class StoreManifest:
 
 def read_store_manifest(folder: str | Path) -> StoreManifest:
     """Raises InputError if `folder` holds no finished store."""
-    path = Path(folder) / MANIFEST
+    path = f"{folder}/{MANIFEST}"
     try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path)
+    except UnicodeDecodeError:
+        text = ""
+    if text is None:
+        raise InputError(f"{folder} holds no finished token store; run `mmgic build` first")
+    try:
+        fields: dict[str, Any] = json.loads(text)
         corpora = {
             name: CorpusCounts(
                 counts["start"],
@@ -87,7 +111,5 @@ def read_store_manifest(folder: str | Path) -> StoreManifest:
             for name, counts in fields.pop("corpora").items()
         }
         return StoreManifest(corpora=corpora, **fields)
-    except OSError:
-        raise InputError(f"{folder} holds no finished token store; run `mmgic build` first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is not a token store of this version; delete {folder} and build it again") from None

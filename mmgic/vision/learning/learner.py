@@ -260,10 +260,16 @@ class Learner:
         return self.data.encode(self.data.load(indices))
 
 
-def train(learner: Any, start: int, on_step: Callable[[Any], None], on_checkpoint: Callable[[int], None]) -> None:
+def train(
+    learner: Any,
+    start: int,
+    on_step: Callable[[Any], None],
+    due: Callable[[int], bool],
+    on_checkpoint: Callable[[int], None],
+) -> None:
     """Makes the steps of a `Learner` or `PixelLearner` from `start` to the end.
 
-    `on_step(figures)` is called after each, `on_checkpoint(steps made)` on all workers at the same ones.
+    `on_step(figures)` is called after each, and then `on_checkpoint(steps made)` if one is `due(steps made)`.
 
     Raises InputError if the loss is no number.
     """
@@ -277,5 +283,5 @@ def train(learner: Any, start: int, on_step: Callable[[Any], None], on_checkpoin
         if not math.isfinite(figures.loss):
             raise InputError(f"the loss of step {step + 1} is not finite; lower learning_rate and begin another run")
         on_step(figures)
-        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
+        if due(step + 1):
             on_checkpoint(step + 1)

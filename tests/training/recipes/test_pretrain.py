@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from fsspec.implementations.memory import MemoryFileSystem
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -17,11 +20,14 @@ from mmgic.errors import InputError
 from mmgic.model.assemble import untrained_model
 from mmgic.model.loss import IGNORE
 from mmgic.settings import Settings, SettingsError, load_settings
-from mmgic.training.checkpoints import PARAMETERS, checkpoints
+from mmgic.training import bad_steps
+from mmgic.training.bad_steps import BAD_STEPS_FILE
+from mmgic.training.checkpoints import PARAMETERS, checkpoints, load_progress
 from mmgic.training.metrics import read_metrics
 from mmgic.training.recipes.pretrain import PRETRAINING, PretrainingResult, make_batches
 from mmgic.training.run import RESULT_FILE, run
 from mmgic.training.schedule import learning_rate
+from mmgic.training.store import store_folder
 
 MakeRun = Callable[..., Settings]
 TWO_STAGES = {"curriculum": "ic -> mmgic", "max_steps": 4, "keep_checkpoints": 9}
@@ -31,7 +37,9 @@ def trained(result: PretrainingResult) -> dict[str, torch.Tensor]:
     return load_file(Path(result.checkpoint) / PARAMETERS)
 
 
-def plain_pytorch_run(settings: Settings) -> tuple[dict[str, torch.Tensor], list[float], list[float]]:
+def plain_pytorch_run(
+    settings: Settings, skipped: Collection[int] = ()
+) -> tuple[dict[str, torch.Tensor], list[float], list[float]]:
     """The paper's training written out: one document at a time, no engine, no packing, no chunks."""
     model = untrained_model(settings)
     parameters = model.trained_parameters()
@@ -64,7 +72,8 @@ def plain_pytorch_run(settings: Settings) -> tuple[dict[str, torch.Tensor], list
         norms.append(torch.nn.utils.clip_grad_norm_(parameters.values(), settings.training.grad_clip).item())
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step - stage.start, stage.steps, stage.training)
-        optimizer.step()
+        if step not in skipped:
+            optimizer.step()
         losses.append(loss.item())
     return {name: parameter.detach() for name, parameter in parameters.items()}, losses, norms
 
@@ -77,6 +86,7 @@ def test_run_equals_plain_pytorch(tiny_run: MakeRun, tmp_path: Path, zero_stage:
     result = run(PRETRAINING, settings)
     expected, losses, norms = plain_pytorch_run(settings)
     metrics = read_metrics(Path(result.run_folder))
+    assert max(norms) > settings.training.grad_clip > min(norms)  # some gradients are clipped
     assert [line["loss"] for line in metrics] == pytest.approx(losses, rel=1e-5)
     assert [line["grad_norm"] for line in metrics] == pytest.approx(norms, rel=1e-4)
     for name, tensor in trained(result).items():
@@ -199,7 +209,7 @@ def test_unusable_input_is_refused(tiny_run: MakeRun, tmp_path: Path) -> None:
         run(PRETRAINING, tiny_run(tmp_path, training={"curriculum": "mmgic+"}))
     with pytest.raises(SettingsError, match="names the corpus 'vqa', which has no documents"):
         run(PRETRAINING, tiny_run(tmp_path, training={"curriculum": "vqa"}))
-    with pytest.raises(SettingsError, match="copy the store to a file system"):
+    with pytest.raises(SettingsError, match="a folder that every worker mounts"):
         run(PRETRAINING, replace(tiny_run(tmp_path), output="s3://bucket/output"))
     with pytest.raises(InputError, match="holds no finished token store"):
         run(PRETRAINING, replace(tiny_run(tmp_path), output=str(tmp_path / "nowhere")))
@@ -208,5 +218,69 @@ def test_unusable_input_is_refused(tiny_run: MakeRun, tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tiny_run: MakeRun, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"the loss of step \d+ is not finite; lower training.learning_rate"):
-        run(PRETRAINING, tiny_run(tmp_path, training={"learning_rate": 1e30, "warmup_ratio": 0.0, "max_steps": 30}))
+    training = {"learning_rate": 1e30, "warmup_ratio": 0.0, "max_steps": 30, "checkpoint_every": 1}
+    settings = tiny_run(tmp_path, training=training)
+    with pytest.raises(SettingsError, match=r"step \d+ is not made because the \w+ is not finite: .*bad_steps.jsonl"):
+        run(PRETRAINING, settings)
+    folder = PRETRAINING.run_folder(settings)
+    [bad] = [json.loads(line) for line in (folder / BAD_STEPS_FILE).read_text().splitlines()]
+    visits = make_batches(settings).plan.stage(bad["step"]).visits(bad["step"])
+    assert bad["row_ids"] == [make_batches(settings).store.sample(visit.index).row_id for visit in visits]
+    assert load_progress(checkpoints(folder)[-1]).step == bad["step"]  # what went before is not lost
+    with pytest.raises(SettingsError, match="the last 10 steps were not made"):
+        run(PRETRAINING, tiny_run(tmp_path, training={**training, "on_bad_step": "skip"}))
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2])
+def test_a_skipped_step_changes_nothing(
+    tiny_run: MakeRun, tmp_path: Path, zero_stage: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bad_steps, "_FEWEST", 2)  # so that half of the gradients are too large
+    training = {"zero_stage": zero_stage, "on_bad_step": "skip", "grad_norm_limit": 1.0, "max_steps": 8}
+    settings = tiny_run(tmp_path, training={**training, "keep_checkpoints": 9})
+    result = run(PRETRAINING, settings)
+    metrics, tensors = read_metrics(folder := Path(result.run_folder)), trained(result)
+    skipped = [line["step"] for line in metrics if not line["made"]]
+    assert 0 < len(skipped) < 6
+    assert skipped == [json.loads(line)["step"] for line in (folder / BAD_STEPS_FILE).read_text().splitlines()]
+    expected, losses, _ = plain_pytorch_run(settings, skipped)
+    assert [line["loss"] for line in metrics] == pytest.approx(losses, rel=1e-5)
+    for name, tensor in tensors.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5, msg=name)
+    for later in checkpoints(folder)[2:]:
+        shutil.rmtree(later)
+    (folder / RESULT_FILE).unlink()
+    again = trained(run(PRETRAINING, settings))
+    assert all(torch.equal(again[name], tensors[name]) for name in tensors)
+
+
+def test_store_and_checkpoints_may_lie_elsewhere(
+    tiny_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    expected = run(PRETRAINING, tiny_run(tmp_path / "here"))
+    memory, root = MemoryFileSystem(), f"/{tmp_path.name}"
+    memory.put(str(store_folder(tiny_run(tmp_path / "here"))) + "/", f"{root}/store", recursive=True)
+    places = {"store": f"memory:/{root}/store", "checkpoints": f"memory:/{root}/runs"}
+    settings = tiny_run(tmp_path / "there", training=places)
+    result = run(PRETRAINING, settings)
+    assert not checkpoints(Path(result.run_folder))
+    names = ["checkpoint_00000004", "checkpoint_00000006"]
+    assert sorted(memory.ls(f"{root}/runs/pretrain", detail=False)) == [f"{root}/runs/pretrain/{n}" for n in names]
+    memory.rm(f"{root}/runs/pretrain/checkpoint_00000006/progress.json")  # one that was not finished
+    (Path(result.run_folder) / RESULT_FILE).unlink()
+    cut = run(PRETRAINING, settings)
+    assert [line["step"] for line in read_metrics(Path(cut.run_folder))] == list(range(6))
+    assert all(torch.equal(tensor, trained(expected)[name]) for name, tensor in trained(cut).items())
+    elsewhere = tiny_run(tmp_path / "there", training={"store": places["store"]})
+    with pytest.raises(SettingsError, match=r"checkpoints of .* lie in memory://.*set training.checkpoints as it was"):
+        run(PRETRAINING, elsewhere)
+    with pytest.raises(InputError, match="memory://nowhere holds no finished token store"):
+        run(PRETRAINING, tiny_run(tmp_path / "nowhere", training={"store": "memory://nowhere"}))
+
+
+def test_a_run_of_another_curriculum_is_refused(tiny_run: MakeRun, tmp_path: Path) -> None:
+    settings = tiny_run(tmp_path, training={"max_steps": 1})
+    run(PRETRAINING, settings)
+    with pytest.raises(SettingsError, match=r"holds a run with training.curriculum = mmgic, not ic; choose another"):
+        run(PRETRAINING, tiny_run(tmp_path, training={"max_steps": 1, "curriculum": "ic"}))

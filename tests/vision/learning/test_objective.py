@@ -175,7 +175,7 @@ def test_tokenizer_training_fills_the_codebook_and_rebuilds_the_features(decoder
     learner.standardise()
     before = learner.evaluate(InMemory(of_kinds(40)))
     seen = []
-    train(learner, 0, seen.append, lambda step: None)
+    train(learner, 0, seen.append, lambda step: False, lambda step: None)
     continuous = [figures for figures in seen if figures.stage == "continuous"]
     assert len(continuous) == QUICK.continuous_steps
     assert sum(f.tokens_per_image for f in continuous[-20:]) / 20 == pytest.approx(16 / 3, abs=2)
@@ -213,7 +213,7 @@ def test_going_on_from_a_checkpoint_makes_the_same_steps(stop):
 
     first = make_learner(settings, of_kinds())
     first.standardise()
-    train(first, 0, whole.append, keep)
+    train(first, 0, whole.append, lambda step: True, keep)
 
     second = make_learner(settings, of_kinds())
     second.enter(settings.stage(stop - 1)[0])
@@ -221,7 +221,7 @@ def test_going_on_from_a_checkpoint_makes_the_same_steps(stop):
         for name, tensor in second.parameters().items():
             tensor.copy_(kept["parameters"][name])
     second.resume(stop, kept["moments"])
-    train(second, stop, rest.append, lambda step: None)
+    train(second, stop, rest.append, lambda step: False, lambda step: None)
     assert rest == whole[stop:]
     for name, tensor in second.parameters().items():
         assert torch.equal(tensor, first.parameters()[name]), name
