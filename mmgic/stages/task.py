@@ -21,9 +21,8 @@ T = TypeVar("T")
 def in_task(work: Callable[..., T], *arguments: object, log: Path, gpus: float = 0, memory: float = 0) -> T:
     """What `work` returns, computed in a Ray task that holds `gpus` and `memory` bytes of one node.
 
-    What it prints goes through the file `log`, to standard output; its paths are the driver's, so all nodes must
-    see the driver's folders. Raises what `work` does,
-    and InputError if the cluster has no such node.
+    What it prints goes through the file `log` to standard output. Its paths are the driver's, so that node must see the
+    driver's folders. Raises what `work` does, and InputError if the cluster has no such node.
     """
     for kind, needed in (("GPU", gpus), ("memory", memory)):
         most = max((node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]), default=0)

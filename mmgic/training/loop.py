@@ -98,8 +98,10 @@ def train(
     log: Callable[[StepMetrics], None],
     save: Callable[[int], None],
 ) -> None:
-    """Makes the steps from `start` to the end, with a loss of `visual_weight` * L_V + L_T. `log` is called after each,
-    `save(steps made)` on all workers at the same steps. Raises SettingsError if the run is to stop at a step that is not made.
+    """Makes the steps from `start` to the end, with a loss of `visual_weight` * L_V + L_T.
+
+    `log` is called after each, `save(steps made)` on all workers at the same steps. Raises SettingsError if the run is
+    to stop at a step that is not made.
     """
     training, plan, steps = batches.training, batches.plan, batches.steps
     began, checkpoint_wait = time.perf_counter(), 0.0
@@ -155,10 +157,9 @@ def optimizer_step(
 ) -> tuple[float, float, float, int]:
     """One step of AdamW on the global batch of which `micro_batches` is this worker's share.
 
-    Returns L_V, L_T, the gradient's norm before clipping, and the tokens of the global batch. It is made if `accepts`
-    takes the loss and that norm, or else everything stays as it was. The weight of every token
-    is fixed by the counts of the global batch, so the gradient does not depend on how documents are spread over micro
-    batches and workers.
+    Returns L_V, L_T, the gradient's norm before clipping, and the tokens of the global batch. The weights change if
+    `accepts` takes the loss and that norm. What a token counts is fixed by the numbers of the global batch, so the
+    gradient does not depend on how documents are spread over micro batches and workers.
     """
     device = engine.device
     micro_batches = [micro_batch.to(device) for micro_batch in micro_batches]

@@ -151,7 +151,7 @@ def _fit(recipe: TrainingRecipe[Any], settings: Settings) -> None:
             if mistake := _user_error(error):
                 raise mistake from None
             failures += 1
-            if not lost_worker(error):
+            if not a_worker_was_lost(error):
                 raise
             if 0 <= most < failures:
                 if how := _lost_worker(error):
@@ -317,7 +317,7 @@ def _user_error(error: TrainingFailedError) -> UserError | None:
     return None
 
 
-def lost_worker(error: TrainingFailedError) -> bool:
+def a_worker_was_lost(error: TrainingFailedError) -> bool:
     """Whether a run ended because a worker, its node or its device went, and not because of what it computes."""
     if isinstance(error, PreemptionError):
         return True

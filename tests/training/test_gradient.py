@@ -23,6 +23,7 @@ from mmgic.schema import DOCUMENT, KEPT, row_id
 from mmgic.settings import Settings
 from mmgic.training import loop
 from mmgic.training.checkpoints import load_parameters
+from mmgic.training.engine import AdamW
 from mmgic.training.loop import Batches, optimizer_step
 from mmgic.training.recipes.pretrain import PRETRAINING, make_batches
 from mmgic.training.run import run
@@ -58,6 +59,7 @@ class AveragingEngine:
 
     def __init__(self, model: VLLlama, group: Group) -> None:
         self.module, self._group = model, group
+        self.optimizer = AdamW(model.parameters())
 
     def __call__(self, *inputs: Any) -> Tensor:
         losses: Tensor = self.module(*inputs)
@@ -207,7 +209,7 @@ def test_images_begin_and_end_though_visual_tokens_are_masked(tiny_run: MakeRun,
     rows += [document(8 + n, "image_first", [1, *images[n], *say, 5 + n, 2], [], "mmgic") for n in range(8)]
     write_store(tmp_path, rows)
     settings = tiny_run(
-        tmp_path, loss={"mask_prob": 1.0, "visual_weight": 1.0}, training={"max_steps": 30, "checkpoint_every": 30}
+        tmp_path, loss={"mask_prob": 1.0, "visual_weight": 1.0}, training={"max_steps": 45, "checkpoint_every": 45}
     )
     model = untrained_model(settings)
     load_parameters(run(PRETRAINING, settings).checkpoint, model.trained_parameters())

@@ -9,7 +9,7 @@ from ray.train import ControllerError, PreemptionInfo, WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 from ray.train.v2.api.exceptions import PreemptionError
 
-from mmgic.training.run import lost_worker
+from mmgic.training.run import a_worker_was_lost
 
 
 def raised(error: Exception) -> Exception:
@@ -30,9 +30,9 @@ def raised(error: Exception) -> Exception:
     ],
 )
 def test_only_what_a_run_does_not_compute_itself_is_tried_again(failures: list[Exception], lost: bool) -> None:
-    assert lost_worker(WorkerGroupError("", dict(enumerate(failures)))) is lost
+    assert a_worker_was_lost(WorkerGroupError("", dict(enumerate(failures)))) is lost
 
 
 def test_a_node_that_goes_is_no_fault() -> None:
-    assert lost_worker(PreemptionError(PreemptionInfo(None, {"node": [0]})))
-    assert not lost_worker(ControllerError(ValueError("of ours")))
+    assert a_worker_was_lost(PreemptionError(PreemptionInfo(None, {"node": [0]})))
+    assert not a_worker_was_lost(ControllerError(ValueError("of ours")))

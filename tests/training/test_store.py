@@ -198,7 +198,11 @@ def test_unusable_input_is_one_sentence(tmp_path):
     none_kept = write_documents(tmp_path / "none", [document(1, [], verdict=reject("too_long"))])
     unfinished = write_documents(tmp_path / "unfinished", [document(1, [1])])
     (unfinished / "settings.yaml").write_text("stage: documents\n")
+    outside = write_documents(
+        tmp_path / "outside", [document(1, [1, 2]), document(7, [1, 2, 3], spans=[(0, 1), (2, 4)])]
+    )
     for documents, size, message in (
+        ([outside], 20, "row_id 7 has an answer at tokens 2 to 4 of 3; build the documents again"),
         ([tmp_path / "missing"], 20, "holds no table"),
         ([none_kept], 20, "no document was kept"),
         ([unfinished], 20, "is not finished"),

@@ -157,10 +157,25 @@ def _shard_columns(rows: pa.Table, vocabulary_size: int) -> pa.Table:
             f"the documents hold token ids from {lowest} to {highest} but the vocabulary has {vocabulary_size}; build "
             "the documents with the model's own text tokenizer and visual tokenizer"
         )
+    _check_spans(rows, pc.list_value_length(ids).to_numpy())
     width = pa.uint16() if vocabulary_size < 1 << 16 else pa.uint32()
     offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(ids).to_numpy())]).astype(np.int32)
     tokens = pa.ListArray.from_arrays(pa.array(offsets), values.cast(width))
     return rows.select(["row_id", "repeat", "corpus", "template", "answer_spans"]).append_column("tokens", tokens)
+
+
+def _check_spans(rows: pa.Table, lengths: np.ndarray) -> None:
+    """Raises InputError for answers that are not inside their documents, of `lengths` tokens."""
+    spans = rows["answer_spans"].combine_chunks()
+    pairs = spans.flatten().flatten().to_numpy().reshape(-1, 2)
+    documents = np.repeat(np.arange(len(lengths)), pc.list_value_length(spans).fill_null(0).to_numpy())
+    (wrong,) = np.nonzero((pairs[:, 0] < 0) | (pairs[:, 0] >= pairs[:, 1]) | (pairs[:, 1] > lengths[documents]))
+    if len(wrong):
+        document, (start, stop) = int(documents[wrong[0]]), pairs[wrong[0]].tolist()
+        raise InputError(
+            f"the document with row_id {rows['row_id'][document]} has an answer at tokens {start} to {stop} of "
+            f"{lengths[document]}; build the documents again"
+        )
 
 
 def _write_shard(folder: Path, number: int, parts: list[pa.Table]) -> int:
