@@ -43,8 +43,10 @@ def test_every_task_has_a_template():
 
 
 def test_presets_hold_every_benchmark():
-    for name, root in (("toy", "{output}/world"), ("mmgic-7b", "data")):
+    for name, root in (("toy-all", "{output}/world"), ("mmgic-7b", "data")):
         assert preset(name).evaluation.benchmarks == registry.downloaded(root)
+    # the demo has minutes
+    assert [found.name for found in preset("toy").evaluation.benchmarks] == ["coco_captions", "pope"]
     [pope] = [found for found in registry.downloaded("data") if found.name == "pope"]
     assert pope.files[0] == "data/pope/coco_pope_random.json"
     assert pope.images == "data/coco/val2014"
