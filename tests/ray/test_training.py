@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from safetensors.torch import load_file
 
 from mmgic.errors import InputError
@@ -23,7 +25,7 @@ from mmgic.stages.task import in_task
 from mmgic.training.checkpoints import PARAMETERS, checkpoints
 from mmgic.training.metrics import read_metrics
 from mmgic.training.recipes.pretrain import PRETRAINING, PretrainingResult
-from mmgic.training.run import check_resources, run
+from mmgic.training.run import _lost_worker, check_resources, run
 from mmgic.training.store import read_store_manifest
 
 MakeRun = Callable[..., Settings]
@@ -173,3 +175,12 @@ def test_work_is_done_where_its_resources_are(tmp_path: Path, capsys: pytest.Cap
         in_task(read_store_manifest, "nowhere", log=tmp_path / "log.txt")
     with pytest.raises(InputError, match="1 GPUs are asked for, but no node of the cluster has more than 0"):
         in_task(round, 1, log=tmp_path / "log.txt", gpus=1.0)
+
+
+def test_a_worker_that_was_killed_is_told_apart_from_a_fault_of_ours() -> None:
+    alone = RuntimeError("Connection closed by peer")  # what its neighbours say
+    killed = WorkerHealthCheckFailedError("a worker is gone", ray.exceptions.ActorDiedError())
+    hungry = WorkerHealthCheckFailedError("a worker is gone", ray.exceptions.OutOfMemoryError("Task was killed.\nMore"))
+    assert "died" in _lost_worker(WorkerGroupError("", {0: alone, 1: killed}))
+    assert _lost_worker(WorkerGroupError("", {0: hungry})) == "Task was killed."
+    assert _lost_worker(WorkerGroupError("", {0: alone})) == ""
