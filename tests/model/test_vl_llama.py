@@ -109,6 +109,26 @@ def test_bfloat16_computes_near_float32(run_settings: Settings) -> None:
     torch.testing.assert_close(losses[1], losses[0], rtol=0.03, atol=0.5)
 
 
+def test_activations_stay_in_the_type_that_is_computed_in(run_settings: Settings) -> None:
+    """What PEFT and float32 norms cast up, autocast casts back: the losses are the same to the bit without it, and
+    gradients but for sums of a linear map's inputs, which are in bfloat16 now (8 bits, so 2 % of their length)."""
+    low = replace(run_settings, model=replace(run_settings.model, dtype="bfloat16"))
+    lean, plain = disturbed(untrained_model(low)), disturbed(untrained_model(low))
+    for module in plain.llama.modules():
+        module._forward_hooks.clear()
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = True
+    ids, labels = torch.arange(3, 70), torch.arange(4, 71)
+    losses = [model(ids, [30, 37], labels) for model in (lean, plain)]
+    assert torch.equal(*losses)
+    gradients = [
+        torch.autograd.grad(sums.sum(), list(model.trained_parameters().values()))
+        for sums, model in zip(losses, (lean, plain), strict=True)
+    ]
+    for ours, expected in zip(*gradients, strict=True):
+        assert (ours - expected).norm() <= 0.02 * expected.norm()
+
+
 def test_unusable_parts_are_named(run_settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no Hugging Face model folder"):
         untrained_model(replace(run_settings, model=replace(run_settings.model, llm=str(tmp_path))))
