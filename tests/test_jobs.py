@@ -39,7 +39,7 @@ def test_a_typo_ends_in_one_sentence_and_code_2(script: Path) -> None:
     ("flags", "sentence"),
     [
         (["--set", "sources=[]"], "there are no 'sources'; add one"),
-        (["--only", "ic"], "none of the 'sources' belongs to ic; add one"),
+        (["--only", "mmc4"], "none of the 'sources' belongs to mmc4; add one"),
     ],
 )
 def test_a_build_without_sources_ends_before_anything_is_made(flags: list[str], sentence: str, tmp_path: Path) -> None:
