@@ -76,7 +76,7 @@ def test_documents_begin_with_their_text_and_prompts_are_their_prefixes(
     asked["images"][0]["codes"] = [1, 2]
     document = build_rounds_document(asked, writing, corpus="vqa")
     prompt = round_prompt(qwen, writing.vocabulary, "open_vqa", [[1, 2]], "Is it?", SYSTEM)
-    yes = option_ids(qwen, ["Yes"])
+    [yes] = option_ids(qwen, ["Yes"])
     first, _ = document["answer_spans"]
     assert document["input_ids"][: first[1]] == [*prompt, *yes, qwen.eos_token_id]
     assert qwen.decode(caption_prompt(qwen, writing.vocabulary, [1])).startswith("# Detailed")

@@ -15,5 +15,5 @@ def test_every_format_is_listed_under_its_corpus(capsys) -> None:
         listed |= {line.split()[0]: corpus.removesuffix(":") for line in lines if re.match(r"  \w", line)}
     assert listed == {name: form.corpus for name, form in FORMATS.items()}
     assert "train_balanced_questions.json or train_all_questions/*.json" in printed
-    assert "*.tar; if there: *.parquet" in printed
+    assert "*class-descriptions*.csv; if there: *vrd.csv" in printed
     assert "what the source's 'annotations' names" in printed

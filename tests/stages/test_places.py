@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -66,8 +68,10 @@ def test_sources_are_known_by_their_files_wherever_they_lie(tmp_path: Path) -> N
     described = []
     for folder in ("a", "b"):
         data = tmp_path / folder / "vg"
-        for name in ("objects.json", "more/attributes.json", "val/0.parquet"):
+        for name in ("objects.json", "more/attributes.json"):
             write_text(f"{data}/{name}", name)
+        (data / "val").mkdir()
+        pq.write_table(pa.table({"image_id": [1]}), data / "val/0.parquet")
         write_text(f"{tmp_path}/{folder}/karpathy/dataset_coco.json", "splits")
         source = SourceSettings(
             name="vg",
