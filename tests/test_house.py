@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "mmgic"
-MAY_USE_RAY = ("mmgic.stages", "mmgic.serving", "mmgic.training.run")
+MAY_USE_RAY = ("mmgic.stages", "mmgic.serving", "mmgic.training.run", "mmgic.training.tuning")
 MAY_USE_TOY = ("mmgic.toy", "mmgic.presets", "mmgic.cli", "mmgic.jobs")
 MODULES_AT_ROOT = 8
 

@@ -128,6 +128,7 @@ class Benchmark:
     read: Callable[[Sequence[str]], dict[str, list[Item]]]
     score: Callable[[Sequence[Item], Sequence[str]], Scored]
     write_examples: Callable[[Examples, Path], None]
+    after_pretraining: bool = False  # pre-training alone teaches it (Table 11), with no instructions
     plain: bool = False  # a model's answers are written in lower case without a final full stop, as right ones are
     server: str = ""  # where answers are scored whose targets the authors keep
 

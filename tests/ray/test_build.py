@@ -137,10 +137,10 @@ def test_another_recipe_makes_its_documents_alone(
 def test_a_sweep_of_a_finished_build_leaves_a_table_and_a_plot(
     one_worker: tuple[Settings, BuildReport], ray_cluster: str
 ) -> None:
-    """The mask_prob sweep from its command line: Ray Tune trials that are Ray Train runs."""
+    """The mask_prob sweep from its command line: Ray Tune trials that are Ray Train runs. It goes on where it was."""
     output = Path(one_worker[0].output)
     command = [sys.executable, str(ROOT / "tune/mask_prob.py"), "--config", f"{output}/settings.yaml"]
-    command += ["--values", "0", "1"]
+    command += ["--values", "0", "1", "--benchmarks", "coco_captions", "pope"]
     for setting in ("training.max_steps=3", "cluster.training_workers=1", "toy.scenes=0", "evaluation.max_images=8"):
         command += ["--set", setting]
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster}
@@ -151,13 +151,14 @@ def test_a_sweep_of_a_finished_build_leaves_a_table_and_a_plot(
     folder = output / "sweeps" / "mask_prob"
     with (folder / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["mask_prob"]) for row in rows] == [0, 1]
+    assert [(float(row["mask_prob"]), row["seed"]) for row in rows] == [(0, "0"), (1, "0")]
     assert all(float(row["text_loss"]) > 0 for row in rows)
-    assert list(rows[0])[3:] == ["COCO captions CIDEr (x100)", "POPE F1 (%)"]
+    assert list(rows[0])[4:-1] == ["COCO captions CIDEr (x100)", "POPE F1 (%)"]
+    assert max(rows, key=lambda row: float(row["COCO captions CIDEr (x100)"]))["run"] in result.stdout
     assert all(float(row["COCO captions CIDEr (x100)"]) > 0 for row in rows)
     assert (folder / "plot.png").stat().st_size > 1000
     for value in (0, 1):  # both losses are trained, however few the steps
-        steps = read_metrics(output / "training" / f"mask_prob_{value}")
+        steps = read_metrics(output / "training" / f"mask_prob_{value}_seed_0")
         assert [step["stage"] for step in steps] == [1, 1, 1, 2, 2, 2]
         assert any(step["visual_loss"] > 0 for step in steps)
 

@@ -90,4 +90,5 @@ BENCHMARK = Benchmark(
     read=read,
     score=scored_captions,
     write_examples=write_examples,
+    after_pretraining=True,
 )

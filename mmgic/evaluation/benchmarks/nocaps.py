@@ -94,5 +94,6 @@ BENCHMARK = Benchmark(
     read=read,
     score=score,
     write_examples=write_examples,
+    after_pretraining=True,
     server="the nocaps challenge at eval.ai (challenge 355), as they were written",
 )
