@@ -51,6 +51,7 @@ class RunSettings(Group):
     max_failures: int = number(3, -1, free=True)  # restarts after a worker or its node was lost; -1: any number
     # a worker that makes no step for as long is reported with what it is doing; 0: never
     still_minutes: float = number(15, 0, free=True)
+    wandb: str = free("")  # project in Weights & Biases that gets each step's figures; "": none
 
 
 @dataclass(frozen=True)

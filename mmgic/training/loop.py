@@ -20,6 +20,7 @@ from mmgic.training.curriculum import Visit
 from mmgic.training.engine import apply_gradients, forget_moments, set_rates
 from mmgic.training.packing import MicroBatch, deal, pack
 from mmgic.training.plan import Plan
+from mmgic.training.speed import Speed, SpeedMeter
 from mmgic.training.store import TokenStore
 from mmgic.training.worker import Worker
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class StepMetrics:
+class StepMetrics(Speed):
     """One optimizer step. Losses are means over the supervised tokens of the whole global batch."""
 
     step: int  # 0-based
@@ -38,8 +39,6 @@ class StepMetrics:
     learning_rate: float
     grad_norm: float  # before clipping
     tokens: int  # of the global batch
-    seconds: float
-    tokens_per_second: float
     data_wait: float  # share of `seconds` that this worker waited for its batch
     checkpoint_wait: float  # seconds before the step that training stood still for a checkpoint
     made: bool  # whether the weights have changed
@@ -48,6 +47,7 @@ class StepMetrics:
         return (
             f"L {self.loss:.3f}  L_V {self.visual_loss:.3f}  L_T {self.text_loss:.3f}  lr {self.learning_rate:.1e}  "
             f"|g| {self.grad_norm:.2f}  {self.tokens_per_second:,.0f} tokens/s  "
+            f"MFU {self.mfu_4n:.0%} of 4N  "
             f"waiting for data {self.data_wait:.0%}"
         )
 
@@ -104,6 +104,9 @@ def train(
     to stop at a step that is not made.
     """
     training, plan, steps = batches.training, batches.plan, batches.steps
+    meter = SpeedMeter(
+        engine.module, engine.module.dtype, engine.device, training.micro_batch_tokens, dist.get_world_size()
+    )
     began, checkpoint_wait = time.perf_counter(), 0.0
     for step, micro_batches, waited in prefetched(batches, start, steps):
         stage, rate = plan.stage(step), plan.learning_rate(step)
@@ -130,11 +133,10 @@ def train(
                 learning_rate=rate,
                 grad_norm=norm,
                 tokens=tokens,
-                seconds=seconds,
-                tokens_per_second=round(tokens / seconds, 1),
                 data_wait=waited / seconds,
                 checkpoint_wait=checkpoint_wait,
                 made=not problem,
+                **vars(meter(tokens, len(micro_batches), seconds)),
             )
         )
         if problem:

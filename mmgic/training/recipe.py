@@ -34,7 +34,7 @@ class RunResult:
         return found
 
 
-RESULT_FILE, SETTINGS_FILE, INPUTS_FILE = "result.json", "settings.yaml", "inputs.json"  # in a run's folder
+RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # in a run's folder
 R = TypeVar("R", bound=RunResult)
 
 

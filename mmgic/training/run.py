@@ -47,9 +47,11 @@ from mmgic.stages.reporting import lost
 from mmgic.stages.session import GROWTH_SECONDS, join_cluster, largest_cluster
 from mmgic.stages.task import in_task
 from mmgic.training.checkpoints import PARAMETERS, PLACE_FILE, place_of
-from mmgic.training.recipe import INPUTS_FILE, RESULT_FILE, SETTINGS_FILE, R, TrainingRecipe
+from mmgic.training.metrics import SETTINGS_FILE, check_wandb
+from mmgic.training.recipe import INPUTS_FILE, RESULT_FILE, R, TrainingRecipe
 from mmgic.training.worker import LOG_FILE, Worker
 
+GAUGES = ("loss", "visual_loss", "text_loss", "tokens_per_second", "mfu_4n")  # the rest is in metrics.jsonl
 # micro batches of all lengths would leave holes between blocks of fixed places
 _GPU_MEMORY = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
 _LOSSES = (RayError, RayTrainError, torch.distributed.DistError, torch.AcceleratorError)
@@ -76,6 +78,7 @@ def run(recipe: TrainingRecipe[R], settings: Settings) -> R:
     _check_same_run(folder, recipe, settings, inputs)
     finished = (folder / RESULT_FILE).exists()
     if not finished:
+        check_wandb(recipe.run_settings(settings).wandb)
         recipe.check(settings)
         if recipe.plan:
             print(recipe.plan(settings), flush=True)
@@ -220,13 +223,12 @@ def _warnings(device: torch.device) -> Callable[[], bool]:
 
 
 def _gauges() -> Callable[[Mapping[str, Any]], None]:
-    """Sets Prometheus gauges of Ray, mmgic_training_<name>, to a step's values."""
-    gauges: dict[str, Gauge] = {}
+    """Sets gauges of Ray, mmgic_training_<name>, to what a step has of GAUGES."""
+    gauges = {name: Gauge(f"mmgic_training_{name}") for name in GAUGES}
 
     def show(metrics: Mapping[str, Any]) -> None:
-        for name, value in metrics.items():
-            if isinstance(value, (int, float)):
-                gauges.setdefault(name, Gauge(f"mmgic_training_{name}")).set(value)
+        for name in gauges.keys() & metrics.keys():
+            gauges[name].set(metrics[name])
 
     return show
 

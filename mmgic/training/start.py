@@ -11,7 +11,8 @@ from mmgic.files import model_fingerprint, read_mapping
 from mmgic.model.vocabulary import VOCABULARY_FILE
 from mmgic.settings import Settings
 from mmgic.training.checkpoints import load_parameters, newest_checkpoint
-from mmgic.training.recipe import INPUTS_FILE, SETTINGS_FILE
+from mmgic.training.metrics import SETTINGS_FILE
+from mmgic.training.recipe import INPUTS_FILE
 
 if TYPE_CHECKING:
     from mmgic.model.vl_llama import VLLlama

@@ -57,7 +57,7 @@ class Worker:
             )
         self._steps = steps
         if self.rank == 0:
-            self._log = MetricsLog(self.folder, made, steps)
+            self._log = MetricsLog(self.folder, made, steps, self._settings.wandb)
             print(f"steps {made + 1} to {steps}, {self.workers} worker(s), {self.device.type}", flush=True)
         return made
 

@@ -157,8 +157,14 @@ def test_what_a_finished_run_leaves(tiny_run: MakeRun, tmp_path: Path) -> None:
     assert load_settings(Settings(), folder / "settings.yaml") == settings
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
-    for name in ("loss", "visual_loss", "text_loss", "learning_rate", "tokens_per_second", "data_wait"):
+    for name in ("loss", "visual_loss", "text_loss", "learning_rate", "tokens_per_second", "mfu_4n", "data_wait"):
         assert len(events.Scalars(f"training/{name}")) == 6
+    for step in read_metrics(folder):
+        assert step["mfu_6n"] == pytest.approx(1.5 * step["mfu_4n"])
+        assert step["mfu_4n"] > 0
+        assert 0 <= step["padding"] < 1
+        assert step["longest_seconds"] >= max(step["median_seconds"], step["seconds"])
+        assert step["peak_memory"] > 1 << 20
     # nothing frozen is written
     assert not any(name.endswith("base_layer.weight") for name in trained(result))
     before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
