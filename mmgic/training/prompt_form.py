@@ -7,7 +7,7 @@ from mmgic.pipelines.common import corpora_of
 from mmgic.schema import Corpus
 from mmgic.settings import Settings, load_settings
 from mmgic.training.curriculum import parse_curriculum
-from mmgic.training.recipe import SETTINGS_FILE
+from mmgic.training.metrics import SETTINGS_FILE
 from mmgic.training.start import is_export
 
 _FORMS: tuple[Corpus, ...] = ("sft", "mmgic", "ic", "mmc4")  # the first one that a model was trained on
