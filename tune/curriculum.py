@@ -11,9 +11,9 @@ import argparse
 
 from mmgic.cli import run_job
 from mmgic.settings import Settings
-from mmgic.training.sweep import Sweep
+from mmgic.training.sweep import Grid
 
-SWEEP = Sweep(
+SWEEP = Grid(
     "curriculum",
     "training.curriculum",
     ["ic", "mmgic", "mmgic+ic", "mmgic -> ic", "ic -> mmgic", "mmgic+ic -> mmgic"],

@@ -12,9 +12,9 @@ import argparse
 
 from mmgic.cli import run_job
 from mmgic.settings import Settings
-from mmgic.training.sweep import Sweep
+from mmgic.training.sweep import Grid
 
-SWEEP = Sweep("mask_prob", "loss.mask_prob", [i / 10 for i in range(11)])
+SWEEP = Grid("mask_prob", "loss.mask_prob", [i / 10 for i in range(11)])
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:

@@ -10,9 +10,9 @@ import argparse
 
 from mmgic.cli import run_job
 from mmgic.settings import Settings
-from mmgic.training.sweep import Sweep
+from mmgic.training.sweep import Grid
 
-SWEEP = Sweep("recipe", "documents.recipe", ["C", "CL", "CLD", "CLDR"])
+SWEEP = Grid("recipe", "documents.recipe", ["C", "CL", "CLD", "CLDR"])
 
 
 def main(settings: Settings, flags: argparse.Namespace) -> None:

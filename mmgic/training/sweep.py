@@ -27,7 +27,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Grid:
     """`setting` is the key of what is varied, such as loss.mask_prob; `name` that of the sweep's folder."""
 
     name: str

@@ -30,24 +30,24 @@ from mmgic.training.metrics import read_metrics
 from mmgic.training.plan import stages_of
 from mmgic.training.recipes.pretrain import PRETRAINING
 from mmgic.training.run import run
-from mmgic.training.sweep import Point, Sweep
+from mmgic.training.sweep import Grid, Point
 
 LAST_STEPS = 10  # whose mean is a trial's loss: one step's is its batch's
 LOSSES = ("visual_loss", "text_loss")
 
 
-def run_sweep(sweep: Sweep, settings: Settings, points: Sequence[Point], benchmarks: Sequence[str] | None) -> str:
+def run_sweep(sweep: Grid, settings: Settings, points: Sequence[Point], benchmarks: Sequence[str] | None) -> str:
     """Trains and scores each point, and returns `write_sweep`'s text on `<output>/sweeps/<name>`.
 
-    `benchmarks` are those of the settings' that are scored, None for all.
-    Data are built with the settings' own seed: what differs between a value's seeds is training alone.
+    `benchmarks` are those of the settings' that are scored, None for all. Data are built with the settings' own seed:
+    what differs between a value's seeds is training alone.
     """
-    trials = [point.settings for point in points]
-    settings = _scored(only(settings, benchmarks) if benchmarks else settings, trials)
+    trials = {point.settings.training.name: point.settings for point in points}
+    settings = _scored(only(settings, benchmarks) if benchmarks else settings, list(trials.values()))
     folder = Path(settings.output).resolve() / "sweeps" / sweep.name
     data = {
         (trial.documents, trial.training.curriculum): replace(trial, seed=settings.seed, evaluation=settings.evaluation)
-        for trial in trials
+        for trial in trials.values()
     }
     works: list[Work] = ["data", "training"]
     if settings.evaluation.benchmarks:
@@ -60,7 +60,8 @@ def run_sweep(sweep: Sweep, settings: Settings, points: Sequence[Point], benchma
         results = tune.Tuner(
             tune.with_resources(_train_and_score, {"cpu": 1}),
             param_space={
-                "trial": tune.grid_search(trials),
+                "trial": tune.grid_search(list(trials)),
+                "trials": trials,
                 "settings": settings,
                 "folder": os.getcwd(),
                 "scores": str(folder / "scores"),
@@ -70,7 +71,7 @@ def run_sweep(sweep: Sweep, settings: Settings, points: Sequence[Point], benchma
         ).fit()
     if results.errors:
         raise results.errors[0]
-    by_name = {result.config["trial"].training.name: result.metrics["figures"] for result in results}
+    by_name = {result.config["trial"]: result.metrics["figures"] for result in results}
     done = [
         Trial(p.value, p.seed, by_name[p.settings.training.name], str(PRETRAINING.run_folder(p.settings)))
         for p in points
@@ -83,12 +84,11 @@ def _train_and_score(config: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """One trial; "figures" are its losses and each benchmark's number. It only drives the run that it starts."""
     os.chdir(config["folder"])  # Tune starts trials in folders of their own; the settings' paths are the driver's
     settings: Settings = config["settings"]
-    result = run(PRETRAINING, config["trial"])
+    result = run(PRETRAINING, config["trials"][config["trial"]])
     last = read_metrics(Path(result.run_folder))[-LAST_STEPS:]
     figures = {name: sum(step[name] for step in last) / len(last) for name in LOSSES}
     if settings.evaluation.benchmarks:
-        scores = Path(config["scores"], config["trial"].training.name)
-        figures |= _scores(settings, result.model, scores).numbers()
+        figures |= _scores(settings, result.model, Path(config["scores"], config["trial"])).numbers()
     return {"figures": figures}
 
 

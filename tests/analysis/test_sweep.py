@@ -8,7 +8,7 @@ import pytest
 from mmgic.analysis.sweep import Trial, write_sweep
 from mmgic.presets import preset
 from mmgic.settings import SettingsError
-from mmgic.training.sweep import Sweep
+from mmgic.training.sweep import Grid
 
 
 def test_means_deviations_and_the_best_run(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_means_deviations_and_the_best_run(tmp_path: Path) -> None:
 
 
 def test_each_value_meets_each_seed_in_a_run_of_its_own_name() -> None:
-    sweep = Sweep("curriculum", "training.curriculum", ["ic"])
+    sweep = Grid("curriculum", "training.curriculum", ["ic"])
     points = sweep.points(preset("toy"), ["mmgic+ic -> mmgic", "2*mmgic", "ic[1.5K]"], [1, 2])
     found = [(point.settings.training.curriculum, point.settings.seed) for point in points[:2]]
     assert found == [("mmgic+ic -> mmgic", 1), ("mmgic+ic -> mmgic", 2)]
