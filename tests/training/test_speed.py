@@ -1,5 +1,6 @@
 """Figures of speed, worked by hand."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -14,7 +15,7 @@ def test_figures_of_a_step() -> None:
     meter(tokens=3000, micro_batches=4, seconds=1.0)
     speed = meter(tokens=3000, micro_batches=4, seconds=3.0)
     assert (speed.tokens_per_second, speed.tokens_per_second_per_worker) == (1000, 500)
-    assert (speed.mfu_4n, speed.mfu_6n) == (4 * 200 * 500 / 1e6, 6 * 200 * 500 / 1e6)
+    assert (speed.mfu_4n, speed.mfu_6n) == pytest.approx((4 * 200 * 500 / 1e6, 6 * 200 * 500 / 1e6))
     assert speed.padding == 0.25  # 2 workers x 4 micro batches x 500 tokens hold 3000
     assert (speed.median_seconds, speed.longest_seconds) == (2.0, 3.0)
 
