@@ -22,6 +22,7 @@ from mmgic.evaluation.registry import find
 from mmgic.evaluation.results import Results, read_results
 from mmgic.evaluation.running import SETTINGS_FILE, evaluate
 from mmgic.files import read_text
+from mmgic.jobs.evaluate import with_evaluation_gpus
 from mmgic.pipelines.build import build
 from mmgic.settings import Settings, to_yaml
 from mmgic.sources.formats import FORMATS
@@ -31,6 +32,7 @@ from mmgic.training.plan import stages_of
 from mmgic.training.recipes.pretrain import PRETRAINING
 from mmgic.training.run import run
 from mmgic.training.sweep import Grid, Point
+from mmgic.training.worker import LOG_FILE
 
 LAST_STEPS = 10  # whose mean is a trial's loss: one step's is its batch's
 LOSSES = ("visual_loss", "text_loss")
@@ -95,7 +97,9 @@ def _train_and_score(config: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 def _scores(settings: Settings, model: Path, folder: Path) -> Results:
     """Those in `folder`, if they are of this model and these settings."""
     before = read_results(folder) if read_text(str(folder / SETTINGS_FILE)) == to_yaml(settings) else None
-    return before if before and before.model == str(model) else evaluate(settings, model, folder)
+    if before and before.model == str(model):
+        return before
+    return with_evaluation_gpus(settings, folder / LOG_FILE, evaluate, settings, model, folder)
 
 
 def _scored(settings: Settings, trials: Sequence[Settings]) -> Settings:
