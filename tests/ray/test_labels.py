@@ -123,7 +123,8 @@ def test_captions_are_merged_where_one_is_missing(
     digests = []
     for name in ("first", "second"):
         cluster = replace(settings.cluster, language_model_workers=2, rows_per_block=8)
-        run = replace(settings, output=f"{settings.output}/{name}", cluster=cluster)
+        captions = replace(settings.captions, merge=True)
+        run = replace(settings, output=f"{settings.output}/{name}", cluster=cluster, captions=captions)
         table = ingest("ic/annotations", Places(run.output), CAPTIONED_IMAGE, [partial(_pairs, 30)], {})
         before = len(server.asked)
         merged = run_merge(run, table)
