@@ -7,10 +7,10 @@
 Leaves `table.csv` and `plot.png` in `<output>/sweeps/curriculum`. The same command goes on where it was.
 """
 
-import argparse
+from functools import partial
 
 from mmgic.cli import run_job
-from mmgic.settings import Settings
+from mmgic.jobs import sweep
 from mmgic.training.sweep import Grid
 
 SWEEP = Grid(
@@ -20,15 +20,5 @@ SWEEP = Grid(
 )
 
 
-def main(settings: Settings, flags: argparse.Namespace) -> None:
-    points = SWEEP.points(settings, flags.values, flags.seeds)
-
-    from mmgic.toy.datasets.write import ensure_world
-    from mmgic.training.tuning import run_sweep
-
-    ensure_world(settings)
-    print(run_sweep(SWEEP, settings, points, flags.benchmarks))
-
-
 if __name__ == "__main__":
-    run_job(__doc__, main, SWEEP.add_flags)
+    run_job(__doc__, partial(sweep, SWEEP), SWEEP.add_flags)

@@ -8,24 +8,14 @@ Leaves `table.csv` and `plot.png` in `<output>/sweeps/mask_prob`: losses and sco
 that CIDEr rises with mask_prob and drops at 1.0; toy numbers are noisier. The same command goes on where it was.
 """
 
-import argparse
+from functools import partial
 
 from mmgic.cli import run_job
-from mmgic.settings import Settings
+from mmgic.jobs import sweep
 from mmgic.training.sweep import Grid
 
 SWEEP = Grid("mask_prob", "loss.mask_prob", [i / 10 for i in range(11)])
 
 
-def main(settings: Settings, flags: argparse.Namespace) -> None:
-    points = SWEEP.points(settings, flags.values, flags.seeds)
-
-    from mmgic.toy.datasets.write import ensure_world
-    from mmgic.training.tuning import run_sweep
-
-    ensure_world(settings)
-    print(run_sweep(SWEEP, settings, points, flags.benchmarks))
-
-
 if __name__ == "__main__":
-    run_job(__doc__, main, SWEEP.add_flags)
+    run_job(__doc__, partial(sweep, SWEEP), SWEEP.add_flags)
