@@ -29,17 +29,15 @@ def check_source_names(sources: Iterable[SourceSettings]) -> None:
 
 def corpora_of(settings: Settings) -> dict[str, Corpus]:
     """What a curriculum may call the documents that a build of these settings makes, and the form that each has."""
-    named = {source.corpus or FORMATS[source.format].corpus: _form(source) for source in settings.sources}
+    formats = [(source, FORMATS[source.format]) for source in settings.sources]
+    named: dict[str, Corpus] = {
+        source.corpus or known.corpus: "ic" if known.pairs else known.corpus for source, known in formats
+    }
     if "sft" in named.values():
         instructions = settings.instructions
         named |= {PLAYBACK: "sft"} if instructions.playback else {}
         named |= {AESTHETIC: "sft"} if instructions.aesthetic else {}
     return named
-
-
-def _form(source: SourceSettings) -> Corpus:
-    """Whose templates the documents of a source are written in: those of MMC4's pairs are IC's (C.6)."""
-    return "ic" if source.format == "mmc4_pairs" else FORMATS[source.format].corpus
 
 
 def captioned_anew(settings: Settings, corpus: Corpus) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class Format:
     copied: bool = False  # other sources ship copies of its conversations
     noisy_labels: bool = False  # people wrote them freely: rare ones go (F.2), and a description may call them invalid
     descriptions: str = ""  # function that yields the descriptions that labels bring along (F.5), named as the reader
+    pairs: bool = False  # its documents are an image and its caption each, in IC's template whatever the corpus (C.6)
     played_back: bool = False  # instruction tuning draws captioning and generation samples from it (H.1)
     terms: str = "see the source"  # of the data, as far as they are known; who publishes an export checks them there
 
@@ -149,6 +150,7 @@ FORMATS: dict[str, Format] = {
         "interleaved.mmc4:read_mmc4_pairs",
         files=_MMC4_SHARDS,
         by_url=True,
+        pairs=True,
         terms=_ODC,
     ),
     # instructions (Table 14)
