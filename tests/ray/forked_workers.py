@@ -24,13 +24,8 @@ from pathlib import Path
 from typing import Any
 
 SERVER = "MMGIC_TEST_FORKS"  # names the server's socket in the environment
-LIBRARIES = (
-    "pandas",
-    "pyarrow.dataset",
-    "torch",
-    "transformers",
-    "peft",
-)  # not Ray, which reads its environment when imported
+# not Ray, which reads its environment when it is imported
+LIBRARIES = ("pandas", "pyarrow.dataset", "torch", "transformers", "peft")
 CONTEXT = "--serialized-runtime-env-context"
 RAYS_OWN = (CONTEXT, "--language")  # options of setup_worker.py
 
@@ -81,7 +76,7 @@ def _reap() -> None:
     try:
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
-    except ChildProcessError:
+    except ChildProcessError:  # all of them have been waited for
         pass
 
 
